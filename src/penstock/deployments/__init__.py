@@ -100,5 +100,5 @@ async def _tags(deployments: Deployments, arn: str) -> Mapping[str, str]:
     named = parse_arn(arn, "codedeploy")
     if named is None:
         return {}
-    row = await deployments.app.store.read(records.tagged, named.account, named.region, named.resource)
-    return {} if row is None else row.tags
+    found = await deployments.app.store.read(records.tagged, named.account, named.region, named.resource)
+    return {} if found is None or found[1] is None else found[1].tags

@@ -255,17 +255,20 @@ def group(conn: sa.Connection, account: str, region: str, app: str, name: str, *
     return one(conn, groups, lock=lock, account=account, region=region, application=app, name=name)
 
 
-def tagged(conn: sa.Connection, account: str, region: str, resource: str) -> Row | None:
-    """The row of what has tags, by what its ARN says behind the account: an application, a group or a configuration."""
+def tagged(conn: sa.Connection, account: str, region: str, resource: str) -> tuple[sa.Table, Row | None] | None:
+    """Table and row of what has tags, by what its ARN says behind the account: an application, a group or a configuration.
+
+    None for an ARN of something else.
+    """
     kind, _, name = resource.partition(":")
+    app, slash, of_group = name.partition("/")
     match kind:
-        case "application":
-            return application(conn, account, region, name)
-        case "deploymentgroup":
-            app, _, of_group = name.partition("/")
-            return group(conn, account, region, app, of_group)
-        case "deploymentconfig":
-            return one(conn, configs, account=account, region=region, name=name)
+        case "application" if name:
+            return applications, application(conn, account, region, name)
+        case "deploymentgroup" if slash:
+            return groups, group(conn, account, region, app, of_group)
+        case "deploymentconfig" if name:
+            return configs, one(conn, configs, account=account, region=region, name=name)
         case _:
             return None
 

@@ -13,29 +13,25 @@ from penstock.wire.arns import parse_arn
 from penstock.wire.call import Input, Output
 from penstock.wire.tags import listed, pairs_of
 
+_MISSING = {
+    records.applications: errors.ApplicationDoesNotExistException,
+    records.groups: errors.DeploymentGroupDoesNotExistException,
+    records.configs: errors.DeploymentConfigDoesNotExistException,
+}
+
 
 def _find(call: Call, conn: sa.Connection, arn: str) -> tuple[sa.Table, Row]:
     """The table and the row that an ARN names."""
     named = parse_arn(arn, "codedeploy")
-    kind, colon, name = named.resource.partition(":") if named is not None else ("", "", "")
-    if named is None or not colon or not name:
+    name = named.resource.partition(":")[2] if named is not None else ""
+    if named is None or not name:
         raise errors.InvalidArnException
-    account, region = call.account, call.region
-    match kind:
-        case "application":
-            table, row = records.applications, records.application(conn, account, region, name)
-            missing: Exception = errors.ApplicationDoesNotExistException(name=name)
-        case "deploymentgroup" if "/" in name:
-            application, _, group = name.partition("/")
-            table, row = records.groups, records.group(conn, account, region, application, group)
-            missing = errors.DeploymentGroupDoesNotExistException(name=group)
-        case "deploymentconfig":
-            table, row = records.configs, records.one(conn, records.configs, account=account, region=region, name=name)
-            missing = errors.DeploymentConfigDoesNotExistException(name=name)
-        case _:
-            raise errors.ArnNotSupportedException
+    found = records.tagged(conn, call.account, call.region, named.resource)
+    if found is None:
+        raise errors.ArnNotSupportedException
+    table, row = found
     if row is None or not named.is_here(call):
-        raise missing
+        raise _MISSING[table](name=name.partition("/")[2] if table is records.groups else name)
     return table, row
 
 
