@@ -1,5 +1,6 @@
 """Trails: what was recorded lies in their buckets, each record once, and nobody's who has no policy for it."""
 
+import asyncio
 import gzip
 import json
 from types import SimpleNamespace
@@ -15,7 +16,7 @@ from penstock_trails import lines_of, move, record
 import penstock.audit
 import penstock.keys
 import penstock.objects
-from penstock.audit import delivery, trail_rows
+from penstock.audit import delivery, trail_rows, trail_rules
 from penstock.fleet import MODEL
 from penstock.store.records import jobs
 from penstock.store.work import Retry
@@ -131,6 +132,81 @@ async def test_each_record_is_in_the_bucket_once_whatever_broke_off(harness, own
     status = await call(harness, owner, "GetTrailStatus", Name="all")
     assert (status["IsLogging"], status["LatestDeliveryTime"]) == (True, clock.now())
     assert "LatestDeliveryError" not in status
+
+
+async def test_workers_that_hold_the_job_at_once_write_each_record_once(harness, owner, clock, tmp_path):
+    """A lease that was lost is held by two for a while, and each process has a chain of its own."""
+    await call(harness, owner, "CreateTrail", **TRAIL)
+    await call(harness, owner, "StartLogging", Name="all")
+    for process in range(3):
+        numbers = range(30 * process, 30 * process + 30)
+        found = [(clock.now() + number, record(number)) for number in numbers]
+        await record_some(harness, tmp_path / str(process), found)
+    clock.advance(10_000)
+    await asyncio.gather(*(deliver(harness) for _ in range(4)))
+    await deliver(harness)
+    assert await ids(harness, owner) == numbered(*range(90))
+
+
+async def test_no_record_is_lost_to_starts_and_stops(harness, owner, clock, tmp_path, monkeypatch):
+    monkeypatch.setattr(trail_rules, "_MAX_PERIODS", 3)
+    await call(harness, owner, "CreateTrail", **TRAIL)
+    taken = []
+    for number in range(8):
+        await call(harness, owner, "StartLogging", Name="all")
+        taken.append((clock.now() + 1, record(number)))
+        clock.advance(10)
+        await call(harness, owner, "StopLogging", Name="all")
+        clock.advance(1000 + 100 * number)
+    await record_some(harness, tmp_path / "one", taken)
+    clock.advance(10_000)
+    await deliver(harness)
+    assert await ids(harness, owner) == numbered(*range(8))
+    row = (await harness.app.store.read(trail_rows.of_account, ACCOUNT, None, 1))[0]
+    assert len(row.periods) == 3
+
+
+def test_of_too_many_periods_those_with_the_shortest_pause_become_one():
+    periods = []
+    for number in range(150):
+        periods = trail_rules.stopped(
+            trail_rules.started(periods, 1000 * number), 1000 * number + (990 if number == 7 else 500)
+        )
+    assert (len(periods), periods[-1]) == (100, [149_000, 149_500])
+    assert [7000, 7990] not in periods
+    assert all(
+        any(begin <= 1000 * number and end >= 1000 * number + 500 for begin, end in periods) for number in range(150)
+    )
+    assert trail_rules.started([], 5) == trail_rules.started([[5, None]], 9) == [[5, None]]
+
+
+async def test_a_bucket_of_another_account_by_its_policy(harness, owner, clock, tmp_path):
+    theirs = await harness.administrator(OTHER)
+    await s3(harness, theirs, "CreateBucket", Bucket="safe")
+    trail = TRAIL | {"S3BucketName": "safe"}
+    for policy in (None, lets(arn=ARN.replace("trail/all", "trail/other"), bucket="safe")):
+        if policy is not None:
+            await s3(harness, theirs, "PutBucketPolicy", Bucket="safe", Policy=policy)
+        assert (await refused(call(harness, owner, "CreateTrail", **trail)))[0] == "InsufficientS3BucketPolicyException"
+    await s3(harness, theirs, "PutBucketPolicy", Bucket="safe", Policy=lets(bucket="safe"))
+    await call(harness, owner, "CreateTrail", **trail)
+    await call(harness, owner, "StartLogging", Name="all")
+    await record_some(harness, tmp_path / "one", [(clock.now() + number, record(number)) for number in range(5)])
+    clock.advance(10_000)
+    await deliver(harness)
+    found = await files(harness, theirs, "safe")
+    assert sorted(one["eventID"] for records in found.values() for one in records) == numbered(*range(5))
+    assert (await refused(files(harness, owner, "safe")))[0] == "AccessDenied"
+    # Who lets it no more has said so for the next file, and what waits is kept.
+    await s3(harness, theirs, "DeleteBucketPolicy", Bucket="safe")
+    await record_some(harness, tmp_path / "two", [(clock.now() + number, record(10 + number)) for number in range(5)])
+    clock.advance(10_000)
+    await deliver(harness)
+    assert (await call(harness, owner, "GetTrailStatus", Name="all"))["LatestDeliveryError"] == "AccessDenied"
+    await s3(harness, theirs, "PutBucketPolicy", Bucket="safe", Policy=lets(bucket="safe"))
+    await deliver(harness)
+    found = await files(harness, theirs, "safe")
+    assert len([one for records in found.values() for one in records]) == 10
 
 
 async def test_a_trail_has_one_job_which_a_start_brings_back(harness, owner):

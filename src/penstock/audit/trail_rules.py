@@ -23,9 +23,7 @@ MAX_TRAILS = 5  # of an account in a region (AWS: "Quotas in AWS CloudTrail")
 _NAME = (3, 128)  # characters
 _MAX_PREFIX = 200  # characters
 _MAX_SELECTORS = 5
-_MAX_PERIODS = (
-    100  # of a trail that is stopped and started again and again; records of the oldest have long been delivered
-)
+_MAX_PERIODS = 100  # of a trail that is stopped and started again and again
 _NOWHERE = frozenset({"iam.amazonaws.com", "organizations.amazonaws.com"})  # services of no region
 _EXCLUDABLE = ("kms.amazonaws.com", "rdsdata.amazonaws.com")  # AWS: EventSelector, ExcludeManagementEventSources
 EVERYTHING: list[dict[str, Any]] = [
@@ -142,10 +140,19 @@ def advanced_selectors() -> Exception:
 
 
 def started(periods: Sequence[Sequence[int | None]], now: int) -> list[list[int | None]]:
-    """The times (ms, from and until) in which a trail takes records, when it begins now."""
+    """The times (ms, from and until) in which a trail takes records, when it begins now.
+
+    Of too many the two with the shortest pause between them become one. What was recorded in any of them may still wait for its bucket, and is
+    lost in no case; what was recorded in that pause is delivered as well.
+    """
+    found = [list(one) for one in periods]
     if is_logging(periods):
-        return [list(one) for one in periods]
-    return [*(list(one) for one in periods), [now, None]][-_MAX_PERIODS:]
+        return found
+    found.append([now, None])
+    while len(found) > _MAX_PERIODS:
+        shortest = min(range(1, len(found)), key=lambda at: (found[at][0] or 0) - (found[at - 1][1] or 0))
+        found[shortest - 1 : shortest + 1] = [[found[shortest - 1][0], found[shortest][1]]]
+    return found
 
 
 def stopped(periods: Sequence[Sequence[int | None]], now: int) -> list[list[int | None]]:
