@@ -145,6 +145,24 @@ def test_a_host_renews_its_certificate_and_nobody_elses(live, stranger, role):
     ) == "IncompleteSignatureException"  # fmt: skip
 
 
+def test_hosts_do_not_notice_that_the_authority_has_another_key(live, stranger, role):
+    host, answer = joined(live, stranger, role, "steady")
+    live.client("penstock").rotate_host_authority()
+    assert create_session(live.url, host, arns_of(answer))[0] == 201
+    status, renewed, key = renew(live, host, answer["trustAnchorArn"])
+    assert status == 200, renewed
+    newer = Holder(x509.load_pem_x509_certificate(renewed["certificate"].encode()), key)
+    issuers = [
+        one.certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value for one in (host, newer)
+    ]
+    assert issuers[0] != issuers[1]
+    assert create_session(live.url, newer, arns_of(answer))[0] == 201
+    arn = f"arn:aws:penstock:us-east-1:{ACCOUNT}:host/steady"
+    asked = [{"AttributeKey": "ResourceName", "AttributeValue": arn}]
+    named = {one["EventName"] for one in live.client("cloudtrail").lookup_events(LookupAttributes=asked)["Events"]}
+    assert named == {"InviteHost", "JoinHost", "RenewHostCertificate"}
+
+
 def test_a_host_takes_no_role_but_its_own(live, stranger, role):
     """Both are roles of the hosts' profile, and trust the authority."""
     document = live.client("iam").get_role(RoleName="hosts")["Role"]["AssumeRolePolicyDocument"]

@@ -14,6 +14,7 @@ from penstock_identity_harness import ACCOUNT, REGION, allow, document, refused
 import penstock.certificates
 import penstock.deployments
 import penstock.fleet
+from penstock.certificates.chains import Untrusted, roots_of, trusted_path
 from penstock.wire.call import ANONYMOUS, service_session
 from penstock.wire.errors import ExpiredSession
 
@@ -128,6 +129,74 @@ async def test_a_session_that_is_not_the_hosts_is_not_the_host(harness, clock, m
     # The name stays the host's when the role is made anew, or when the authority is gone.
     await harness.app.invoke(owner, "rolesanywhere", "DeleteTrustAnchor", {"trustAnchorId": anchor}, region=REGION)
     assert (await refused(given(eve)))[0] == "AccessDenied"
+
+
+async def test_the_authority_gets_another_key_and_its_hosts_renew(harness, clock):
+    owner = await harness.administrator()
+    role = await harness.role("hosts", TRUST)
+
+    async def ours(operation, *, by=owner, **input):
+        return await harness.app.invoke(by, "penstock", operation, input, region=REGION)
+
+    async def roots():
+        anchor = {"trustAnchorId": (await ours("CreateHostAuthority"))["trustAnchorArn"]}
+        found = await harness.app.invoke(owner, "rolesanywhere", "GetTrustAnchor", anchor, region=REGION)
+        return roots_of(found["trustAnchor"]["source"]["sourceData"]["x509CertificateData"])
+
+    async def trusted(pem):
+        leaf = x509.load_pem_x509_certificate(pem.encode())
+        try:
+            return trusted_path(leaf, [], await roots(), now=clock.now())[-1]
+        except Untrusted:
+            return None
+
+    async def join(name):
+        token = (await ours("InviteHost", name=name, roleArn=role))["token"]
+        joins = {"token": token, "certificateSigningRequest": signing_request()}
+
+        async def renew():  # asked again with the same key
+            return (await ours("JoinHost", by=ANONYMOUS, **joins))["certificate"]
+
+        return renew, await renew()
+
+    renew_1, first = await join("web-1")
+    renew_2, second = await join("web-2")
+    (before,) = await roots()
+    made = await ours("RotateHostAuthority")
+    after, still = await roots()
+    assert (made["hosts"], still) == (2, before)
+    assert made["certificate"].encode() == after.public_bytes(serialization.Encoding.PEM)
+    assert await trusted(first) == before
+    assert await trusted(await renew_1()) == after
+    assert await trusted(second) == before, "web-2 has not renewed yet"
+    assert await trusted(await renew_2()) == after
+    assert (await roots(), await trusted(first)) == ([after], None)
+    # A host that does not renew keeps the former key trusted for as long as its certificate is good.
+    assert (await ours("RotateHostAuthority"))["hosts"] == 2
+    await renew_1()
+    assert len(await roots()) == 2
+    clock.advance(15 * 24 * 3600_000)
+    renew_1, _ = await join("web-1")
+    assert len(await roots()) == 1
+    assert (await ours("RotateHostAuthority"))["hosts"] == 1
+    for _ in range(8):
+        await ours("RotateHostAuthority")
+    assert "Wait until they have renewed theirs" in (await refused(ours("RotateHostAuthority")))[1]
+    # Somebody else may have the key: nothing that it has signed is trusted, and no session that hosts have.
+    host = service_session(
+        "rolesanywhere.amazonaws.com", ACCOUNT, (await ours("CreateHostAuthority"))["trustAnchorArn"]
+    )
+    input = {"RoleArn": role, "RoleSessionName": "web-1"}
+    given = (await harness.app.invoke(host, "sts", "AssumeRole", input, region=REGION))["Credentials"]
+    await harness.session(given["AccessKeyId"], given["SessionToken"])
+    last = await renew_1()
+    assert (await ours("RotateHostAuthority", trustFormer=False))["hosts"] == 0
+    assert (len(await roots()), await trusted(last)) == (1, None)
+    with pytest.raises(ExpiredSession):
+        await harness.session(given["AccessKeyId"], given["SessionToken"])
+    clock.advance(1000)
+    _, newest = await join("web-1")
+    assert await trusted(newest) is not None
 
 
 async def test_invitations_joinings_and_revocations(harness, clock):

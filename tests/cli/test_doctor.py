@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from penstock_live import live, live_tls  # noqa: F401 - the fixtures
 
-from penstock.certificates.records import anchors
+from penstock.certificates.records import anchors, authorities, hosts
 from penstock.cli.checks import activity, ends, machine, people, server, stores
 from penstock.cli.checks.findings import Check, Finding, Installation, Verdict
 from penstock.deployments.records import instances
@@ -221,6 +221,34 @@ def test_secrets_that_were_not_rotated_are_named_with_the_reason(installation: I
     first, *_, last = found(ends.rotations, installation)
     assert first.message.endswith(" was not rotated on 2030-01-01: setSecret ended with exit code 3")
     assert last.message == "2 more secrets were not rotated"
+
+
+def test_hosts_that_do_not_renew_their_certificates(installation: Installation):
+    day, now = 24 * 3600_000, int(time.time() * 1000)
+    insert(installation, hosts, **WHERE, name="fine", joining="j", issued=now - 7 * day, expires=now + 7 * day)
+    insert(installation, hosts, **WHERE, name="gone", joining="", issued=now - 20 * day, expires=now - 6 * day)
+    assert found(ends.hosts_that_renew, installation) == []
+    insert(installation, hosts, **WHERE, name="slow", joining="j", issued=now - 11 * day, expires=now + 3 * day)
+    for number in range(5):
+        insert(
+            installation, hosts, **WHERE, name=f"off-{number}", joining="j", issued=now - 15 * day, expires=now - day
+        )
+    ended, slow = found(ends.hosts_that_renew, installation)
+    assert (ended.verdict, slow.verdict) == (Verdict.WARN, Verdict.WARN)
+    assert ended.message.startswith("hosts whose certificates have ended: off-0 on 20")
+    assert ended.message.endswith(" and 2 more")
+    assert "penstock hosts join" in ended.mend
+    assert slow.message.startswith("hosts that do not renew their certificates, which end: slow on 20")
+
+
+@pytest.mark.parametrize(("days", "verdict"), [(400, None), (30, Verdict.WARN), (-1, Verdict.FAIL)])
+def test_the_authority_of_hosts_ends(installation: Installation, days: int, verdict: Verdict | None):
+    pem = certificate(dt.timedelta(days=days, hours=1))
+    insert(installation, anchors, **WHERE, id="a", bundle=pem, enabled=True, name="hosts", arn="arn")
+    insert(installation, authorities, **WHERE, anchor="a", certificate=pem, key=b"x")
+    findings = found(ends.trust_anchors, installation)
+    assert [finding.verdict for finding in findings] == ([] if verdict is None else [verdict])
+    assert all("penstock hosts rotate" in finding.mend for finding in findings)
 
 
 @pytest.mark.parametrize(

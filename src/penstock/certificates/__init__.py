@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from penstock.certificates import records
-from penstock.certificates.operations import anchors, hosts, lists, profiles, sessions, tags, tags_of
+from penstock.certificates.operations import anchors, authorities, hosts, lists, profiles, sessions, tags, tags_of
 from penstock.certificates.settings import CertificateSettings
 from penstock.component import Component, Guard, LinkedRole
 from penstock.wire.services import Service
@@ -28,7 +28,7 @@ def component(app: App) -> Component[App]:
         name="certificates",
         state=app,
         services=(Service("rolesanywhere"), Service("rolesanywhere-sessions", SESSIONS)),
-        operations=(anchors, profiles, lists, tags, sessions, hosts),
+        operations=(anchors, profiles, lists, tags, sessions, authorities, hosts),
         guards=(Guard(service="rolesanywhere", keys={"aws:resourcetag/": tags_of}),),
         linked_roles=(
             LinkedRole(

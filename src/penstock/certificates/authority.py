@@ -74,6 +74,11 @@ def belongs_to(certificate: x509.Certificate) -> tuple[str, str]:
     return str(names[0].value), uris[0].removeprefix(_JOINING)
 
 
+def serial_of_authority(pem: str) -> str:
+    """The serial number of an authority's certificate, in hexadecimal digits."""
+    return f"{x509.load_pem_x509_certificate(pem.encode()).serial_number:x}"
+
+
 def ends(certificate: x509.Certificate) -> int:
     """When a certificate expires, in ms."""
     return int(certificate.not_valid_after_utc.timestamp()) * 1000

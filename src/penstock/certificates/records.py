@@ -72,6 +72,7 @@ authorities = sa.Table(
     sa.Column("certificate", sa.Text, nullable=False),  # PEM
     sa.Column("key", sa.LargeBinary, nullable=False, info=sealed(lambda row: authority_context(row.anchor))),
     sa.Column("created", sa.BigInteger, nullable=False),
+    sa.Column("rotated", sa.BigInteger),  # ms; while a former one is trusted too, since hosts have its certificates
 )
 hosts = sa.Table(
     "x509_hosts",
@@ -89,6 +90,8 @@ hosts = sa.Table(
     sa.Column("expires", sa.BigInteger, nullable=False),  # ms, of its newest certificate; 0
     sa.Column("created", sa.BigInteger, nullable=False),
     sa.Column("joined", sa.BigInteger, nullable=False),  # ms; 0
+    sa.Column("issuer", sa.String(64)),  # of its newest certificate: the serial number (hex) of the authority's
+    sa.Column("issued", sa.BigInteger),  # ms
 )
 
 
@@ -139,23 +142,47 @@ def delete(conn: sa.Connection, table: sa.Table, id: str) -> None:
     conn.execute(table.delete().where(table.c.id == id))
 
 
-def delete_anchor(conn: sa.Connection, row: Any) -> None:
-    """Forget a trust anchor with its revocation lists; with that of our own authority also the authority and its hosts."""
+def delete_anchor(conn: sa.Connection, row: Any) -> bool:
+    """Forget a trust anchor with its revocation lists; with that of our own authority also the authority and its hosts. Whether it was that."""
     conn.execute(lists.delete().where(lists.c.anchor == row.id))
-    if conn.execute(authorities.delete().where(authorities.c.anchor == row.id)).rowcount:
+    own = conn.execute(authorities.delete().where(authorities.c.anchor == row.id)).rowcount > 0
+    if own:
         conn.execute(hosts.delete().where(hosts.c.account == row.account, hosts.c.region == row.region))
     conn.execute(anchors.delete().where(anchors.c.id == row.id))
+    return own
 
 
-def authority(conn: sa.Connection, place: Place) -> Any:
+def authority(conn: sa.Connection, place: Place, *, locked: bool = False) -> Any:
     """Our own authority of a place, or None."""
     c = authorities.c
-    return conn.execute(sa.select(authorities).where(c.account == place[0], c.region == place[1])).first()
+    query = sa.select(authorities).where(c.account == place[0], c.region == place[1])
+    return conn.execute(query.with_for_update() if locked else query).first()
 
 
 def insert_authority(conn: sa.Connection, **values: Any) -> bool:
     """Write a place's authority. False when there is one, which stays."""
     return upsert(conn, authorities, values)
+
+
+def change_authority(conn: sa.Connection, place: Place, **values: Any) -> None:
+    """Change our own authority of a place."""
+    c = authorities.c
+    conn.execute(authorities.update().where(c.account == place[0], c.region == place[1]).values(values))
+
+
+def revoke_joined(conn: sa.Connection, place: Place) -> None:
+    """Trust no certificate of the hosts of a place any more."""
+    c = hosts.c
+    where = (c.account == place[0], c.region == place[1], c.joining != "")
+    conn.execute(hosts.update().where(*where).values(invitation="", key="", joining=""))
+
+
+def of_former_authority(conn: sa.Connection, place: Place, issuer: str, now: int) -> int:
+    """How many hosts hold a certificate that is good and not of the authority with this serial number."""
+    c = hosts.c
+    other = sa.or_(c.issuer.is_(None), c.issuer != issuer)
+    where = (c.account == place[0], c.region == place[1], c.joining != "", c.expires > now, other)
+    return conn.execute(sa.select(sa.func.count()).select_from(hosts).where(*where)).scalar_one()
 
 
 def host(conn: sa.Connection, place: Place, name: str, *, locked: bool = False) -> Any:

@@ -38,6 +38,7 @@ CHECKS: tuple[Check, ...] = (
     ends.keys_pending,
     ends.rotations,
     ends.trust_anchors,
+    ends.hosts_that_renew,
     server.server,
     machine.certificate,
     machine.programs,

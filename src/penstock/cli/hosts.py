@@ -11,6 +11,7 @@ from typing import Any
 from penstock.cli.clients import Clients, add_data_dir, attempt
 from penstock.cli.installation import NoServer
 from penstock.cli.terminal import paint, say
+from penstock.webpages.wording import plural
 
 _ROLE = "penstock-hosts"
 _ACTIONS = ["sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"]
@@ -42,8 +43,14 @@ def add_arguments(parser: argparse.ArgumentParser, _command: str) -> None:
     )
     revoke = acts.add_parser("revoke", help="trust the certificates of a host no more, and deregister it")
     revoke.add_argument("name", metavar="NAME", help="of the host")
+    rotate = acts.add_parser("rotate", help="give the authority of the hosts another key; they renew by themselves")
+    rotate.add_argument(
+        "--distrust-former",
+        action="store_true",
+        help="somebody else may have its key: every host has to join again, and sessions of hosts end now",
+    )
     listed = acts.add_parser("list", help="list hosts that were invited or have joined")
-    for act in (join, revoke, listed):
+    for act in (join, revoke, rotate, listed):
         add_data_dir(act)
 
 
@@ -59,8 +66,25 @@ def _run(options: argparse.Namespace) -> None:
     elif options.act == "revoke":
         clients("penstock").revoke_host(name=options.name)
         say(f"{options.name} is trusted no more: it gets no commands, and its sessions are over.")
+    elif options.act == "rotate":
+        _rotate(clients, distrusts=options.distrust_former)
     else:
         _list(clients)
+
+
+def _rotate(clients: Clients, *, distrusts: bool) -> None:
+    made = clients("penstock").rotate_host_authority(trustFormer=not distrusts)
+    if distrusts:
+        say(
+            "The authority has another key, and the former one counts no more: invite every host again, and let it join."
+        )
+    elif made["hosts"]:
+        say(
+            f"The authority has another key. {plural(made['hosts'], 'host')} will renew by themselves, and the former key is trusted until"
+            " they have or their certificates have ended."
+        )
+    else:
+        say("The authority has another key. No host has a certificate of the former one.")
 
 
 def _join(clients: Clients, options: argparse.Namespace) -> None:

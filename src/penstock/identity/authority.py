@@ -30,7 +30,7 @@ from penstock.identity.passkeys import Passkeys
 from penstock.identity.password_policy import new_password, of_account
 from penstock.identity.passwords import Passwords
 from penstock.identity.policy import Named
-from penstock.identity.reserved import Reservations, reserve, revoke
+from penstock.identity.reserved import Reservations, reserve, revoke, revoke_all
 from penstock.identity.service_credentials import BY_NAME, ServiceCredential, credential_of, may_be_name
 from penstock.identity.signin import SignedIn
 from penstock.loops import Loop
@@ -329,6 +329,10 @@ class Authority:
     def revoke_sessions(self, conn: sa.Connection, role_arn: str, name: str, *, by: str) -> None:
         """See `penstock.wire.call.Identity`."""
         revoke(conn, role_arn, name, by=by)
+
+    def revoke_all_sessions(self, conn: sa.Connection, *, by: str) -> None:
+        """See `penstock.wire.call.Identity`."""
+        revoke_all(conn, by=by)
 
     def would_let(self, call: Call, policy: ResourcePolicy, action: str) -> bool:
         """See `penstock.wire.call.Identity`."""

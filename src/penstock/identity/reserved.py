@@ -73,6 +73,11 @@ def revoke(conn: sa.Connection, role_arn: str, name: str, *, by: str) -> None:
         conn.execute(reserved_sessions.update().where(same, _c.by == by).values(by=NOBODY))
 
 
+def revoke_all(conn: sa.Connection, *, by: str) -> None:
+    """The same for every name of a resource."""
+    conn.execute(reserved_sessions.update().where(_c.by == by).values(by=NOBODY))
+
+
 def _key(role_arn: str, name: str) -> dict[str, str]:
     account, role = _role(role_arn)
     return {"account": account, "role": role, "name": name}

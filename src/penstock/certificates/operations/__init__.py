@@ -119,7 +119,9 @@ class Kind:
             records.insert(conn, self.table, **row)
             return self.answer(call, self.found(conn, call, id))
 
-        return await call.app.store.write(tx)
+        answer = await call.app.store.write(tx)
+        call.memo["resources"] = (row["arn"],)
+        return answer
 
     async def change(
         self, call: Call, input: Input, values: Callable[[sa.Connection, Any], Mapping[str, Any]]
@@ -147,7 +149,7 @@ class Kind:
             forget(conn, row)
             return self.answer(call, row)
 
-        return await call.app.store.write(tx)
+        return await call.app.identity.change(tx)
 
 
 def place(call: Call) -> records.Place:

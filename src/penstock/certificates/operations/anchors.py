@@ -59,7 +59,7 @@ async def update_trust_anchor(app: App, call: Call, input: Input) -> Output:
         own = records.authority(conn, place(call))
         if bundle is not None and own is not None and own.anchor == row.id:
             raise ValidationException(
-                "This is the trust anchor of the installation's own hosts, whose certificate stays as it is."
+                "This is the trust anchor of the installation's own hosts, whose certificates only RotateHostAuthority changes."
                 " Make another trust anchor for another authority."
             )
         return {"name": input.get("name", row.name), "bundle": row.bundle if bundle is None else bundle}
@@ -76,8 +76,13 @@ async def switch_trust_anchor(app: App, call: Call, input: Input) -> Output:
 
 @anywhere("DeleteTrustAnchor", resource=ANCHORS.resource)
 async def delete_trust_anchor(app: App, call: Call, input: Input) -> Output:
-    """Forget it with its revocation lists. Sessions that it gave last until their end."""
-    return await ANCHORS.delete(call, input, records.delete_anchor)
+    """Forget it with its revocation lists. Sessions that it gave last until their end, but for those of the installation's own hosts."""
+
+    def forget(conn: sa.Connection, row: Any) -> None:
+        if records.delete_anchor(conn, row):
+            app.identity.revoke_all_sessions(conn, by=row.arn)
+
+    return await ANCHORS.delete(call, input, forget)
 
 
 def _bundle(input: Input) -> str:

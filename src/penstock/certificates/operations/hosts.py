@@ -23,7 +23,7 @@ from penstock.certificates.errors import (
 )
 from penstock.certificates.operations import PAGES, ours, place
 from penstock.certificates.operations.anchors import ANCHORS
-from penstock.certificates.operations.profiles import DEFAULT_SECONDS, PROFILES
+from penstock.certificates.operations.authorities import authority_of, forget_former
 from penstock.certificates.operations.sessions import SERVICE, trust
 from penstock.certificates.settings import CertificateSettings
 from penstock.certificates.subjects import serial_of
@@ -43,17 +43,6 @@ def _host(call: Call, input: Input) -> str:
     return call.arn("penstock", f"host/{input['name']}")
 
 
-@ours("CreateHostAuthority")
-async def create_host_authority(app: App, call: Call, input: Input) -> Output:
-    """The authority of the account and region, made unless there is one."""
-    own = await _authority(app, call)
-    return {
-        "trustAnchorArn": ANCHORS.arn(call, own.anchor),
-        "profileArn": PROFILES.arn(call, own.profile),
-        "certificate": own.certificate,
-    }
-
-
 @ours("InviteHost", resource=_host)
 async def invite_host(app: App, call: Call, input: Input) -> Output:
     """A token with which a host joins, as an on-premises instance that is registered for its sessions.
@@ -67,7 +56,7 @@ async def invite_host(app: App, call: Call, input: Input) -> Output:
     await app.identity.pass_role(call, role[0], source_arn="", service=SERVICE)
     if await app.identity.id_of(role[0]) is None:
         raise ValidationException(f"There is no role {role[0]}.")
-    own = await _authority(app, call)
+    own = await authority_of(app, call)
     known = await app.store.read(records.host, place(call), name)
     _refuse_joined(known, call.now)
     await app.store.read(_refuse_namesakes, call, name, role[0])
@@ -122,6 +111,7 @@ async def join_host(app: App, call: Call, input: Input) -> Output:
     call.memo["who"] = Certified(account, f"CN={name}", issued["serial"])
     role = _ROLE.fullmatch(row.role)
     assert role is not None
+    call.memo["resources"] = (f"arn:{role[1]}:penstock:{region}:{account}:host/{name}",)
     arn = f"arn:{role[1]}:rolesanywhere:{region}:{account}"
     return {
         "certificate": issued["certificate"],
@@ -142,6 +132,8 @@ async def renew_host_certificate(app: App, call: Call, input: Input) -> Output:
         raise ValidationException(
             "Certificates of another authority than that of the installation's hosts are renewed there."
         )
+    host = trusted.host
+    call.memo["resources"] = (f"arn:{call.partition}:penstock:{host.region}:{host.account}:host/{host.name}",)
     key, _digest = _requested(input)
     own = await app.store.read(records.authority, (trusted.host.account, trusted.host.region))
     issued = await _issue(app, own, trusted.host, key, call.now)
@@ -199,38 +191,6 @@ def _refuse_namesakes(conn: sa.Connection, call: Call, name: str, role: str) -> 
                 f"The region {one.region} has a host {name} of this role, and both would have the same session."
                 " Choose another name or another role, or revoke that host first."
             )
-
-
-async def _authority(app: App, call: Call) -> Any:
-    """The row of the place's authority, which is made unless there is one."""
-    known = await app.store.read(records.authority, place(call))
-    if known is not None:
-        return known
-    anchor, profile = app.ids.uuid(), app.ids.uuid()
-    pem, der = authority.new_authority(f"Penstock hosts {call.account} {call.region}"[:64], now=call.now)
-    key = app.sealer.seal(der, records.authority_context(anchor))
-    shared = {
-        "account": call.account,
-        "region": call.region,
-        "name": "hosts",
-        "enabled": True,
-        "tags": {},
-        "created": call.now,
-        "updated": call.now,
-    }
-
-    def tx(conn: sa.Connection) -> Any:
-        where = {"account": call.account, "region": call.region}
-        made = {"anchor": anchor, "profile": profile, "certificate": pem, "key": key, "created": call.now}
-        if records.insert_authority(conn, **where, **made):
-            records.insert(conn, records.anchors, **shared, id=anchor, arn=ANCHORS.arn(call, anchor), bundle=pem)
-            records.insert(
-                conn, records.profiles, **shared, id=profile, arn=PROFILES.arn(call, profile), roles=[], policy="", policy_arns=[],
-                seconds=DEFAULT_SECONDS, named=False, with_properties=False, created_by=call.session.arn,
-            )  # fmt: skip
-        return records.authority(conn, place(call))
-
-    return await app.store.write(tx)
 
 
 async def _register(app: App, call: Call, name: str, session: str, tags: Any) -> None:
@@ -303,7 +263,9 @@ async def _issue(app: App, own: Any, row: Any, key: ec.EllipticCurvePublicKey, n
         known = records.host(conn, where, row.name, locked=True)
         if known is None or known.joining != row.joining:
             raise InvalidInvitationException(why="was revoked this moment", name=row.name)
-        records.change_host(conn, where, row.name, serial=issued["serial"], expires=issued["expires"])
+        newest = {"serial": issued["serial"], "expires": issued["expires"], "issued": now}
+        records.change_host(conn, where, row.name, **newest, issuer=authority.serial_of_authority(own.certificate))
+        forget_former(conn, where, now)
 
     await app.store.write(tx)
     return issued

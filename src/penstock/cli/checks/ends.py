@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
 from collections.abc import Iterator
 
 import sqlalchemy as sa
 from cryptography import x509
 
-from penstock.certificates.records import anchors
+from penstock.certificates.records import anchors, authorities, hosts
 from penstock.cli.checks.findings import Finding, Installation, Verdict
 from penstock.keys.records import keys
 from penstock.secrets.records import ROTATIONS, secrets
 
 CERTIFICATE_DAYS = 14
+AUTHORITY_DAYS = 60  # of hosts: no certificate of theirs outlives it
 _NAMED = 3
 
 
@@ -53,17 +55,55 @@ def rotations(examined: Installation) -> Iterator[Finding]:
 
 def trust_anchors(examined: Installation) -> Iterator[Finding]:
     """Do the authorities that hosts get credentials by last?"""
+    foreign = anchors.c.id.not_in(sa.select(authorities.c.anchor))
     with examined.engine.connect() as conn:
-        found = conn.execute(sa.select(anchors.c.arn, anchors.c.bundle).where(anchors.c.enabled)).all()
+        found = conn.execute(sa.select(anchors.c.arn, anchors.c.bundle).where(anchors.c.enabled, foreign)).all()
+        own = conn.execute(sa.select(authorities)).all()
+    for row in own:
+        ends = x509.load_pem_x509_certificate(row.certificate.encode()).not_valid_after_utc
+        subject = f"the authority of the hosts of account {row.account} in {row.region}"
+        yield from lasts(
+            "hosts",
+            subject,
+            ends,
+            "give it another key, which its hosts take over by themselves: penstock hosts rotate",
+            AUTHORITY_DAYS,
+        )
     for row in found:
         ends = min(one.not_valid_after_utc for one in x509.load_pem_x509_certificates(row.bundle.encode()))
         yield from lasts("hosts", f"a certificate of the trust anchor {row.arn}", ends, "give it the next one as well")
 
 
-def lasts(what: str, subject: str, ends: dt.datetime, mend: str) -> Iterator[Finding]:
+def hosts_that_renew(examined: Installation) -> Iterator[Finding]:
+    """Do hosts renew their certificates, as agents do after half of their time?"""
+    now, c = int(time.time() * 1000), hosts.c
+    joined = sa.select(c.name, c.expires).where(c.joining != "").order_by(c.expires, c.name)
+    late = (c.expires > now, (now - c.issued) * 4 > (c.expires - c.issued) * 3)
+    with examined.engine.connect() as conn:
+        ended = conn.execute(joined.where(c.expires <= now)).all()
+        slow = conn.execute(joined.where(*late)).all()
+    for found, what, mend in (
+        (
+            ended,
+            "hosts whose certificates have ended",
+            "invite those that are needed again (penstock hosts join NAME), and revoke the others",
+        ),
+        (
+            slow,
+            "hosts that do not renew their certificates, which end",
+            "see that their agents run and reach the server: penstock-agent status",
+        ),
+    ):
+        if found:
+            named = ", ".join(f"{row.name} on {_day(row.expires)}" for row in found[:_NAMED])
+            more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+            yield Finding(Verdict.WARN, "hosts", f"{what}: {named}{more}", mend)
+
+
+def lasts(what: str, subject: str, ends: dt.datetime, mend: str, least: int = CERTIFICATE_DAYS) -> Iterator[Finding]:
     """Does a certificate last?"""
     days = (ends - dt.datetime.now(tz=dt.UTC)).days
-    verdict = Verdict.OK if days > CERTIFICATE_DAYS else Verdict.FAIL if days < 0 else Verdict.WARN
+    verdict = Verdict.OK if days > least else Verdict.FAIL if days < 0 else Verdict.WARN
     message = f"{subject} lasts {days} more days" if days >= 0 else f"{subject} has ended on {ends:%Y-%m-%d}"
     yield Finding(verdict, what, message, "" if verdict is Verdict.OK else mend)
 
