@@ -16,7 +16,19 @@ import pytest
 from penstock_starter import PENSTOCK, run
 from penstock_waiting import until
 
+from penstock.wire.registry import Recorded
+
 ACCOUNT = "111111111111"
+ANYWHERE = json.dumps(
+    {
+        "Version": "2012-10-17",
+        "Statement": {
+            "Effect": "Allow",
+            "Principal": {"Service": "rolesanywhere.amazonaws.com"},
+            "Action": "sts:AssumeRole",
+        },
+    }
+)
 READ_PIPELINES = json.dumps(
     {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "codepipeline:List*", "Resource": "*"}}
 )
@@ -241,6 +253,82 @@ def test_events_are_found_by_each_attribute_and_page_by_page(live, ann, name, va
     ids = [event["EventId"] for event in looked_up(live, name, value)]
     assert len(ids) == len(set(ids))
     assert looked_up(live, "EventId", found[0]["EventId"])[0]["CloudTrailEvent"] == found[0]["CloudTrailEvent"]
+
+
+OF_AN_ACCOUNT = {  # what they change is the account itself
+    *(("iam", f"{verb}AccountAlias") for verb in ("Create", "Delete")),
+    *(("iam", f"{verb}AccountPasswordPolicy") for verb in ("Update", "Delete")),
+    ("iam", "GenerateCredentialReport"),
+}
+BY_THEMSELVES = {  # policies are asked about `*`, and the record names what was made, or what was shown
+    ("kms", "CreateKey"), ("organizations", "CreateAccount"), ("penstock", "CreateAccount"), ("penstock", "CreateHostAuthority"),
+    ("penstock", "RotateHostAuthority"), ("penstock", "JoinHost"), ("penstock", "RenewHostCertificate"), ("rolesanywhere", "CreateProfile"),
+    ("rolesanywhere", "CreateTrustAnchor"), ("rolesanywhere", "ImportCrl"), ("rolesanywhere-sessions", "CreateSession"), ("sts", "AssumeRole"),
+    ("sts", "AssumeRoleWithWebIdentity"),
+}  # fmt: skip
+
+
+def test_the_record_of_what_changes_something_names_what(live):
+    """Else nobody finds by the name of a thing who has made it."""
+    registered = [one for one in live.app.registry if not one.reads and one.recorded is Recorded.MANAGEMENT]
+    assert {(one.service, one.name) for one in registered if one.resource == "*"} == OF_AN_ACCOUNT | BY_THEMSELVES
+    ours, anywhere, name = live.client("penstock"), live.client("rolesanywhere"), "/aws/service/audited"
+    public = f"arn:aws:ssm:us-east-1::parameter{name}"
+    authority = ours.create_host_authority()
+    source = {"sourceType": "CERTIFICATE_BUNDLE", "sourceData": {"x509CertificateData": authority["certificate"]}}
+    role = live.client("iam").create_role(RoleName="profiled", AssumeRolePolicyDocument=ANYWHERE)["Role"]["Arn"]
+    member = live.client("organizations").create_account(Email="audited@example.com", AccountName="audited")
+    account = live.client("organizations").describe_account(AccountId=member["CreateAccountStatus"]["AccountId"])[
+        "Account"
+    ]["Arn"]
+    ours.create_account(accountId="555555555551")
+    ours.put_public_parameter(name=name, value="x")
+    ours.delete_public_parameter(name=name)
+    live.client("sts").get_federation_token(Name="audited")
+    made = {
+        "CreateKey": live.client("kms").create_key()["KeyMetadata"]["Arn"],
+        "CreateAccount": account,
+        "PutPublicParameter": public,
+        "DeletePublicParameter": public,
+        "CreateHostAuthority": authority["trustAnchorArn"],
+        "RotateHostAuthority": ours.rotate_host_authority()["trustAnchorArn"],
+        "CreateTrustAnchor": anywhere.create_trust_anchor(name="a", source=source)["trustAnchor"]["trustAnchorArn"],
+        "CreateProfile": anywhere.create_profile(name="p", roleArns=[role])["profile"]["profileArn"],
+        "GetFederationToken": f"arn:aws:sts::{ACCOUNT}:federated-user/audited",
+    }
+    for event, arn in made.items():
+        found = until(
+            lambda arn=arn, event=event: [
+                one for one in looked_up(live, "ResourceName", arn) if one["EventName"] == event
+            ]
+        )
+        assert arn in {one["ResourceName"] for one in found[0]["Resources"]}, event
+    chosen = account.replace(account[-12:], "555555555551")
+    assert [one["EventSource"] for one in looked_up(live, "ResourceName", chosen)] == ["penstock.amazonaws.com"]
+
+
+def test_who_comes_from_another_account_is_on_record_in_both(live):
+    made = live.client("penstock").create_account(accountId="555555555552")
+    theirs = {"aws_access_key_id": made["accessKeyId"], "aws_secret_access_key": made["secretAccessKey"]}
+    trust = {"Effect": "Allow", "Principal": {"AWS": ACCOUNT}, "Action": "sts:AssumeRole"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": trust})
+    role = live.client("iam", keys=theirs).create_role(RoleName="entered", AssumeRolePolicyDocument=document)["Role"][
+        "Arn"
+    ]
+    live.client("sts").assume_role(RoleArn=role, RoleSessionName="audited")
+    who = live.client("sts").get_caller_identity()
+    (own,) = looked_up(live, "ResourceName", role)
+    asked = [{"AttributeKey": "ResourceName", "AttributeValue": role}]
+    entered = [
+        json.loads(one["CloudTrailEvent"])
+        for one in live.client("cloudtrail", keys=theirs).lookup_events(LookupAttributes=asked)["Events"]
+        if one["EventName"] == "AssumeRole"
+    ]
+    assert [one["recipientAccountId"] for one in entered] == ["555555555552"]
+    assert entered[0]["userIdentity"] == {"type": "AWSAccount", "principalId": who["UserId"], "accountId": ACCOUNT}
+    assert entered[0]["sharedEventID"] == own["Record"]["sharedEventID"]
+    assert entered[0]["eventID"] != own["Record"]["eventID"]
+    assert own["Record"]["userIdentity"]["type"] == "IAMUser"
 
 
 @pytest.mark.parametrize(

@@ -119,4 +119,5 @@ def test_resources_are_named_as_cloudtrail_names_them():
     assert resources_of("arn:aws:s3:::b/key")[0] == ("AWS::S3::Bucket", "b")
     assert resources_of(f"arn:aws:ssm:us-east-1:{ACCOUNT}:parameter/a/b")[0] == ("AWS::SSM::Parameter", "/a/b")
     assert resources_of(f"arn:aws:ssm:us-east-1:{ACCOUNT}:parameter/a")[0] == ("AWS::SSM::Parameter", "a")
-    assert resources_of("*") == resources_of("arn:aws:unknown:x:y:z") == ()
+    assert resources_of("*") == ()
+    assert resources_of("arn:aws:unknown:x:y:z") == (("", "arn:aws:unknown:x:y:z"),)

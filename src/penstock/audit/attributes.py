@@ -39,6 +39,7 @@ _TYPES: dict[str, tuple[tuple[str, str], ...]] = {
         ("policy/", "AWS::IAM::Policy"),
         ("instance-profile/", "AWS::IAM::InstanceProfile"),
         ("oidc-provider/", "AWS::IAM::OIDCProvider"),
+        ("mfa/", "AWS::IAM::VirtualMFADevice"),
     ),
     "kms": (("key/", "AWS::KMS::Key"), ("alias/", "AWS::KMS::Alias")),
     "logs": (("", "AWS::Logs::LogGroup"),),
@@ -47,6 +48,14 @@ _TYPES: dict[str, tuple[tuple[str, str], ...]] = {
     "secretsmanager": (("secret:", "AWS::SecretsManager::Secret"),),
     "sns": (("", "AWS::SNS::Topic"),),
     "cloudtrail": (("trail/", "AWS::CloudTrail::Trail"),),
+    "organizations": (("account/", "AWS::Organizations::Account"),),
+    "penstock": (("host/", "Penstock::Host"), ("job/", "Penstock::Job")),
+    "rolesanywhere": (
+        ("trust-anchor/", "AWS::RolesAnywhere::TrustAnchor"),
+        ("profile/", "AWS::RolesAnywhere::Profile"),
+        ("crl/", "AWS::RolesAnywhere::CRL"),
+    ),
+    "sts": (("assumed-role/", "AWS::STS::AssumedRole"), ("federated-user/", "AWS::STS::FederatedUser")),
 }
 _ALWAYS = ("recipientAccountId", "awsRegion", "eventID", "eventSource", "eventName")  # members of every record
 NAMES = frozenset(
@@ -65,7 +74,7 @@ NAMES = frozenset(
 
 @lru_cache(4096)
 def resources_of(arn: str) -> tuple[tuple[str, str], ...]:
-    """Type and name of what an ARN names: by its own name, and by the ARN."""
+    """Type and name of what an ARN names: by its own name, and by the ARN. The type is "" where AWS has none for it."""
     parts = arn.split(":", 5)
     if len(parts) != 6:
         return ()
@@ -75,14 +84,14 @@ def resources_of(arn: str) -> tuple[tuple[str, str], ...]:
             name = resource[len(begin) :]
             if service == "s3":
                 name = resource.partition("/")[0]
-            elif service == "iam" and begin != "oidc-provider/":
+            elif (service == "iam" and begin != "oidc-provider/") or service == "organizations":
                 name = name.rpartition("/")[2]
             elif service == "logs":
                 name = resource.removeprefix("log-group:").partition(":")[0]
             elif service == "ssm":
                 name = name if "/" not in name else f"/{name}"
             return ((type_, name), (type_, arn)) if name != arn else ((type_, arn),)
-    return ()
+    return (("", arn),)
 
 
 def user_name(record: dict[str, Any]) -> str:
@@ -109,7 +118,8 @@ def attributes(record: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "AccessKeyId", key
     for resource in record.get("resources") or ():
         for type_, name in resources_of(resource["ARN"]):
-            yield "ResourceType", type_
+            if type_:
+                yield "ResourceType", type_
             yield "ResourceName", name
 
 
@@ -161,7 +171,7 @@ def _shared(head: bytes) -> _Shared:
 def _marks_of_resources(account: str, region: str, resources: bytes) -> tuple[int, ...]:
     """The marks of the resources that a record names."""
     named = [found for one in orjson.loads(resources) for found in resources_of(one["ARN"])]
-    types = (mark(account, region, "ResourceType", type_) for type_, _ in named)
+    types = (mark(account, region, "ResourceType", type_) for type_, _ in named if type_)
     return (*types, *(mark(account, region, "ResourceName", name) for _, name in named))
 
 

@@ -27,7 +27,7 @@ from penstock.identity.password_policy import of_account
 from penstock.identity.policy import Decision, Named, Policy, Verdict, decide, weigh
 from penstock.identity.variables import Context, Value
 from penstock.identity.wildcards import MAX_TEXT
-from penstock.wire.call import PrincipalKind, Session, partition_of
+from penstock.wire.call import LET_INTO, PrincipalKind, Session, partition_of
 from penstock.wire.errors import AccessDenied, ExpiredSession
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ class Decisions:
                     raise AccessDenied(hidden(call, action) if hidden else _sentence(session, action, resource))
                 raise AccessDenied(f"{_sentence(session, action, resource)} {_reason(decision, action)}")
             if guarded is not None and guarded.account != call.account:
-                call.memo[f"let into {guarded.root}"] = guarded.account
+                call.memo[f"{LET_INTO}{guarded.root}"] = guarded.account
 
     async def _own(self, call: Call, action: str, resource: str) -> bool:
         """Whether everybody may do so with their own sign-in, which no policy forbids."""

@@ -15,7 +15,7 @@ from penstock.objects.model import Bucket, Version, Versioning
 from penstock.objects.names import arn_of_bucket, check_key, check_version_id
 from penstock.objects.request import refuse_unserved
 from penstock.store.statement import ask
-from penstock.wire.call import Input
+from penstock.wire.call import LET_INTO, Input
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,7 @@ async def bucket_of(call: Call, input: Input) -> Bucket:
 def mine(call: Call, input: Input, bucket: Bucket | None, expected: str = "ExpectedBucketOwner") -> Bucket:
     """The bucket, if it exists in the caller's account, or its policy has let the caller in."""
     found = expected_one(input, bucket, expected)
-    let_in = call.memo.get(f"let into {arn_of_bucket(call, found.name)}")
+    let_in = call.memo.get(f"{LET_INTO}{arn_of_bucket(call, found.name)}")
     if found.account not in (call.account, let_in):
         raise AccessDenied
     return found

@@ -59,6 +59,9 @@ class Session:
         return self.user_id or self.principal_id.partition(":")[0]
 
 
+LET_INTO = "let into "
+"""Begins the members of a call's memo that say whose resource another account's policy has let the caller into: the ARN of its root follows."""
+
 ANONYMOUS = Session(account="", kind=PrincipalKind.ANONYMOUS, arn="", principal_id="anonymous")
 
 
@@ -360,6 +363,10 @@ class Identity(Protocol):
 
     def revoke_sessions(self, conn: Any, role_arn: str, name: str, *, by: str) -> None:
         """End what a resource has given of them, within `change`, and let nobody give others before they are reserved again."""
+
+    def revoke_all_sessions(self, conn: Any, *, by: str) -> None:
+        """The same for every name of a resource (ARN)."""
+        ...
         ...
 
     def would_let(self, call: Call[Any], policy: ResourcePolicy, action: str) -> bool:

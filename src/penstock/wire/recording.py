@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 
 from penstock.trail import Trail, sync_and_close
-from penstock.wire.call import ANONYMOUS, Call, Certified, PrincipalKind, Session, Vouched
+from penstock.wire.call import ANONYMOUS, LET_INTO, Call, Certified, PrincipalKind, Session, Vouched
 from penstock.wire.errors import Unavailable
 from penstock.wire.hiding import HIDDEN, Hiding, without
 from penstock.wire.registry import Operation, Recorded
@@ -100,26 +100,35 @@ class Records:
         if output and not operation.reads and not code:
             response = known.output(output)[0]
         resources = call.memo.get("resources")
-        more = b""
+        owners = () if code or shown is not None else _owners(call, resources)
+        more = b',"sharedEventID":"%b"' % self._ids.uuid().encode() if owners else b""
         if resources and resources[0] != "*":
-            more = _resources(tuple(resources[:_RESOURCES]))
+            more += _resources(tuple(resources[:_RESOURCES]))
         if code:
             more += b',"errorCode":' + _encoded(code)
             # What could not be understood may be quoted in why.
             if message and (input is not None or not size):
                 more += b',"errorMessage":' + _encoded(_message(message, hidden))
         at, request = self._clock.now(), call.request_id.encode()
-        record = b'%b%b,"requestID":"%b","eventID":"%b"%b,"requestParameters":%b,"responseElements":%b}' % (
+        behind = b'%b,"requestParameters":%b,"responseElements":%b}' % (more, parameters, response)
+        record = b'%b%b,"requestID":"%b","eventID":"%b"%b' % (
             known.head if shown is None else _by_what_is_shown(call, known.service, shown),
             _when(at // 1000),
             request,
-            # Its digits in another order: as random, and there is one record for a request.
+            # Its digits in another order: as random, and there is one record for a request in an account.
             request[28:] + request[8:28] + request[:8],
-            more,
-            parameters,
-            response,
+            behind,
         )
-        return self.add(at, record, at_once=not operation.reads)
+        written = self.add(at, record, at_once=not operation.reads)
+        for owner in owners:
+            stranger = {"type": "AWSAccount", "principalId": call.session.principal_id, "accountId": call.account}
+            head = _beginning(
+                call, known.service, orjson.Fragment(_encoded(stranger)), reads=operation.reads, account=owner
+            )
+            id = self._ids.uuid().encode()
+            record = b'%b%b,"requestID":"%b","eventID":"%b"%b' % (head, _when(at // 1000), request, id, behind)
+            written = self.add(at, record, at_once=not operation.reads) and written
+        return written
 
     def _kind(self, call: Call[Any], operation: Operation, invoked_by: str) -> _Kind:
         """What the records of a caller's calls of an operation share. Sessions are remembered by those who know them."""
@@ -199,6 +208,20 @@ class Records:
                 self._syncing = self._thread.submit(sync_and_close, descriptor)
         if not complete or self.trail.unsynced:
             self._pending = asyncio.get_running_loop().call_later(_BATCH_SECONDS, self._flush)
+
+
+def _owners(call: Call[Any], resources: Sequence[str] | None) -> tuple[str, ...]:
+    """Other accounts whose resources a call has used: it is on record in theirs as well (AWS: CloudTrail, "sharedEventID")."""
+    let_in = [owner for name, owner in call.memo.items() if name.startswith(LET_INTO)]
+    named = _accounts(tuple(resources[:_RESOURCES])) if resources else ()
+    return tuple(dict.fromkeys(owner for owner in (*let_in, *named) if owner != call.account))
+
+
+@lru_cache(256)
+def _accounts(arns: tuple[str, ...]) -> tuple[str, ...]:
+    """The accounts that ARNs name."""
+    found = (arn.split(":", 5)[4:5] for arn in arns)
+    return tuple(dict.fromkeys(account[0] for account in found if account and account[0].isdecimal()))
 
 
 def _beginning(

@@ -78,7 +78,7 @@ def _to_api(event: Found) -> dict[str, Any]:
         "EventTime": event.at,
         "EventSource": record["eventSource"],
         "Resources": [
-            {"ResourceType": type_, "ResourceName": name}
+            ({"ResourceType": type_} if type_ else {}) | {"ResourceName": name}
             for resource in record.get("resources", ())
             for type_, name in resources_of(resource["ARN"])
         ],
@@ -86,6 +86,6 @@ def _to_api(event: Found) -> dict[str, Any]:
     }
     if name := user_name(record):
         output["Username"] = name
-    if key := record["userIdentity"].get("accessKeyId"):
+    if key := (record.get("userIdentity") or {}).get("accessKeyId"):
         output["AccessKeyId"] = key
     return output

@@ -26,7 +26,7 @@ async def list_dead_jobs(health: Health, call: Call, input: Input) -> Output:
     return {"jobs": [_to_api(job) for job in page.rows], **page.more}
 
 
-@operation("ReviveJob")
+@operation("ReviveJob", resource=lambda call, given: call.arn("penstock", f"job/{given['jobId']}"))
 async def revive_job(health: Health, call: Call, input: Input) -> Output:
     """Let a job that was given up run again, from a clean slate."""
     id_ = input["jobId"]

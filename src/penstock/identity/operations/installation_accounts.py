@@ -12,6 +12,7 @@ from penstock.identity import accounts
 from penstock.identity.authority import Authority
 from penstock.identity.errors import AccountExistsException, InvalidAccountIdException
 from penstock.identity.operations import ours
+from penstock.identity.operations.organizations import account_arn
 from penstock.wire.call import Input, Output
 
 _ACCOUNT = re.compile(r"[0-9]{12}")
@@ -38,6 +39,7 @@ async def create_account(authority: Authority, call: Call, input: Input) -> Outp
         )
 
     key_id = await authority.change(tx)
+    call.memo["resources"] = (account_arn(call, account),)
     credential = await authority.credential(key_id, "")
     return {
         "accountId": account,

@@ -70,7 +70,10 @@ async def create_account(authority: Authority, call: Call, input: Input) -> Outp
         conn.execute(records.account_requests.insert().values(request | result))
         return _request(conn, request["id"])
 
-    return {"CreateAccountStatus": _status(await authority.change(tx))}
+    ended = await authority.change(tx)
+    if ended.account is not None:
+        call.memo["resources"] = (account_arn(call, ended.account),)
+    return {"CreateAccountStatus": _status(ended)}
 
 
 @organizations("DescribeCreateAccountStatus")
@@ -83,7 +86,7 @@ async def describe_create_account_status(authority: Authority, call: Call, input
     return {"CreateAccountStatus": _status(found)}
 
 
-@organizations("DescribeAccount")
+@organizations("DescribeAccount", resource=lambda call, given: account_arn(call, given["AccountId"]))
 async def describe_account(authority: Authority, call: Call, input: Input) -> Output:
     """One account."""
     _check_management(call)
@@ -133,11 +136,17 @@ def _status(row: Any) -> dict[str, Any]:
     return {"Id": row.id, "AccountName": row.name, "State": "SUCCEEDED", "AccountId": row.account, **ended}
 
 
+def account_arn(call: Call, account: str) -> str:
+    """The ARN of an account of the installation."""
+    first = call.app.settings.account
+    return f"arn:{call.partition}:organizations::{first}:account/{_organization(first)}/{account}"
+
+
 def _account(call: Call, row: Any) -> dict[str, Any]:
     first = call.app.settings.account
     return {
         "Id": row.account,
-        "Arn": f"arn:{call.partition}:organizations::{first}:account/{_organization(first)}/{row.account}",
+        "Arn": account_arn(call, row.account),
         "Name": row.name or row.account,
         **({"Email": row.email} if row.email else {}),
         "Status": "ACTIVE",

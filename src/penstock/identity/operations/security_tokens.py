@@ -99,6 +99,7 @@ async def get_federation_token(authority: Authority, call: Call, input: Input) -
     """
     session, name = _user(call), input["Name"]
     arn = naming.federated_arn(call.partition, session.account, name)
+    call.memo["resources"] = (arn,)
     tags = requested_tags(input, session)
     for action in ("sts:GetFederationToken", *(("sts:TagSession",) if tags.given else ())):
         call.memo["asked"] = lambda: tags.keys

@@ -75,7 +75,9 @@ async def create_key(vault: Vault, call: Call, input: Input) -> Output:
         )
         return records.key(conn, key_id)
 
-    return {"KeyMetadata": await described(vault, await call.app.identity.change(tx))}
+    row = await call.app.identity.change(tx)
+    call.memo["resources"] = (row.arn,)
+    return {"KeyMetadata": await described(vault, row)}
 
 
 @kms("DescribeKey", resource=key_arn(aliased=True), keys=keys_of)

@@ -20,7 +20,11 @@ from penstock.parameters.operations.writing import add_version
 from penstock.wire.call import Input, Output
 
 
-@ours("PutPublicParameter")
+def _arn(call: Call, input: Input) -> str:
+    return arn_of(call, input["name"])
+
+
+@ours("PutPublicParameter", resource=_arn)
 async def put_public_parameter(app: App, call: Call, input: Input) -> Output:
     """Make a public parameter of the region, or the next version of one."""
     only_first_account(call, "public parameters are set")
@@ -42,7 +46,7 @@ async def put_public_parameter(app: App, call: Call, input: Input) -> Output:
     return {"arn": arn, "version": await app.store.write(tx)}
 
 
-@ours("DeletePublicParameter")
+@ours("DeletePublicParameter", resource=_arn)
 async def delete_public_parameter(app: App, call: Call, input: Input) -> None:
     """Forget a public parameter of the region with all its versions. Raises PublicParameterNotFoundException."""
     only_first_account(call, "public parameters are set")
