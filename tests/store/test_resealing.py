@@ -54,6 +54,7 @@ ELSEWHERE = {
 }
 # What is sealed into a column.
 INTO_COLUMNS = {
+    "certificates/operations/authorities.py",
     "audit/records.py",
     "certificates/operations/hosts.py",  # and invitations, which are over within a day
     "deployments/hostcommands/signer.py",
