@@ -121,7 +121,7 @@ class Decisions:
                     raise AccessDenied(hidden(call, action) if hidden else _sentence(session, action, resource))
                 raise AccessDenied(f"{_sentence(session, action, resource)} {_reason(decision, action)}")
             if guarded is not None and guarded.account != call.account:
-                call.memo[f"{LET_INTO}{guarded.root}"] = guarded.account
+                call.memo.setdefault(LET_INTO, {})[guarded.root] = guarded.account
 
     async def _own(self, call: Call, action: str, resource: str) -> bool:
         """Whether everybody may do so with their own sign-in, which no policy forbids."""

@@ -40,7 +40,7 @@ async def bucket_of(call: Call, input: Input) -> Bucket:
 def mine(call: Call, input: Input, bucket: Bucket | None, expected: str = "ExpectedBucketOwner") -> Bucket:
     """The bucket, if it exists in the caller's account, or its policy has let the caller in."""
     found = expected_one(input, bucket, expected)
-    let_in = call.memo.get(f"{LET_INTO}{arn_of_bucket(call, found.name)}")
+    let_in = call.memo.get(LET_INTO, {}).get(arn_of_bucket(call, found.name))
     if found.account not in (call.account, let_in):
         raise AccessDenied
     return found

@@ -59,8 +59,8 @@ class Session:
         return self.user_id or self.principal_id.partition(":")[0]
 
 
-LET_INTO = "let into "
-"""Begins the members of a call's memo that say whose resource another account's policy has let the caller into: the ARN of its root follows."""
+LET_INTO = "let into"
+"""The member of a call's memo that says into whose resources another account's policy has let the caller: {ARN of its root: account}."""
 
 ANONYMOUS = Session(account="", kind=PrincipalKind.ANONYMOUS, arn="", principal_id="anonymous")
 

@@ -212,16 +212,16 @@ class Records:
 
 def _owners(call: Call[Any], resources: Sequence[str] | None) -> tuple[str, ...]:
     """Other accounts whose resources a call has used: it is on record in theirs as well (AWS: CloudTrail, "sharedEventID")."""
-    let_in = [owner for name, owner in call.memo.items() if name.startswith(LET_INTO)]
-    named = _accounts(tuple(resources[:_RESOURCES])) if resources else ()
-    return tuple(dict.fromkeys(owner for owner in (*let_in, *named) if owner != call.account))
+    named = _others(tuple(resources[:_RESOURCES]), call.account) if resources else ()
+    let_in = call.memo.get(LET_INTO)
+    return tuple({*named, *let_in.values()}) if let_in else named
 
 
-@lru_cache(256)
-def _accounts(arns: tuple[str, ...]) -> tuple[str, ...]:
-    """The accounts that ARNs name."""
+@lru_cache(512)
+def _others(arns: tuple[str, ...], account: str) -> tuple[str, ...]:
+    """The accounts that ARNs name beside one."""
     found = (arn.split(":", 5)[4:5] for arn in arns)
-    return tuple(dict.fromkeys(account[0] for account in found if account and account[0].isdecimal()))
+    return tuple(dict.fromkeys(one[0] for one in found if one and one[0].isdecimal() and one[0] != account))
 
 
 def _beginning(
