@@ -11,6 +11,7 @@ from penstock_trails import AT, lines_of, move, record
 
 from penstock.audit.packing import pack, unpack
 from penstock.audit.records import blocks
+from penstock.audit.verifying import verify
 from penstock.cli import audit
 from penstock.cli.exits import Exit
 from penstock.store.sealing import Sealer
@@ -108,3 +109,24 @@ async def test_the_tail_is_as_long_as_was_asked_however_small_the_blocks_are(any
         return len(capsys.readouterr().out.splitlines())
 
     assert await any_store.scan(show) == 20
+
+
+@pytest.mark.parametrize("column", ["first", "lines", "last_at", "content", "number", "removed", "chain lines"])
+async def test_text_where_numbers_belong_is_a_fault_and_no_traceback(store, sealer, tmp_path, capsys, column):
+    """SQLite takes it."""
+    chain, lines = lines_of(tmp_path / "written", [(AT + number, record(number)) for number in range(12)])
+    await store.write(move, sealer, chain, lines, size=4)
+    table = "audit_blocks" if column in ("first", "lines", "last_at", "content") else "audit_chains"
+    statement = f"UPDATE {table} SET {column.removeprefix('chain ')} = 'x'"
+    if table == "audit_blocks":
+        statement += " WHERE rowid = (SELECT max(rowid) FROM audit_blocks)"
+    await store.write(lambda conn: conn.exec_driver_sql(statement))
+
+    def show(conn: sa.Connection) -> int:
+        reading = audit._Reading(conn, tmp_path / "audit")
+        audit._tail(reading, conn, 20)
+        audit._export(reading, EVERYTHING)
+        return len(capsys.readouterr().out.splitlines())
+
+    assert await store.scan(show) == (24 if table == "audit_chains" else 16)
+    assert (await store.scan(verify, sealer, tmp_path / "audit")).faults or column == "last_at"

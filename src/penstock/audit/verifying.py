@@ -69,6 +69,11 @@ def _verify(conn: sa.Connection, sealer: Sealer, folder: Path) -> Verified:
     for kept in list(records.every(conn)):
         chain = kept.chain
         result.chains += 1
+        if not all(isinstance(value, int) for value in (chain.number, chain.began, chain.lines, chain.removed)):
+            # SQLite keeps text in a column of numbers.
+            result.faults.append(Fault(chain.id, 0, "what its row says was changed: it is not even numbers"))
+            known[chain.id] = kept
+            continue
         result.newest = chain
         known[chain.id] = kept
         if chain.number != before + 1:
@@ -99,6 +104,9 @@ def _chain(conn: sa.Connection, sealer: Sealer, kept: Kept, result: Verified) ->
         result.faults.append(Fault(chain.id, chain.began, f"its seal cannot be checked: {error}"))
     head, line, at = chain.removed_head, chain.removed, chain.began
     for row in _rows(conn, chain.id):
+        if not isinstance(row.first, int) or not isinstance(row.lines, int):
+            result.faults.append(Fault(chain.id, at, "a block of it says no numbers of its lines"))
+            continue
         if row.first != line:
             gap = (
                 f"lines {line + 1} to {row.first} are missing"
@@ -181,7 +189,7 @@ def _file(path: Path, kept: Kept | None, result: Verified) -> None:
         result.notes.append(f"chain {name}: half a line at its end, of a call that was not answered yet")
     began = 0 if kept is None else kept.chain.began
     at = _lines(name, lines, first=0, head=first_hash(name), at=began, result=result)
-    moved = 0 if kept is None else kept.chain.lines
+    moved = 0 if kept is None or not isinstance(kept.chain.lines, int) else kept.chain.lines
     result.lines += max(0, len(lines) - moved)
     if kept is None or not moved:
         return

@@ -147,6 +147,9 @@ class _Reading:
 
     def of_block(self, row: Any) -> list[tuple[str, bytes]]:
         """The lines of a block, each with its place."""
+        if not all(isinstance(number, int) for number in (row.first, row.lines, row.last_at)):
+            self.damaged.append(f"a block of chain {row.chain} in the database, which says no numbers of its lines,")
+            return []
         try:
             lines = unpack(row.content)
         except Unreadable:
@@ -173,7 +176,7 @@ class _Reading:
                 first = row.first
                 yield from self.of_block(row)
             if left.pop(chain.id, None) is not None:
-                yield from self._of_file(chain.id)[chain.lines :]
+                yield from self._of_file(chain.id)[chain.lines if isinstance(chain.lines, int) else 0 :]
         for chain_id in left:
             yield from self._of_file(chain_id)
 
@@ -210,7 +213,7 @@ def _tail(reading: _Reading, conn: sa.Connection, most: int) -> None:
     newest = sa.select(*_BLOCK).order_by(blocks.c.last_at.desc(), blocks.c.chain, blocks.c.first.desc())
     with contextlib.closing(conn.execute(newest.execution_options(yield_per=4))) as rows:
         for row in rows:
-            if sum(at > row.last_at for at, _ in found.values()) >= most:
+            if isinstance(row.last_at, int) and sum(at > row.last_at for at, _ in found.values()) >= most:
                 break
             take(reading.of_block(row))
     for _, text in sorted(found.values(), key=lambda one: one[0])[-most:]:
