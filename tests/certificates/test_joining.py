@@ -14,6 +14,7 @@ from penstock_identity_harness import ACCOUNT, REGION, allow, document, refused
 import penstock.certificates
 import penstock.deployments
 import penstock.fleet
+from penstock.certificates import records
 from penstock.certificates.chains import Untrusted, roots_of, trusted_path
 from penstock.wire.call import ANONYMOUS, service_session
 from penstock.wire.errors import ExpiredSession
@@ -197,6 +198,32 @@ async def test_the_authority_gets_another_key_and_its_hosts_renew(harness, clock
     clock.advance(1000)
     _, newest = await join("web-1")
     assert await trusted(newest) is not None
+
+
+async def test_a_certificate_that_was_signed_while_the_authority_got_another_key_is_signed_again(harness, monkeypatch):
+    """Else its host would hold one of a key that may be trusted no more the next moment."""
+    owner = await harness.administrator()
+    role = await harness.role("hosts", TRUST)
+
+    async def ours(operation, *, by=owner, **input):
+        return await harness.app.invoke(by, "penstock", operation, input, region=REGION)
+
+    token = (await ours("InviteHost", name="web-1", roleArn=role))["token"]
+    old = (await ours("CreateHostAuthority"))["certificate"]
+    read, stale = records.authority, []
+
+    def before_the_rotation(conn, place):
+        return stale.pop() if stale else read(conn, place)
+
+    stale.append(await harness.app.store.read(read, (ACCOUNT, REGION)))
+    await ours("RotateHostAuthority")
+    monkeypatch.setattr(records, "authority", before_the_rotation)
+    joined = await ours("JoinHost", by=ANONYMOUS, token=token, certificateSigningRequest=signing_request())
+    monkeypatch.undo()
+    current = (await ours("CreateHostAuthority"))["certificate"]
+    assert current != old
+    leaf = x509.load_pem_x509_certificate(joined["certificate"].encode())
+    assert trusted_path(leaf, [], roots_of(current), now=harness.app.clock.now())
 
 
 async def test_invitations_joinings_and_revocations(harness, clock):

@@ -152,11 +152,10 @@ def delete_anchor(conn: sa.Connection, row: Any) -> bool:
     return own
 
 
-def authority(conn: sa.Connection, place: Place, *, locked: bool = False) -> Any:
+def authority(conn: sa.Connection, place: Place) -> Any:
     """Our own authority of a place, or None."""
     c = authorities.c
-    query = sa.select(authorities).where(c.account == place[0], c.region == place[1])
-    return conn.execute(query.with_for_update() if locked else query).first()
+    return conn.execute(sa.select(authorities).where(c.account == place[0], c.region == place[1])).first()
 
 
 def insert_authority(conn: sa.Connection, **values: Any) -> bool:

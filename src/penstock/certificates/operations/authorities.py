@@ -40,7 +40,6 @@ async def rotate_host_authority(app: App, call: Call, input: Input) -> Output:
     pem, key = _new(app, call, own.anchor)
 
     def tx(conn: sa.Connection) -> int:
-        records.authority(conn, where, locked=True)
         anchor = records.find(conn, records.anchors, where, own.anchor, locked=True)
         if anchor is None:
             raise ValidationException("The authority was deleted this moment. Ask again.")
@@ -65,11 +64,13 @@ async def rotate_host_authority(app: App, call: Call, input: Input) -> Output:
 
 
 def forget_former(conn: sa.Connection, where: records.Place, now: int) -> None:
-    """Trust the former authorities of a place no more, once no host has a good certificate of them. `now` in ms."""
+    """Trust the former authorities of a place no more, once no host has a good certificate of them. `now` in ms.
+
+    The caller holds the lock of the authority's trust anchor.
+    """
     own = records.authority(conn, where)
     if own is None or own.rotated is None:
         return
-    own = records.authority(conn, where, locked=True)
     if records.of_former_authority(conn, where, authority.serial_of_authority(own.certificate), now) == 0:
         records.change(conn, records.anchors, own.anchor, bundle=own.certificate, updated=now)
         records.change_authority(conn, where, rotated=None)

@@ -35,6 +35,7 @@ from penstock.wire.registry import Access
 LASTS_MS = 24 * 3600_000
 _PAGE = 100
 _CONTEXT = "x509/invitation"
+_DELETED = "was for hosts of an authority that was deleted"
 _ROLE = re.compile(r"arn:(aws|aws-us-gov|aws-cn):iam::([0-9]{12}):role/([\x21-\x7e]+)")
 
 
@@ -233,7 +234,7 @@ def _opened(app: App, token: str, now: int) -> tuple[str, str, str, str]:
 def _void(row: Any, invitation: str, key: str) -> str:
     """Why an invitation of this installation does not let the owner of a key (digest) join; "" when it does."""
     if row is None:
-        return "was for hosts of an authority that was deleted"
+        return _DELETED
     if row.invitation == invitation:
         return "was used already, with another key than this host has" if row.key not in ("", key) else ""
     return "was followed by a newer one" if row.invitation else "was revoked"
@@ -252,19 +253,29 @@ def _requested(input: Input) -> tuple[ec.EllipticCurvePublicKey, str]:
 
 async def _issue(app: App, own: Any, row: Any, key: ec.EllipticCurvePublicKey, now: int) -> Output:
     """A certificate of a host as members of an answer, noted as its newest. Raises InvalidInvitationException when it is trusted no more."""
-    der = app.sealer.open(own.key, records.authority_context(own.anchor))
-    lasts = app.settings.of(CertificateSettings).host_certificate_days
-    pem, made = authority.issue(own.certificate, der, key, host=row.name, joining=row.joining, days=lasts, now=now)
-    issued = {"certificate": pem, "serial": serial_of(made), "expires": authority.ends(made)}
     where = (row.account, row.region)
+    lasts = app.settings.of(CertificateSettings).host_certificate_days
+    while own is not None:
+        der = app.sealer.open(own.key, records.authority_context(own.anchor))
+        pem, made = authority.issue(own.certificate, der, key, host=row.name, joining=row.joining, days=lasts, now=now)
+        newest = {"serial": serial_of(made), "expires": authority.ends(made), "issued": now}
+        newest["issuer"] = authority.serial_of_authority(own.certificate)
 
-    def tx(conn: sa.Connection) -> None:
-        known = records.host(conn, where, row.name, locked=True)
-        if known is None or known.joining != row.joining:
-            raise InvalidInvitationException(why="was revoked this moment", name=row.name)
-        newest = {"serial": issued["serial"], "expires": issued["expires"], "issued": now}
-        records.change_host(conn, where, row.name, **newest, issuer=authority.serial_of_authority(own.certificate))
-        forget_former(conn, where, now)
+        def tx(conn: sa.Connection, signed: Any = own, newest: Any = newest) -> Any:
+            # Who has its anchor's lock knows that nobody gives the authority another key meanwhile.
+            records.find(conn, records.anchors, where, signed.anchor, locked=True)
+            current = records.authority(conn, where)
+            if current is None or current.certificate != signed.certificate:
+                return current
+            known = records.host(conn, where, row.name, locked=True)
+            if known is None or known.joining != row.joining:
+                raise InvalidInvitationException(why="was revoked this moment", name=row.name)
+            records.change_host(conn, where, row.name, **newest)
+            forget_former(conn, where, now)
+            return current
 
-    await app.store.write(tx)
-    return issued
+        current = await app.store.write(tx)
+        if current is not None and current.certificate == own.certificate:
+            return {"certificate": pem, "serial": newest["serial"], "expires": newest["expires"]}
+        own = current
+    raise InvalidInvitationException(why=_DELETED, name=row.name)
