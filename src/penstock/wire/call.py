@@ -363,10 +363,10 @@ class Identity(Protocol):
 
     def revoke_sessions(self, conn: Any, role_arn: str, name: str, *, by: str) -> None:
         """End what a resource has given of them, within `change`, and let nobody give others before they are reserved again."""
+        ...
 
     def revoke_all_sessions(self, conn: Any, *, by: str) -> None:
         """The same for every name of a resource (ARN)."""
-        ...
         ...
 
     def would_let(self, call: Call[Any], policy: ResourcePolicy, action: str) -> bool:
