@@ -117,12 +117,18 @@ def test_a_passkey_is_added_shown_after_the_password_and_in_its_place_and_remove
         page.get_by_text("No user here has this passkey any more").wait_for()
         page = sign_in(found, "paula")
         arrive(page, "security")
-    one = acts(here.live, "RegisterPasskey")[0]
+    until(lambda: acts(here.live, "RegisterPasskey"))
+    one = acts(here.live, "RegisterPasskey")[-1]
     assert (one["userIdentity"]["userName"], one["requestParameters"]["name"]) == ("paula", "laptop")
     serial = one["responseElements"]["serialNumber"]
     assert serial.startswith(f"arn:aws:iam::{ACCOUNT}:u2f/user/paula/laptop-")
-    told = [one["additionalEventData"].get("MFAIdentifier") for one in acts(here.live, "ConsoleLogin")]
-    assert told.count(serial) == 3
+
+    def shown():
+        return [one["additionalEventData"].get("MFAIdentifier") for one in acts(here.live, "ConsoleLogin")].count(
+            serial
+        )
+
+    until(lambda: shown() == 3)
 
 
 @pytest.mark.needs("chromium")
@@ -190,7 +196,7 @@ def test_adding_one_takes_the_password_and_an_answer(here):
         registered(visitor, page, key, challenge="x"),
         registered(visitor, page, key, name="<b>"),
     )
-    for one, why in zip(unfit[1:], ("was not taken", "begun elsewhere", "failed to satisfy constraint"), strict=True):
+    for one, why in zip(unfit[1:], ("was not taken", "started elsewhere", "failed to satisfy constraint"), strict=True):
         assert why in one.visible_text
     assert not any("data-options" in one.text or 'name="challenge"' in one.text for one in unfit)
     assert "Recovery codes" in registered(visitor, page, key).visible_text
@@ -210,7 +216,7 @@ def test_an_answer_is_of_one_browser_and_of_one_time(here, vera):
     crossed = mine.post(where, {"passkey": answer}, token=False, Origin="https://evil.example")
     assert (crossed.status, "Sign in from this console" in crossed.text) == (403, True)
     assert "was not taken" in other.post(where, {"passkey": answer}, token=False).visible_text
-    assert "begun elsewhere" in Visitor(here).post(where, {"passkey": answer}, token=False).visible_text
+    assert "started elsewhere" in Visitor(here).post(where, {"passkey": answer}, token=False).visible_text
     cookie = next(one for one in mine.jar if one.name == "penstock-passkey")
     assert (cookie.has_nonstandard_attr("HttpOnly"), cookie.path) == (True, "/console/")
     assert "by JavaScript only" in Visitor(here).post(where, {}, token=False).visible_text

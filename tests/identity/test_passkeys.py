@@ -282,7 +282,7 @@ async def test_a_challenge_is_for_one_purpose_and_for_somebody_and_ends(ann, her
     key = await added(ann, here)
     step, other_step = [identity.second_step(await password(ann)) for _ in range(2)]
     anybody, factor, new = await identity.passkeys.begin(), await identity.passkeys.begin(step), await asked(ann, here)
-    late = "took too long, or was begun elsewhere"
+    late = "took too long, or was started elsewhere"
     for token, options, by_step in (
         (factor.token, factor.options, ""), (factor.token, factor.options, other_step), (anybody.token, anybody.options, step),
         (new["token"], anybody.options, ""), ("", anybody.options, ""), ("x" * 5000, anybody.options, ""), ("\ud800", anybody.options, ""),
@@ -365,7 +365,7 @@ KEYS = {
 }  # fmt: skip
 
 
-def made_wrong(key: Authenticator, options: str) -> dict[str, object]:
+def wrong_to_make(key: Authenticator, options: str) -> dict[str, object]:
     """Every answer that makes no passkey, by what is wrong with it."""
     asked = json.loads(options)
     whole = key.make(options)
@@ -385,7 +385,7 @@ def made_wrong(key: Authenticator, options: str) -> dict[str, object]:
     extended = encode_cbor({"x": 1})
     return {
         "nothing": None, "a list": [], "a number": 7, "a text": "x", "no members": {}, "no response": {"id": "x", "rawId": "eA"},
-        "a response that is none": {**whole, "response": []}, "an empty response": {**whole, "response": {}},
+        "a response of a list": {**whole, "response": []}, "an empty response": {**whole, "response": {}},
         "an id that is no text": {**whole, "rawId": 7}, "an empty id": {**whole, "rawId": "", "id": ""},
         "an id that is too long": {**whole, "rawId": text_of(bytes(1024)), "id": text_of(bytes(1024))},
         "an id of no alphabet": {**whole, "rawId": "!!!!", "id": "!!!!"}, "two ids": {**whole, "id": "eA"},
@@ -395,8 +395,8 @@ def made_wrong(key: Authenticator, options: str) -> dict[str, object]:
         "a name that begins alike": saying(origin=ORIGIN + ".evil.example"), "no origin": saying(origin=None),
         "origins": saying(origin=[ORIGIN]), "another name": key.make(options, data=Authenticator("http://evil.example").attested()),
         "for signing in": saying(type="webauthn.get"), "another challenge": saying(challenge=text_of(bytes(32))),
-        "a challenge that is none": saying(challenge=7), "no challenge": saying(challenge=""), "in a frame": saying(crossOrigin=True),
-        "client data that are none": with_response(clientDataJSON=text_of(b"{")), "client data of a list": with_response(clientDataJSON=text_of(b"[]")),
+        "a challenge of a number": saying(challenge=7), "no challenge": saying(challenge=""), "in a frame": saying(crossOrigin=True),
+        "client data cut off": with_response(clientDataJSON=text_of(b"{")), "client data of a list": with_response(clientDataJSON=text_of(b"[]")),
         "client data not UTF-8": with_response(clientDataJSON=text_of(b'{"a":"\xff"}')), "client data of no text": with_response(clientDataJSON=None),
         "no attestation": with_response(attestationObject=None), "attestation of nothing": with_response(attestationObject=""),
         "attestation of a list": with_response(attestationObject=text_of(encode_cbor([]))),
@@ -418,7 +418,7 @@ def made_wrong(key: Authenticator, options: str) -> dict[str, object]:
 @SQLITE
 async def test_answers_that_make_no_passkey(ann, here):
     begun = await asked(ann, here)
-    wrong = made_wrong(Authenticator(ORIGIN), begun["options"])
+    wrong = wrong_to_make(Authenticator(ORIGIN), begun["options"])
     said = {name: await message(register(ann, here, begun, answer, "x")) for name, answer in wrong.items()}
     assert "less than or equal to 8192" in said.pop("too long")
     assert {name: text for name, text in said.items() if NOT_TAKEN not in text} == {}
@@ -443,7 +443,7 @@ async def test_what_an_authenticator_says_of_its_maker_is_not_read(ann, here):
     assert NOT_TAKEN in await why(sign_in(ann, key))
 
 
-def shown_wrong(key: Authenticator, options: str) -> dict[str, object]:
+def wrong_to_show(key: Authenticator, options: str) -> dict[str, object]:
     """Every answer that shows no passkey."""
     whole = key.show(options)
     response = whole["response"]
@@ -455,14 +455,14 @@ def shown_wrong(key: Authenticator, options: str) -> dict[str, object]:
         return key.show(options, client=client)
 
     def flagged(flags):
-        told = Authenticator(ORIGIN)
-        told.flags, told.count = flags, 99
-        return key.show(options, data=told.data())
+        other = Authenticator(ORIGIN)
+        other.flags, other.count = flags, 99
+        return key.show(options, data=other.data())
 
     evil = Authenticator("http://evil.example")
     return {
         "a signature of nobody": with_response(signature=text_of(bytes(70))), "no signature": with_response(signature=""),
-        "a signature that is none": with_response(signature=None), "other data": with_response(authenticatorData=text_of(key.data()[:-1] + b"c")),
+        "a signature of nothing": with_response(signature=None), "other data": with_response(authenticatorData=text_of(key.data()[:-1] + b"c")),
         "no data": with_response(authenticatorData=""), "data of no text": with_response(authenticatorData=[]),
         "too much data": key.show(options, data=bytes(5000)), "another name": key.show(options, data=evil.data()),
         "another origin": saying(origin="http://evil.example"), "for another port": saying(origin="http://localhost:1"),
@@ -478,7 +478,7 @@ def shown_wrong(key: Authenticator, options: str) -> dict[str, object]:
 async def test_answers_that_show_no_passkey(ann, here):
     key, identity = await added(ann, here), ann.app.identity
     begun = await identity.passkeys.begin()
-    wrong = {name: json.dumps(answer) for name, answer in shown_wrong(key, begun.options).items()}
+    wrong = {name: json.dumps(answer) for name, answer in wrong_to_show(key, begun.options).items()}
     wrong |= {text[:9]: text for text in ("", "{", "[]", "null", '{"rawId": "\ud800"}', "[" * 100_000, "1" * 20_000)}
     said = {name: await message(identity.passkeys.show(begun.token, text)) for name, text in wrong.items()}
     assert {name: text for name, text in said.items() if NOT_TAKEN not in text} == {}

@@ -3,6 +3,7 @@
 import pytest
 from penstock_identity_harness import ACCOUNT, OTHER, document, refused
 
+from penstock.identity import invitations
 from penstock.identity.errors import PasswordPolicyViolationException
 from penstock.identity.password_policy import SYMBOLS, PasswordPolicy, new_password, password_rules
 from penstock.identity.passwords import LONGEST
@@ -98,13 +99,28 @@ async def test_every_way_to_a_password_obeys_it(harness, clock):
     await harness.iam("ChangePassword", OldPassword="fourth-4", NewPassword="first-1", by=ann)
 
 
+async def test_users_choose_none_of_the_passwords_that_are_guessed_first(harness):
+    ann = await harness.user("ann", document({"Effect": "Allow", "Action": "iam:ChangePassword", "Resource": "*"}))
+    await harness.iam("CreateLoginProfile", UserName="ann", Password="password")  # by an administrator, as on AWS
+    user = await sign_in(harness, "password")
+    token = invitations.token_of(harness.app, user_id=ann.principal_id, changed=user.changed, until=2**53)
+    for common in ("iloveyou", "PassWord1", "zzzzzzzz"):
+        code, said = await refused(harness.iam("ChangePassword", OldPassword="password", NewPassword=common, by=ann))
+        assert (code, "guessed first" in said) == ("PasswordPolicyViolation", True)
+        with pytest.raises(PasswordPolicyViolationException, match="guessed first"):
+            await harness.app.identity.choose_password(token, common)
+    await harness.iam("ChangePassword", OldPassword="password", NewPassword="iloveyou too", by=ann)
+
+
 async def test_of_two_requests_at_once_one_sets_a_password_that_is_not_taken_again(harness):
     """Both are looked at before either is written."""
     ann = await harness.user("ann")
     await harness.iam("CreateLoginProfile", UserName="ann", Password="correct horse")
     await harness.iam("UpdateAccountPasswordPolicy", PasswordReusePrevention=5)
     identity, user_id = harness.app.identity, ann.principal_id
-    one, other = [await new_password(harness.app, identity.passwords, ACCOUNT, user_id, "third horse") for _ in "12"]
+    one, other = [
+        await new_password(harness.app, identity.passwords, ACCOUNT, user_id, "third horse", own=True) for _ in "12"
+    ]
     await identity.change(lambda conn: one.write(conn, user_id, 1))
     with pytest.raises(PasswordPolicyViolationException, match="reuse prevention"):
         await identity.change(lambda conn: other.write(conn, user_id, 2))

@@ -73,10 +73,10 @@ class Authenticator:
         """The answer to `navigator.credentials.create`."""
         asked = json.loads(options)
         self.user = bytes_of(asked["user"]["id"])
-        told = {"fmt": "none", "attStmt": {}, "authData": changed.pop("data", self.attested())}
+        stated = {"fmt": "none", "attStmt": {}, "authData": changed.pop("data", self.attested())}
         return self._answer(
             clientDataJSON=self.client("webauthn.create", asked, **changed.pop("client", {})),
-            attestationObject=encode_cbor(told | changed),
+            attestationObject=encode_cbor(stated | changed),
         )
 
     def show(self, options: str, **changed: Any) -> dict[str, Any]:

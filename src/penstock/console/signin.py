@@ -73,7 +73,7 @@ class SignIn:
             return self.form(request, {}, error=refused.message, field="password")
         if not (code.strip() or passkey):
             missing = NO_SCRIPT if "passkey" in form else "Type a code."
-            return await self._factor(request, user, step, target, error=missing, field=_shown_by(form))
+            return await self._factor(request, user, step, target, error=missing, field=_way_of(form))
         try:
             if passkey:
                 signed_in = await identity.passkeys.show(form.get("challenge", ""), passkey, step)
@@ -81,9 +81,9 @@ class SignIn:
                 signed_in = await identity.show_factor(step, code)
         except AccessDenied as refused:
             self.record(request, user.session.account, None, **_known(refused))
-            return await self._factor(request, user, step, target, error=refused.message, field=_shown_by(form))
+            return await self._factor(request, user, step, target, error=refused.message, field=_way_of(form))
         except Throttled:
-            return await self._factor(request, user, step, target, error=BUSY, field=_shown_by(form))
+            return await self._factor(request, user, step, target, error=BUSY, field=_way_of(form))
         return await self.enter(request, signed_in, target)
 
     async def ask_for_passkey(self, request: Request) -> Response:
@@ -294,7 +294,7 @@ class SignIn:
         return HTMLResponse(text, status_code=status if error else 200, headers=HEADERS)
 
 
-def _shown_by(form: Form) -> str:
+def _way_of(form: Form) -> str:
     """Which of the two ways of the second step a form is."""
     return "passkey" if "passkey" in form else "code"
 

@@ -308,7 +308,7 @@ class Authority:
         """Set the password of a sign-in link's user. Raises AccessDenied or PasswordPolicyViolationException."""
         invited = await self.invited(token)
         account, user_id = invited.session.account, invited.session.principal_id
-        new = await new_password(self._app, self.passwords, account, user_id, password)
+        new = await new_password(self._app, self.passwords, account, user_id, password, own=True)
         changed = max(self._app.clock.now(), invited.changed + 1)
         if not await self.change(lambda conn: invitations.set_password(conn, invited, password=new, changed=changed)):
             raise AccessDenied(invitations.VOID)

@@ -39,7 +39,7 @@ _CHALLENGE_BYTES = 32
 _ALGORITHMS = (-7, -8, -257)  # ES256, EdDSA, RS256 (IANA: "COSE Algorithms")
 _TRANSPORTS = frozenset({"ble", "cable", "hybrid", "internal", "nfc", "smart-card", "usb"})
 _NOT_TAKEN = "This passkey was not taken: what the browser sent is not what this console asked it for. Begin again."
-_LATE = "This took too long, or was begun elsewhere. Begin again."
+_LATE = "This took too long, or was started elsewhere. Begin again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,16 +83,16 @@ class Credential:
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
-    """A ceremony that was begun and is not over."""
+class Challenge:
+    """What a ceremony that is going on has to answer."""
 
-    challenge: bytes
+    value: bytes
     until: int  # ms
 
     @property
     def digest(self) -> str:
         """What is noted of a challenge that was met."""
-        return hashlib.sha256(self.challenge).hexdigest()
+        return hashlib.sha256(self.value).hexdigest()
 
 
 def begin(app: App, purpose: str, whose: str, asked: Mapping[str, Any]) -> Ceremony:
@@ -103,15 +103,15 @@ def begin(app: App, purpose: str, whose: str, asked: Mapping[str, Any]) -> Cerem
     return Ceremony(token=token, options=orjson.dumps(options).decode())
 
 
-def begun(app: App, purpose: str, whose: str, token: str) -> Begun:
-    """The ceremony of a token. Raises AccessDenied for one that is over, or not this purpose's and somebody's."""
+def resume(app: App, purpose: str, whose: str, token: str) -> Challenge:
+    """What the ceremony of a token has to answer. Raises AccessDenied for one that is over, or not this purpose's and somebody's."""
     content = unseal(app, token, purpose, most=_MAX_TOKEN)
     if content is None or content["whose"] != whose:
         raise AccessDenied(_LATE)
-    return Begun(bytes_of(content["challenge"]), content["until"])
+    return Challenge(bytes_of(content["challenge"]), content["until"])
 
 
-def to_be_made(
+def options_to_make(
     party: Party, *, user_id: str, name: str, present: Sequence[tuple[bytes, Sequence[str]]]
 ) -> dict[str, Any]:
     """What is asked for a new passkey, on an authenticator that has none of those present."""
@@ -129,7 +129,7 @@ def to_be_made(
     }
 
 
-def to_be_shown(party: Party, allowed: Sequence[tuple[bytes, Sequence[str]]]) -> dict[str, Any]:
+def options_to_show(party: Party, allowed: Sequence[tuple[bytes, Sequence[str]]]) -> dict[str, Any]:
     """What is asked for to be shown a passkey: one of these, or with none of them any that its user chooses."""
     return {"rpId": party.name, "userVerification": "required", "allowCredentials": _named(allowed)}
 
@@ -138,12 +138,14 @@ def _named(credentials: Sequence[tuple[bytes, Sequence[str]]]) -> list[dict[str,
     return [{"type": "public-key", "id": text_of(id_), "transports": list(ways)} for id_, ways in credentials]
 
 
-async def made(party: Party, challenge: bytes, answer: Mapping[str, Any]) -> Credential:
+async def verify_made(party: Party, challenge: bytes, answer: Mapping[str, Any]) -> Credential:
     """The new passkey of an answer. Raises AccessDenied with a sentence, and Throttled when too much is waiting."""
     return await PASSKEYS.run(_checked, _made, party, challenge, answer)
 
 
-async def shown(party: Party, challenge: bytes, answer: Mapping[str, Any], public_key: bytes, *, synced: bool) -> int:
+async def verify_shown(
+    party: Party, challenge: bytes, answer: Mapping[str, Any], public_key: bytes, *, synced: bool
+) -> int:
     """How often the passkey of an answer has signed. Raises AccessDenied and Throttled."""
     return await PASSKEYS.run(_checked, _shown, party, challenge, answer, public_key, synced=synced)
 
@@ -229,7 +231,7 @@ def _check_data(data: bytes) -> None:
 
 
 def _check_client(response: Mapping[str, Any], challenge: bytes) -> None:
-    """What the library does not look at, or not as closely: the challenge to the letter, and that it was no page in another site's frame."""
+    """What the library does not compare, or not as closely: the challenge to the letter, and that it was no page in another site's frame."""
     said = orjson.loads(bytes_of(response["clientDataJSON"]))
     if said["challenge"] != text_of(challenge) or said.get("crossOrigin", False) is not False:
         raise ValueError("not what was asked for")

@@ -21,7 +21,7 @@ from penstock.wire.errors import AccessDenied
 
 if TYPE_CHECKING:
     from penstock.application import App
-    from penstock.identity.ceremonies import Begun, Credential
+    from penstock.identity.ceremonies import Challenge, Credential
     from penstock.wire.call import Ceremony
 
 _SIGN_IN, _FACTOR, _ADD = "identity/passkey", "identity/passkey-factor", "identity/passkey-new"
@@ -56,13 +56,13 @@ class Passkeys:
         if step:
             user = await second_step.user_of(self._app, step)
             allowed = named(await self._app.store.read(of_user, user.session.principal_id))
-        asked = ceremonies.to_be_shown(party, allowed)
+        asked = ceremonies.options_to_show(party, allowed)
         return ceremonies.begin(self._app, *_purpose(step), asked)
 
     async def show(self, token: str, answer: str, step: str = "") -> signin.SignedIn:
         """See `penstock.wire.call.Passkeys`."""
         app, party = self._app, self.party
-        begun = ceremonies.begun(app, *_purpose(step), token)
+        challenge = ceremonies.resume(app, *_purpose(step), token)
         given = ceremonies.parse(answer)
         user = await second_step.user_of(app, step) if step else None
         row = await app.store.read(_by_id, digest(ceremonies.id_of(given)))
@@ -70,20 +70,20 @@ class Passkeys:
             raise AccessDenied(_GONE)
         try:
             _check_user(given, row, required=user is None)
-            count = await ceremonies.shown(party, begun.challenge, given, row.public_key, synced=row.synced)
-            return await self._take(begun, row, count)
+            count = await ceremonies.verify_shown(party, challenge.value, given, row.public_key, synced=row.synced)
+            return await self._take(challenge, row, count)
         except AccessDenied as refused:
             why = "The passkey may have been copied: its count went back." if refused.message is _COPIED else ""
             known = {"account": row.account, "device": serial(row.arn, row), "why": why}
             raise AccessDenied(refused.message, **known) from None
 
-    async def _take(self, begun: Begun, row: Any, count: int) -> signin.SignedIn:
+    async def _take(self, challenge: Challenge, row: Any, count: int) -> signin.SignedIn:
         """The user of a passkey that has signed for the `count`th time."""
         now = self._app.clock.now()
 
         def take(conn: sa.Connection) -> signin.SignedIn | str:
             """Whose it is, or why it is refused; what is noted of that stays."""
-            spend(conn, begun, now)
+            spend(conn, challenge, now)
             # Section 7.2, step 22: a passkey that counts has counted on since it was last seen.
             on = _c["count"] < count if count else _c["count"] == 0
             same = records.passkeys.update().where(_c.id == row.id)
@@ -107,13 +107,13 @@ class Passkeys:
         party = self.party
         present = named(await self._app.store.read(of_user, user.id))
         name = f"{user.name}@{user.account}"
-        asked = ceremonies.to_be_made(party, user_id=user.id, name=name, present=present)
+        asked = ceremonies.options_to_make(party, user_id=user.id, name=name, present=present)
         return ceremonies.begin(self._app, _ADD, session, asked)
 
-    async def made(self, session: str, token: str, answer: str) -> tuple[Begun, Credential]:
+    async def verify_new(self, session: str, token: str, answer: str) -> tuple[Challenge, Credential]:
         """What a browser has made in a session. Raises AccessDenied and Throttled."""
-        begun = ceremonies.begun(self._app, _ADD, session, token)
-        return begun, await ceremonies.made(self.party, begun.challenge, ceremonies.parse(answer))
+        challenge = ceremonies.resume(self._app, _ADD, session, token)
+        return challenge, await ceremonies.verify_made(self.party, challenge.value, ceremonies.parse(answer))
 
 
 def add(conn: sa.Connection, user: Any, credential: Credential, *, name: str, party: str, now: int) -> Any:
@@ -139,10 +139,10 @@ def remove(conn: sa.Connection, row: Any) -> None:
     conn.execute(records.passkeys.delete().where(_c.id == row.id))
 
 
-def spend(conn: sa.Connection, begun: Begun, now: int) -> None:
+def spend(conn: sa.Connection, challenge: Challenge, now: int) -> None:
     """Meet a challenge. Raises AccessDenied when it was met before."""
     prune(conn, records.spent_challenges, now)
-    if not upsert(conn, records.spent_challenges, {"id": begun.digest, "until": begun.until}):
+    if not upsert(conn, records.spent_challenges, {"id": challenge.digest, "until": challenge.until}):
         raise AccessDenied(_SPENT)
 
 

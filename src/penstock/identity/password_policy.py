@@ -7,6 +7,8 @@ What is kept of former passwords is derived with a salt of the user's own: a new
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 SYMBOLS = "!@#$%^&*()_+-=[]{}|'"
 MOST_FORMER = 24  # passwords that a policy can look back on
 _DAY = 86_400_000  # ms
+_COMMON = "This password is one of those that are guessed first. Choose another."
 _REUSED = "Policy constraint violation with password reuse prevention during password change."
 
 
@@ -100,8 +103,13 @@ class NewPassword:
         conn.execute(table.delete().where(table.c.user_id == user_id, table.c.at < oldest))
 
 
-async def new_password(app: App, passwords: Passwords, account: str, user_id: str, password: str) -> NewPassword:
-    """A password that a user shall have. Raises PasswordPolicyViolationException, and Throttled when too much is waiting."""
+async def new_password(
+    app: App, passwords: Passwords, account: str, user_id: str, password: str, *, own: bool
+) -> NewPassword:
+    """A password that a user shall have. Raises PasswordPolicyViolationException, and Throttled when too much is waiting.
+
+    `own`: its user chooses it, and not an administrator, from whom AWS takes any that the policy allows.
+    """
 
     def read(conn: sa.Connection) -> tuple[PasswordPolicy, bytes]:
         profiles = records.login_profiles
@@ -110,12 +118,20 @@ async def new_password(app: App, passwords: Passwords, account: str, user_id: st
 
     policy, now = await app.store.read(read)
     password_rules(policy, password)
+    if own and password.lower() in _common():
+        raise PasswordPolicyViolationException(_COMMON)
     former = await passwords.former(password, user_id)
     await app.store.read(_refuse_former, account, user_id, former)
     # The present one may be older than the list of former ones.
     if policy.former and await passwords.fits(password, now):
         raise PasswordPolicyViolationException(_REUSED)
     return NewPassword(account, await passwords.kept(password), former)
+
+
+@cache
+def _common() -> frozenset[str]:
+    """The 3000 most common passwords of eight characters or more, in lower case (ASVS 5.0, 6.2.4; docs/decisions/passwords.md)."""
+    return frozenset(Path(__file__).with_name("common_passwords.txt").read_text("utf-8").split())
 
 
 def _refuse_former(conn: sa.Connection, account: str, user_id: str, former: str) -> None:

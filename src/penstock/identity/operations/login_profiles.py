@@ -122,7 +122,7 @@ async def change_password(authority: Authority, call: Call, input: Input) -> Non
     except AccessDenied as refused:
         raise AccessDeniedException(refused.message) from None
     user_id, new = call.session.principal_id, input["NewPassword"]
-    password = await new_password(call.app, authority.passwords, call.account, user_id, new)
+    password = await new_password(call.app, authority.passwords, call.account, user_id, new, own=True)
 
     def tx(conn: sa.Connection) -> None:
         profile = _profile(conn, call.session.principal_id)
@@ -142,7 +142,7 @@ def _later(call: Call, profile: Any) -> int:
 async def _chosen(authority: Authority, call: Call, input: Input) -> NewPassword:
     """The password that an administrator gives to a user."""
     row = await call.app.store.read(lambda conn: find_user(conn, call.account, user_name(call, conn, input)))
-    return await new_password(call.app, authority.passwords, call.account, row.id, input.get("Password", ""))
+    return await new_password(call.app, authority.passwords, call.account, row.id, input.get("Password", ""), own=False)
 
 
 def _replace(conn: sa.Connection, profile: Any, password: NewPassword, changed: int) -> None:

@@ -27,8 +27,8 @@ _ADD, _LIST = "iam:EnableMFADevice", "iam:ListMFADevices"
 async def create_passkey_challenge(authority: Authority, call: Call, input: Input) -> Output:
     """Ask the browser of the calling user for a new passkey. Good for five minutes and for this session of the console."""
     user = await call.app.store.read(_own, call, input)
-    begun = await authority.passkeys.ask_for_new(user, call.session.console)
-    return {"token": begun.token, "options": begun.options}
+    ceremony = await authority.passkeys.ask_for_new(user, call.session.console)
+    return {"token": ceremony.token, "options": ceremony.options}
 
 
 @ours("RegisterPasskey", resource=named_user_arn, action=_ADD)
@@ -36,11 +36,13 @@ async def register_passkey(authority: Authority, call: Call, input: Input) -> Ou
     """Make what the browser answers a passkey of the calling user, whose sessions end, but for the one that calls."""
     await call.app.store.read(_own, call, input)
     party = authority.passkeys.party.name
-    begun, credential = await authority.passkeys.made(call.session.console, input["token"], input["credential"])
+    challenge, credential = await authority.passkeys.verify_new(
+        call.session.console, input["token"], input["credential"]
+    )
 
     def tx(conn: sa.Connection) -> str:
         user, name = _own(conn, call, input), input["name"]
-        passkeys.spend(conn, begun, call.now)
+        passkeys.spend(conn, challenge, call.now)
         if name in (one.name for one in passkeys.of_user(conn, user.id)):
             raise ValidationException(f"You have a passkey {name} already. Give this one another name.")
         if second_factors.count(conn, user.id) >= MAX_DEVICES:
