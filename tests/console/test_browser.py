@@ -163,6 +163,9 @@ def _fits(page, widths=WIDTHS):
         page.set_viewport_size({"width": width, "height": 800})
         wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
         assert wide <= 0, f"{page.url} scrolls sideways by {wide} px at {width}"
+        over = page.evaluate("""() => [...document.querySelectorAll(".table th, .table td")]
+          .filter((el) => el.checkVisibility() && el.scrollWidth > el.clientWidth + 1 && getComputedStyle(el).overflow === "visible").map((el) => el.textContent)""")
+        assert over == [], f"{page.url} has cells that lie over their neighbours at {width}"
 
 
 # What may be said about a page without a library: names, labels, headings, unique ids, contrast.

@@ -19,6 +19,7 @@ import penstock.parameters
 import penstock.secrets
 from penstock import console
 from penstock.console.web import Console
+from penstock.secrets.settings import SecretSettings
 from penstock.webpages.view import Visitor
 from penstock.wire.call import Session
 
@@ -55,9 +56,10 @@ async def browser(store, clock, tmp_path, monkeypatch) -> AsyncIterator[Browser]
         penstock.keys.component, penstock.secrets.component, penstock.parameters.component, penstock.audit.component,
         console.component,
     )  # fmt: skip
+    chosen = SecretSettings(rotation_commands=("renew=/opt/renew",))
     async with contextlib.AsyncExitStack() as stack:
         harness = await stack.enter_async_context(
-            penstock_identity_harness.harness_on(store, clock, tmp_path, *components)
+            penstock_identity_harness.harness_on(store, clock, tmp_path, *components, chosen=(chosen,))
         )
         transport = httpx.ASGITransport(app=harness.app.mounts["/console/"])
         client = await stack.enter_async_context(
@@ -149,6 +151,15 @@ async def test_keys_parameters_and_secrets(browser, clock):
     assert "hush-3" not in browser.text
     assert "AWSCURRENT" in shown
     assert "hush-3" in await browser.see("secrets/secret/value", id="shop/db")
+    assert "A rotation is under way" not in shown
+    await browser.harness.role("renew", trusting(Service="lambda.amazonaws.com"), allow("secretsmanager:*"))
+    renew = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:renew"
+    begun = await do(
+        "secretsmanager", "RotateSecret", SecretId="shop/db", RotationLambdaARN=renew, ClientRequestToken="2" * 36
+    )
+    rotated = await browser.see(address)
+    assert f"under way or was given up: version {begun['VersionId']} is AWSPENDING." in rotated
+    assert "the log group /aws/lambda/renew;" in rotated
     await do("secretsmanager", "DeleteSecret", SecretId="shop/db", RecoveryWindowInDays=7)
     assert "This secret will be deleted." in await browser.see(address)
     assert "Show the value" not in browser.text

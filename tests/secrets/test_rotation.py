@@ -301,11 +301,12 @@ async def test_other_accounts_have_their_own_functions_and_roles(stage, owner):
 @on_one_database
 async def test_a_failure_is_tried_again_from_the_beginning_and_given_up(stage, owner, clock, caplog):
     token = await stage.rotate(owner, RotationRules={"AutomaticallyAfterDays": 1})
-    stage.failing["setSecret"] = Ended("ended with exit code 3", 'the old is first, the new is "made-1"\n')
+    stage.failing["setSecret"] = Ended("ended with exit code 3", "")
     pauses = []
     while (pause := await stage.steps()) is not None:
         pauses.append(pause)
         clock.advance(pause)
+        stage.failing["setSecret"] = Ended("ended with exit code 3", 'the old is first, the new is "made-1"\n')
     assert pauses == [60_000, 120_000, 240_000, 480_000]
     assert [step for step, _ in stage.asked] == ["createSecret", "setSecret"] * 5
     assert stage.made == 1
@@ -314,6 +315,8 @@ async def test_a_failure_is_tried_again_from_the_beginning_and_given_up(stage, o
     )
     assert row.rotation_failed == clock.now()
     reason = penstock.secrets.records.rotation(row).reason
+    warned = [record for record in caplog.records if record.message == "secrets.step_failed"]
+    assert [f"{record.step} {record.error}" for record in warned] == [reason.partition(":")[0]] + [reason] * 4
     assert reason.startswith("setSecret ended with exit code 3: the old is HIDDEN_")
     assert "first" not in reason
     assert "made-1" not in reason
@@ -325,6 +328,7 @@ async def test_a_failure_is_tried_again_from_the_beginning_and_given_up(stage, o
     written = json.dumps(read["events"])
     assert len(read["events"]) == 5
     assert "the new is" in written
+    assert written.count("ended with exit code 3") == 5
     assert "made-1" not in written
     assert "first," not in written
     assert await stage.emitted() == ["RotationStarted", "RotationFailed"]

@@ -20,7 +20,7 @@ COMMANDS = {
     "server": ("serve", "start the API and the console (needs PostgreSQL)"),
     "worker": ("serve", "start a worker (needs PostgreSQL)"),
     "env": ("env", "print shell lines that point the AWS CLI and SDKs here"),
-    "user": ("user", "make users who can sign in to the console"),
+    "user": ("user", "make users of the console, and see their sessions and second factors"),
     "accounts": ("accounts", "make and list accounts"),
     "hosts": ("hosts", "let hosts join by certificate, list them, revoke them"),
     "parameters": ("parameters", "set public parameters, which all accounts read"),

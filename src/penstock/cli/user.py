@@ -25,12 +25,12 @@ def add_arguments(parser: argparse.ArgumentParser, _command: str) -> None:
     )
     link = acts.add_parser("link", help="print a new link for a user who has lost the password, or the first link")
     link.add_argument("name", metavar="NAME", help="user name")
-    sessions = acts.add_parser("sessions", help="show who is signed in to the console, and since when")
+    sessions = acts.add_parser("sessions", help="show who is signed in to the console and since when, or sign them out")
     sessions.add_argument(
         "name", metavar="NAME", nargs="?", help="only this user, or who is called so by single sign-on"
     )
     sessions.add_argument("--end", action="store_true", help="sign them out")
-    factors = acts.add_parser("factors", help="show a user's second factors")
+    factors = acts.add_parser("factors", help="show a user's second factors, or remove them")
     factors.add_argument("name", metavar="NAME", help="user name")
     factors.add_argument(
         "--remove", action="store_true", help="remove them and the recovery codes: the password alone signs the user in"
@@ -108,4 +108,6 @@ def _factors(iam: Any, name: str, *, remove: bool) -> None:
     if not found:
         say(f"{name} has no second factor: the password alone signs in.")
     elif remove:
-        say(f"Removed. The password alone signs {name} in now, and the recovery codes are void.")
+        say(
+            f"Removed. The password alone signs {name} in now, the recovery codes are void, and the sessions in the console are over."
+        )

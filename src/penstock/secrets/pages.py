@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 from starlette.responses import Response
 
+from penstock.secrets.engine import CURRENT, PENDING
 from penstock.webpages.detail import Detail, Part
 from penstock.webpages.listing import Cell, Column, Empty, Listing, Row, following
 from penstock.webpages.page import Group, Nav, Page
@@ -115,7 +116,7 @@ async def _detail(view: View, name: str, *, value: str = "") -> Detail:
         list_title="Secrets",
         list_path="secrets",
         lede=found.get("Description") or "Its value is encrypted, and every reading of it is on record.",
-        warning="This secret will be deleted. Until then restore-secret keeps it." if deleted else "",
+        warning="This secret will be deleted. Until then restore-secret keeps it." if deleted else _under_way(found),
         facts=[
             ("ARN", found["ARN"]),
             ("Key", found.get("KmsKeyId", "alias/aws/secretsmanager")),
@@ -169,6 +170,19 @@ async def _detail(view: View, name: str, *, value: str = "") -> Detail:
         ],
         behind="DescribeSecret, ListSecretVersionIds, GetResourcePolicy",
         command=f"aws secretsmanager describe-secret --secret-id {name}",
+    )
+
+
+def _under_way(found: dict[str, Any]) -> str:
+    """What to know of a rotation that has not ended well yet."""
+    stages = found.get("VersionIdsToStages", {})
+    pending = next((id_ for id_, of_it in stages.items() if PENDING in of_it and CURRENT not in of_it), "")
+    if not pending or not found.get("RotationEnabled"):
+        return ""
+    group = f"/aws/lambda/{found['RotationLambdaARN'].rpartition(':')[2]}"
+    return (
+        f"A rotation is under way or was given up: version {pending} is {PENDING}. "
+        f"How its steps went is in the log group {group}; penstock doctor says why one was given up."
     )
 
 

@@ -93,7 +93,7 @@ def end_test(conn: sa.Connection, row: Any, state: Rotation) -> None:
 
 def announce(conn: sa.Connection, app: App, row: Any, type: EventType, state: Rotation, *, reason: str = "") -> None:
     """Emit an event of the rotation that is under way in `state`."""
-    told = {"SecretId": _arn(row), "ClientRequestToken": state.token} | ({"reason": reason} if reason else {})
+    told = {"SecretId": arn(row), "ClientRequestToken": state.token} | ({"reason": reason} if reason else {})
     payload = {
         "eventSource": SOURCE,
         "eventName": _NAMES[type.name][state.test],
@@ -118,8 +118,8 @@ def next_token(row: Any, state: Rotation, stages: engine.Stages) -> str:
     pending = engine.holder(stages, PENDING)
     if pending and engine.CURRENT not in stages[pending]:
         return pending
-    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{_arn(row)}/{state.run}/{state.opens}"))
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{arn(row)}/{state.run}/{state.opens}"))
 
 
-def _arn(row: Any) -> str:
+def arn(row: Any) -> str:
     return arn_of(row.account, row.region, row.name, row.suffix)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import logging
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -17,7 +18,6 @@ from penstock.secrets import command, records, rotation, rotations
 from penstock.secrets.engine import CURRENT, PENDING, PREVIOUS, detached
 from penstock.secrets.events import FAILED, SOURCE, SUCCEEDED
 from penstock.secrets.functions import SERVICE, Function, command_of, function_of
-from penstock.secrets.names import arn_of
 from penstock.secrets.rotation import Rotation
 from penstock.store.events import Event
 from penstock.store.failpoints import failpoint
@@ -25,6 +25,8 @@ from penstock.store.jobs import Job
 from penstock.store.work import Retry
 from penstock.wire.call import Input, Output, Session
 from penstock.wire.errors import Refused, ServiceError
+
+_log = logging.getLogger("penstock.secrets")
 
 CREDENTIALS_SECONDS = 900  # the shortest that a role's session lasts, and longer than a step
 _LAST_LINE = 300  # characters of an output that go with the reason
@@ -41,6 +43,8 @@ async def rotate(app: App, job: Job) -> None:
             return
         step = state.steps[state.step]
         why = await _step(app, row, state, step)
+        if why:
+            _log.warning("secrets.step_failed", extra={"arn": rotations.arn(row), "step": step, "error": why})
         failpoint("secrets.step_ran")
         pause = await app.store.write(_note, app, job, state, f"{step} {why}" if why else "")
         failpoint("secrets.step_noted")
@@ -141,8 +145,9 @@ async def _step(app: App, row: Any, state: Rotation, step: str) -> str:
         output = await caller.hide(ended.output, known) if ended.output else ""
     except (ServiceError, Refused) as refused:
         return f"was not run: {_said(refused)}"
-    if output:
-        await caller.log(function, state.token, f"{step} of {caller.arn}\n{output}")
+    if output or ended.why:
+        head = f"{step} of {caller.arn} {ended.why}".rstrip()
+        await caller.log(function, state.token, f"{head}\n{output}")
     last = (output.rstrip().splitlines() or [""])[-1][:_LAST_LINE]
     return f"{ended.why}: {last}" if ended.why and last else ended.why
 
@@ -179,7 +184,7 @@ class _Caller:
 
     @property
     def arn(self) -> str:
-        return arn_of(self.row.account, self.row.region, self.row.name, self.row.suffix)
+        return rotations.arn(self.row)
 
     async def copy_current(self, token: str) -> None:
         """Give a version the current value, so that the function has one to test. Raises ServiceError or Refused."""
