@@ -31,7 +31,7 @@ def measure() -> list[Row]:
         Row(
             what=f"build of one `true`, overhead over the bare process ({kind}), {RUNS} runs",
             measured=f"p50 {more:.0f} ms (build {statistics.median(took):.0f}, max {max(took):.0f}; bare {statistics.median(bare):.1f})",
-            bar="≤ 150 ms",
-            met=more <= 150,
+            bar="≤ 80 ms",
+            met=more <= 80,
         )
     ]
