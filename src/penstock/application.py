@@ -105,9 +105,8 @@ class App:
     mounts: dict[str, Asgi] = field(default_factory=dict)  # reserved path prefix → ASGI application
     pages: list[Page] = field(default_factory=list)  # of the console
     templates: dict[str, Path] = field(default_factory=dict)  # component → folder of its pages' templates
-    guards: dict[str, tuple[Guard[Any], Any]] = field(
-        default_factory=dict
-    )  # service in ARNs → its guard, and the state for it
+    # Service in ARNs → its guard, and the state for it.
+    guards: dict[str, tuple[Guard[Any], Any]] = field(default_factory=dict)
     linked_roles: dict[str, LinkedRole] = field(default_factory=dict)  # by the service's principal
     journals: list[Finder] = field(default_factory=list)
     expiring: list[Expiring] = field(default_factory=list)  # what is removed when its time is over, in this order

@@ -485,9 +485,8 @@ def test_links_of_root_and_of_the_agents_user_are_followed(host):
         (host.root / name).mkdir(parents=True)
     (host.root / "var").mkdir()
     (host.root / "var/run").symlink_to("../run")
-    (host.root / "var/data").symlink_to(
-        "/data/disk"
-    )  # below install_root an absolute link starts there, as in a chroot
+    # Below install_root an absolute link starts there, as in a chroot.
+    (host.root / "var/data").symlink_to("/data/disk")
     (host.root / "up").symlink_to("../../../../../../data")
     files = "".join(
         f"- {{source: {name}, destination: {to}}}\n"

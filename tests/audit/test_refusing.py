@@ -20,9 +20,8 @@ def blocked(live, monkeypatch):
     iam, name = live.client("iam"), f"first-{uuid.uuid4()}"
     monkeypatch.setattr(Trail, "write", lambda trail: trail._refused(OSError(28, "No space left on device")))
     with pytest.raises(botocore.exceptions.ClientError) as refused:
-        iam.create_user(
-            UserName=name
-        )  # what shows that nothing can be recorded, if no other call has: it is not answered as done
+        # What shows that nothing can be recorded, if no other call has: it is not answered as done.
+        iam.create_user(UserName=name)
     assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 503
     yield
     monkeypatch.undo()

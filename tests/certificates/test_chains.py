@@ -221,9 +221,8 @@ def test_a_list_revokes_a_certificate_and_what_hangs_on_it():
     assert revoked(found, [MIDDLE.revoke(leaf.certificate)])
     assert revoked(found, [ROOT.revoke(MIDDLE.certificate)])
     assert not revoked(found, [MIDDLE.revoke(other.certificate), ROOT.revoke(leaf.certificate), MIDDLE.revoke()])
-    assert not revoked(
-        found, [Holder(MIDDLE.certificate, OTHER.key).revoke(leaf.certificate)]
-    )  # signed by somebody else
+    # Signed by somebody else.
+    assert not revoked(found, [Holder(MIDDLE.certificate, OTHER.key).revoke(leaf.certificate)])
 
 
 def test_a_list_is_taken_only_from_an_authority_of_the_anchor():

@@ -156,9 +156,8 @@ def test_tokens_end_and_are_their_users_own(place):
     for user in (4711, None):
         assert status(user, "/latest/api/token", "PUT", **{TTL.lower(): "60"}).status == 403
         assert status(user, ROLE, **{"x-aws-ec2-metadata-token": mine}).status == 403
-        assert (
-            status(user, "/v2/credentials", authorization=token_file.read_text()).status == 200
-        )  # the token speaks for them
+        # The token speaks for them.
+        assert status(user, "/v2/credentials", authorization=token_file.read_text()).status == 200
     assert token_file.stat().st_mode & 0o777 == 0o600
 
 

@@ -190,9 +190,8 @@ async def test_a_command_that_an_agent_lost_to_the_network_is_offered_again(any_
     (host,) = await harness.group(1)
     deployment = await harness.deploy()
     command = await host.poll()
-    await host.complete(
-        command, code=5, message=message, script=""
-    )  # the specification could not be had: never acknowledged
+    # The specification could not be had: never acknowledged.
+    await host.complete(command, code=5, message=message, script="")
     again = await host.poll()
     assert again["CommandName"] == command["CommandName"]
     assert again["HostCommandIdentifier"] != command["HostCommandIdentifier"]

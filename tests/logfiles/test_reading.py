@@ -389,9 +389,8 @@ def test_what_is_known_of_a_stream_is_learnt_from_what_was_added(tmp_path_factor
         entries, read = StreamFiles._entries, []
         patch.setattr(StreamFiles, "_entries", lambda *where: read.append(entries(*where)) or read[-1])
         assert files.extent() == files.extent() == StreamFiles(files.path, KEYS).extent()
-        again = (
-            2 * len(batches) + 1
-        )  # by the last one, which looks whether a power failure has left gaps, or the index lacks its end
+        # By the last one, which looks whether a power failure has left gaps, or the index lacks its end.
+        again = 2 * len(batches) + 1
         assert sum(map(len, read)) == again + (len(batches) if before >= len(batches) else 0), (
             "what was read once is not read again"
         )

@@ -128,9 +128,8 @@ async def test_what_cannot_be_sealed_is_not_written(harness, owner, tmp_path, mo
     await put(harness, owner, "plain")
     assert b"plain" in on_disk(tmp_path)
     await logs(harness, owner, "AssociateKmsKey", logGroupName="app", kmsKeyId=key)
-    monkeypatch.setattr(
-        penstock.monitoring.records, "data_keys_of", lambda *_: {}
-    )  # the group is deleted at this moment
+    # The group is deleted at this moment.
+    monkeypatch.setattr(penstock.monitoring.records, "data_keys_of", lambda *_: {})
     assert (await refused(put(harness, owner, "too late")))[0] == "ResourceNotFoundException"
 
 

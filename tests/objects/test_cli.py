@@ -23,9 +23,8 @@ def test_a_folder_goes_up_and_comes_down(server, tmp_path: Path) -> None:
     (source / "sub dir").mkdir(parents=True)
     for name, size in {"a.txt": 10, "sub dir/ü &+.bin": 100_000, "sub dir/empty": 0, "large": 9 << 20}.items():
         (source / name).write_bytes(os.urandom(size))
-        os.utime(
-            source / name, (1, 1)
-        )  # S3 tells times in seconds: what is written within one looks newer than its upload
+        # S3 tells times in seconds: what is written within one looks newer than its upload.
+        os.utime(source / name, (1, 1))
     server.aws("s3", "mb", "s3://cli")
     assert "cli" in server.aws("s3", "ls")
     server.aws("s3", "sync", str(source), "s3://cli/up")

@@ -219,9 +219,8 @@ class Disk:
         return parent, os.path.basename(path)
 
     def _descriptor(self, argument: str) -> Node | None:
-        found = re.match(
-            r"\d+<(.*)>$", argument
-        )  # "(deleted)" follows one without a name, which no failure leaves behind
+        # "(deleted)" follows one without a name, which no failure leaves behind.
+        found = re.match(r"\d+<(.*)>$", argument)
         path = _plain(found[1]) if found else ""
         return self._node(path) if path.startswith(str(self.folder)) else None
 

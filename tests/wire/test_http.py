@@ -130,9 +130,8 @@ async def test_a_poll_that_the_server_holds_is_left_alone():
     async with served(answer=0.1) as (server, port), connected(port) as (reader, writer):
         writer.write(b"GET /poll HTTP/1.1\r\nhost: x\r\n\r\n")
         await eventually(lambda: HELD)
-        server._timeouts = Timeouts(
-            **dict.fromkeys(NEVER, 0.1)
-        )  # not before: a slow machine's client is silent for longer
+        # Not before: a slow machine's client is silent for longer.
+        server._timeouts = Timeouts(**dict.fromkeys(NEVER, 0.1))
         with contextlib.suppress(TimeoutError):
             answer = await asyncio.wait_for(reader.readuntil(b"\r\n"), 60)
         assert answer.startswith(b"HTTP/1.1 200")

@@ -90,9 +90,8 @@ def test_a_signed_s3_request_keeps_reserved_names(path):
 
 def test_a_root_account_key_with_slashes_in_the_scope_is_read_from_its_end():
     odd = "AWS4-HMAC-SHA256 Credential=AK/ID/20261121/eu-west-1/s3/aws4_request, SignedHeaders=host, Signature=00"
-    assert recognise(head("POST", "/", authorization=odd), PORT) == Route(
-        Kind.REST, OBJECTS
-    )  # with another scope: a Query call
+    # With another scope: a Query call.
+    assert recognise(head("POST", "/", authorization=odd), PORT) == Route(Kind.REST, OBJECTS)
 
 
 def test_a_broken_scope_is_still_a_signed_request():

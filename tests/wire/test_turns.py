@@ -72,9 +72,8 @@ def test_what_agents_call_takes_turns_and_what_people_call_does_not(live):
     ("operation", "turns"), [("CommandService_v20141006.PollHostCommand", 1), ("_20141006.GetDeployment", 0)]
 )
 async def test_a_request_takes_its_turn_before_anything_is_read_for_it(live, tmp_path, monkeypatch, operation, turns):
-    monkeypatch.setattr(
-        live.app, "requests", RequestLog(tmp_path / "requests.jsonl")
-    )  # the server's is of another loop
+    # The server's is of another loop.
+    monkeypatch.setattr(live.app, "requests", RequestLog(tmp_path / "requests.jsonl"))
     endpoint, taken, sent = Endpoint(live.app), [], []
 
     async def take():

@@ -167,9 +167,8 @@ class Connection:
         waiting = self.socket
         if waiting is not None:
             try:
-                socket.socket.shutdown(
-                    waiting, socket.SHUT_RDWR
-                )  # below TLS: its own state belongs to the other thread
+                # Below TLS: its own state belongs to the other thread.
+                socket.socket.shutdown(waiting, socket.SHUT_RDWR)
             except OSError:
                 pass
 

@@ -20,9 +20,8 @@ def new_key() -> bytes:
 def signing_request(key_file: str, folder: str) -> str:
     """A signing request (PEM) for the key in a file. The server says whose the certificate is, so the name in it does not count."""
     settings = os.path.join(folder, "openssl.cnf")
-    write_durably(
-        settings, b"[req]\ndistinguished_name=dn\n[dn]\n"
-    )  # what the machine's own configuration adds is not asked for
+    # What the machine's own configuration adds is not asked for.
+    write_durably(settings, b"[req]\ndistinguished_name=dn\n[dn]\n")
     return _run(["req", "-config", settings, "-new", "-key", key_file, "-subj", "/CN=host"], b"").decode("ascii")
 
 

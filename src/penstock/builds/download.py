@@ -22,9 +22,8 @@ from penstock.pools import FILES
 class Sources:
     """What was fetched."""
 
-    directories: Mapping[str, str] = field(
-        default_factory=dict
-    )  # by identifier ("" is the primary), as the build sees them
+    # By identifier ("" is the primary), as the build sees them.
+    directories: Mapping[str, str] = field(default_factory=dict)
     version: str = ""  # that the primary source was resolved to; "" when it has none
 
 

@@ -82,9 +82,8 @@ hosts = sa.Table(
     sa.Column("name", sa.String(64), primary_key=True),
     sa.Column("role", sa.String(256), nullable=False),  # ARN of the only role that it takes
     sa.Column("invitation", sa.String(36), nullable=False),  # id of the one that it may use; "": none
-    sa.Column(
-        "key", sa.String(64), nullable=False
-    ),  # SHA-256 (hex) of the public key that has used the invitation, or ""
+    # SHA-256 (hex) of the public key that has used the invitation, or ""
+    sa.Column("key", sa.String(64), nullable=False),
     sa.Column("joining", sa.String(36), nullable=False),  # id that its certificates bear; "": none is trusted
     sa.Column("serial", sa.String(64), nullable=False),  # of its newest certificate (hex), or ""
     sa.Column("expires", sa.BigInteger, nullable=False),  # ms, of its newest certificate; 0

@@ -93,9 +93,8 @@ instances = sa.Table(
     sa.Column("kind", sa.String(12), nullable=False),  # onpremises, or ec2 for one that joined as an instance
     sa.Column("iam_arn", sa.String(1011), nullable=False),  # who the host is: its user, or its session
     sa.Column("iam_kind", sa.String(8), nullable=False),  # user session
-    sa.Column(
-        "principal", sa.String(128)
-    ),  # id of that user or role, from the first poll on: a name can be given again
+    # Id of that user or role, from the first poll on: a name can be given again.
+    sa.Column("principal", sa.String(128)),
     sa.Column("arn", sa.String(1011), nullable=False),
     sa.Column("tags", Json, nullable=False),  # [{Key, Value}], in the order of their addition
     sa.Column("registered", sa.BigInteger, nullable=False),

@@ -93,9 +93,8 @@ class Decisions:
         self._principals: Cache[str, Principal] = memories.cache(_PRINCIPAL_BYTES)  # by AIDA…, AROA…
         self._narrowings: Cache[str, Principal] = memories.cache(_PRINCIPAL_BYTES)  # by Session.session_policy
         self._guarded: Cache[str, Guarded] = memories.cache(_DOCUMENT_BYTES)  # by ARN of what has a policy
-        self._verdicts: Cache[tuple[int, str, str], Verdict] = memories.cache(
-            _VERDICT_BYTES
-        )  # by principal, action, resource
+        # By principal, action, resource.
+        self._verdicts: Cache[tuple[int, str, str], Verdict] = memories.cache(_VERDICT_BYTES)
 
     async def authorize(self, call: Call, action: str, resources: Sequence[str], more: Mapping[str, Value]) -> None:
         """Raises AccessDenied unless policy allows an action on every resource. `more` are condition keys of the action's own."""

@@ -92,9 +92,8 @@ login_profiles = sa.Table(
     metadata,
     sa.Column("user_id", sa.String(32), primary_key=True),
     sa.Column("account", sa.String(12), nullable=False),
-    sa.Column(
-        "password", sa.LargeBinary, nullable=False
-    ),  # a PHC string, or bytes of scrypt; empty: none was chosen yet
+    # A PHC string, or bytes of scrypt; empty: none was chosen yet.
+    sa.Column("password", sa.LargeBinary, nullable=False),
     sa.Column("created", sa.BigInteger, nullable=False),
     sa.Column("changed", sa.BigInteger, nullable=False),
     sa.Column("used", sa.BigInteger),  # ms; when it last signed in

@@ -32,9 +32,8 @@ credentials = sa.Table(
     sa.Column("account", sa.String(12), nullable=False),
     sa.Column("user_id", sa.String(32), nullable=False, index=True),
     sa.Column("service", sa.String(64), nullable=False),
-    sa.Column(
-        "name", sa.String(200), nullable=False, unique=True
-    ),  # that signs in: USER-at-ACCOUNT, as the user was called
+    # With which its user signs in: USER-at-ACCOUNT, as the user was called then.
+    sa.Column("name", sa.String(200), nullable=False, unique=True),
     sa.Column("digest", sa.String(64), nullable=False),  # of the password
     sa.Column("status", sa.String(10), nullable=False),  # Active Inactive
     sa.Column("created", sa.BigInteger, nullable=False),

@@ -262,9 +262,8 @@ class StreamFiles:
         with contextlib.suppress(FileNotFoundError), self.path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             while first and not start:
-                many = min(
-                    first, max(_UNSYNCED, len(tail))
-                )  # twice as many each time: what is read again adds up to little
+                # Twice as many each time: what is read again adds up to little.
+                many = min(first, max(_UNSYNCED, len(tail)))
                 first -= many
                 tail = self._entries(first * _BATCH.size, many) + tail
                 synced = max(batch.synced for batch in tail)

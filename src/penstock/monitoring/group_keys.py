@@ -36,9 +36,8 @@ class OpenedKeys:
         Raises InvalidParameterException or AccessDeniedException unless CloudWatch Logs may use that for the group.
         """
         made = await _kms(call, group, "GenerateDataKey", {"KeyId": key, "KeySpec": "AES_256"})
-        await _kms(
-            call, group, "Decrypt", {"CiphertextBlob": made["CiphertextBlob"]}
-        )  # or nobody could read what is written
+        # Or nobody could read what is written.
+        await _kms(call, group, "Decrypt", {"CiphertextBlob": made["CiphertextBlob"]})
         return {"id": call.app.ids.hex(32), "ciphertext": made["CiphertextBlob"], "key": made["KeyId"]}
 
     async def to_seal(self, call: Call, group: str, data_key: str | None) -> DataKey | None:

@@ -43,9 +43,8 @@ secrets = sa.Table(
     sa.Column("accessed", sa.BigInteger, nullable=False),  # the day on which its value was last read; 0: never
     sa.Column("deletion", sa.BigInteger),  # when it goes
     sa.Column("rotation", Json),  # of ROTATIONS; None: never configured
-    sa.Column(
-        "rotation_failed", sa.BigInteger
-    ),  # when the last rotation was given up or missed; None after one that succeeded
+    # When the last rotation was given up or missed; None after one that succeeded.
+    sa.Column("rotation_failed", sa.BigInteger),
     sa.Index("ix_secrets_created", "account", "region", "created", "name"),
     sa.Index("ix_secrets_changed", "account", "region", "changed", "name"),
     sa.Index("ix_secrets_accessed", "account", "region", "accessed", "name"),
@@ -62,9 +61,8 @@ versions = sa.Table(
     sa.Column("stages", Json, nullable=False),  # [label]
     sa.Column("key", sa.Text),  # of its value, as the secret named it then
     sa.Column("binary", sa.Boolean, nullable=False),
-    sa.Column(
-        "value", sa.LargeBinary, nullable=False
-    ),  # see penstock.envelopes; empty: a rotation has yet to give it one
+    # See penstock.envelopes; empty: a rotation has yet to give it one.
+    sa.Column("value", sa.LargeBinary, nullable=False),
 )
 
 _LISTED = [column for column in secrets.c if column.name not in ("token", "policy", "policy_ids")]

@@ -189,9 +189,8 @@ class RowAggregate(Aggregate[S, I, E]):
     kind: ClassVar[str]  # what its names begin with
     service: ClassVar[str] = ""  # of its ARN
     table: ClassVar[sa.Table]  # see `aggregate_table`; others have at least its columns
-    states: ClassVar[
-        Codec[Any]
-    ]  # of one dataclass, whose members all have defaults: what a new one is before its first input
+    # Of one dataclass, whose members all have defaults: what a new one is before its first input.
+    states: ClassVar[Codec[Any]]
     engine: ClassVar[Callable[..., tuple[Any, Sequence[Any]]]]  # the pure `decide(state, input, now, seed)`
 
     def __init__(self, conn: sa.Connection, row: Any) -> None:

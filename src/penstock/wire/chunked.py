@@ -89,9 +89,8 @@ class Body:
     def __init__(self, source: AsyncIterator[bytes], *, length: int | None, announced: Mapping[str, str]) -> None:
         self._source = source
         self.length = length
-        self.announced = dict(
-            announced
-        )  # algorithm in capitals (CRC32, SHA256) → base64; of headers, then also of trailers
+        # Algorithm in capitals (CRC32, SHA256) → base64; of headers, then also of trailers.
+        self.announced = dict(announced)
         self.trailers: dict[str, str] = {}  # lower-case names; complete when the iteration ended
         self.complete = False
 

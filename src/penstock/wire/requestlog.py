@@ -81,9 +81,8 @@ class RequestLog:
         self._known = _File(path, rotate_bytes)
         self._strangers = _File(path.with_name("strangers.jsonl"), rotate_bytes // 8)
         self._pending: asyncio.TimerHandle | None = None
-        self._thread = ThreadPoolExecutor(
-            1, thread_name_prefix="penstock-requestlog"
-        )  # one, so that lines keep their order
+        # One, so that lines keep their order.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="penstock-requestlog")
         self._writing: Future[None] | None = None
 
     def add(

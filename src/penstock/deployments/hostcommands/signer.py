@@ -45,9 +45,8 @@ class Signer:
         self._lock = asyncio.Lock()
         self._key: rsa.RSAPrivateKey | None = None
         self._certificate: x509.Certificate | None = None
-        self._signed: OrderedDict[Hashable, str] = (
-            OrderedDict()
-        )  # by what was issued, or by the digest of what is signed
+        # By what was issued, or by the digest of what is signed.
+        self._signed: OrderedDict[Hashable, str] = OrderedDict()
         self._signed_bytes = 0
 
     def issued(self, issue: Issue) -> str | None:

@@ -87,9 +87,8 @@ async def describe_parameters(app: App, call: Call, input: Input) -> Output:
         raise ValidationException("You can use either Filters or ParameterFilters in a single request.")
     if input.get("Shared"):
         return {"Parameters": []}  # no account shares parameters with another
-    old = [
-        {**one, "Option": _BEGINS if one["Key"] == "Name" else _EQUALS} for one in input.get("Filters", ())
-    ]  # the former filters
+    # The former filters.
+    old = [{**one, "Option": _BEGINS if one["Key"] == "Name" else _EQUALS} for one in input.get("Filters", ())]
     given = [*old, *input.get("ParameterFilters", ())]
     tests = _tests(given, ("Name", "Path", "Type", "KeyId", "Tier", "DataType"), tagged=True)
     names = next((_values(one) for one in given if one["Key"] == "Name" and _option(one) == _EQUALS), None)
