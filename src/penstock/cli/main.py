@@ -22,7 +22,7 @@ COMMANDS = {
     "env": ("env", "print shell lines that point the AWS CLI and SDKs here"),
     "user": ("user", "make users of the console, and see their sessions and second factors"),
     "accounts": ("accounts", "make and list accounts"),
-    "hosts": ("hosts", "let hosts join by certificate, list them, revoke them"),
+    "hosts": ("hosts", "let hosts join by certificate, list and revoke them, and give their authority another key"),
     "parameters": ("parameters", "set public parameters, which all accounts read"),
     "status": ("status", "show the server, what waits for a person, and what failed"),
     "follow": ("follow", "follow a pipeline run to its end"),
