@@ -105,7 +105,7 @@ def test_outputs_are_shown_without_their_secrets(live):
         output = service.operation(operation.name).output
         if output is None:
             continue
-        shown = orjson.dumps(Hiding(service.secrets).shown(output, filled(service, output))[0]).decode()
+        shown = orjson.dumps(Hiding(service.secrets).readable(output, filled(service, output))[0]).decode()
         assert MARK not in shown, (operation.service, operation.name, shown)
 
 
@@ -153,7 +153,7 @@ def test_names_begin_small_bytes_are_left_out_and_times_are_written_out():
         "Other": 1,
         "clientRequestToken": "t",
     }
-    shown, hidden = Hiding().shown(MODEL.shape({"shape": "Node"}), given)
+    shown, hidden = Hiding().readable(MODEL.shape({"shape": "Node"}), given)
     assert shown == {
         "name": "n",
         "value": HIDDEN,
@@ -166,7 +166,7 @@ def test_names_begin_small_bytes_are_left_out_and_times_are_written_out():
 
 @pytest.mark.parametrize("name", ["OAuthToken", "oauth_token", "Password", "SECRET-TOKEN", "DbPassword"])
 def test_a_name_that_only_secrets_have_hides_its_value(name):
-    shown, _ = Hiding().shown(MODEL.shape({"shape": "Node"}), {"Configuration": {name: "s", "Branch": "main"}})
+    shown, _ = Hiding().readable(MODEL.shape({"shape": "Node"}), {"Configuration": {name: "s", "Branch": "main"}})
     assert shown == {"configuration": {name: HIDDEN, "Branch": "main"}}
 
 
@@ -180,7 +180,7 @@ def test_a_name_that_only_secrets_have_hides_its_value(name):
     )
 )
 def test_whatever_an_input_is_it_can_be_shown(value):
-    shown, _ = Hiding().shown(MODEL.shape({"shape": "Node"}), value)
+    shown, _ = Hiding().readable(MODEL.shape({"shape": "Node"}), value)
     assert "\ud800" not in str(shown)
 
 
@@ -217,7 +217,7 @@ def test_what_is_written_is_what_is_shown(shape, data):
         st.dictionaries(st.sampled_from([*PLAIN.shape({"shape": "Input"}).members, "other"]), VALUES, min_size=1)
     )
     written, hidden = writer(hiding, shape)(value)
-    shown, texts = hiding.shown(shape, value)
+    shown, texts = hiding.readable(shape, value)
     assert orjson.loads(written) == orjson.loads(_encoded(shown or None))
     assert list(hidden) == texts
 

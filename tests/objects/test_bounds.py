@@ -54,7 +54,7 @@ from penstock.objects.errors import (
     NotServed,
 )
 from penstock.objects.lookup import Found
-from penstock.objects.model import About, Bucket, Checksum, Part, Upload, Version, Versioning, shown_time
+from penstock.objects.model import About, Bucket, Checksum, Part, Upload, Version, Versioning, time_to_api
 from penstock.objects.operations import buckets, copies, deletes, lists, multipart, reads, writes
 from penstock.objects.presigned_v2 import PresignedV2
 from penstock.objects.refusals import S3
@@ -363,7 +363,7 @@ def test_limits_in_numbers():
     assert [segments.segment_count(size) for size in (0, 1, 65_536, 65_537)] == [1, 1, 1, 2]
     assert [segments.stored_size(size) for size in (0, 65_536, 65_537)] == [24, 65_560, 65_577]
     assert [segments.segment_offset(index) for index in (0, 1, 2)] == [8, 65_560, 131_112]
-    assert [shown_time(ms) for ms in (0, 999, 1000, 1999)] == [0, 0, 1000, 1000]
+    assert [time_to_api(ms) for ms in (0, 999, 1000, 1999)] == [0, 0, 1000, 1000]
 
 
 @pytest.mark.parametrize(

@@ -191,7 +191,7 @@ def _selects(selector: Mapping[str, Any], source: str, *, reads: bool) -> bool:
     )
 
 
-def shown(at: int) -> str:
+def time_text(at: int) -> str:
     """A time (ms) as the texts of a trail's status have it."""
     return iso(at // 1000)
 

@@ -85,7 +85,7 @@ def ends(certificate: x509.Certificate) -> int:
     return int(certificate.not_valid_after_utc.timestamp()) * 1000
 
 
-def shown(at: int) -> str:
+def time_text(at: int) -> str:
     """A time (ms) as messages have it."""
     return iso(at // 1000)
 

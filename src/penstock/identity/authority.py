@@ -23,7 +23,7 @@ from penstock.identity.cache import Cache, Memories
 from penstock.identity.context import RequestContext
 from penstock.identity.decisions import Decisions
 from penstock.identity.errors import AccessDeniedException
-from penstock.identity.guarded import Guarded, check_policy, shown_policy, trusts
+from penstock.identity.guarded import Guarded, check_policy, policy_to_api, trusts
 from penstock.identity.issuers import Issuers
 from penstock.identity.last_uses import LastUses
 from penstock.identity.passkeys import Passkeys
@@ -340,9 +340,9 @@ class Authority:
         named = found.name(call.session, action, "*", call.region, RequestContext(call, action, "*"))
         return named > Named.SILENT
 
-    def shown_policy(self, conn: sa.Connection, document: str, ids: Mapping[str, str]) -> str:
+    def policy_to_api(self, conn: sa.Connection, document: str, ids: Mapping[str, str]) -> str:
         """See `penstock.wire.call.Identity`."""
-        return shown_policy(conn, document, ids)
+        return policy_to_api(conn, document, ids)
 
     async def change(self, fn: Callable[[sa.Connection], T]) -> T:
         """Run `fn` as a transaction that changes identity; its value, once durable and no longer hidden by a cache."""

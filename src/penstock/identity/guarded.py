@@ -107,7 +107,7 @@ def check_policy(conn: sa.Connection, document: str) -> dict[str, str]:
     return found
 
 
-def shown_policy(conn: sa.Connection, document: str, ids: Mapping[str, str]) -> str:
+def policy_to_api(conn: sa.Connection, document: str, ids: Mapping[str, str]) -> str:
     """The document as its readers see it: a user by the name that it has now, a user or role that is gone by its id."""
     return as_named_now(document, ids, records.arns_of(conn, ids.values()))
 

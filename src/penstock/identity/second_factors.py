@@ -110,7 +110,7 @@ def seed_of(app: App, device: Any) -> bytes:
 def new_recovery_codes(conn: sa.Connection, account: str, user_id: str) -> list[str]:
     """Codes that each sign a user in once in place of an app's; the older ones are void."""
     forget_recovery_codes(conn, user_id)
-    codes = [totp.shown(secrets.token_bytes(_RECOVERY_BYTES)) for _ in range(_RECOVERY_CODES)]
+    codes = [totp.base32(secrets.token_bytes(_RECOVERY_BYTES)) for _ in range(_RECOVERY_CODES)]
     rows = [{"id": _digest(user_id, code), "account": account, "user_id": user_id} for code in codes]
     conn.execute(records.recovery_codes.insert(), rows)
     return ["-".join(code[at : at + 4] for at in range(0, len(code), 4)) for code in codes]

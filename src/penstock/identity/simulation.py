@@ -46,7 +46,7 @@ class Source:
         """Its condition keys as it spells them, by their lower case."""
         return keys_as_written(self.document, self.policy.keys)
 
-    def shown(self, statement: Statement) -> Output:
+    def to_api(self, statement: Statement) -> Output:
         """The `Statement` shape of one of its statements."""
         start, end = self._places[statement.number]
         return {
@@ -132,7 +132,7 @@ class Simulation:
         said = _Said()
         for source in sources:
             for _, statement in matching((source.policy,), action, resource, self.context):
-                (said.allow if statement.allow else said.deny).append(source.shown(statement))
+                (said.allow if statement.allow else said.deny).append(source.to_api(statement))
             await self._pause()
         return said
 
@@ -144,7 +144,7 @@ class Simulation:
         named = grant((source.policy,), action, resource, self.caller, self.context)
         for _, statement in matching((source.policy,), action, resource, self.context):
             if statement.principals is not None and statement.principals.name(self.caller) is not Named.SILENT:
-                (said.allow if statement.allow else said.deny).append(source.shown(statement))
+                (said.allow if statement.allow else said.deny).append(source.to_api(statement))
         await self._pause()
         return named, said
 

@@ -49,14 +49,14 @@ def _is(seed: bytes, step: int, code: str) -> bool:
     return hmac.compare_digest(code_of(seed, step).encode(), code.encode("utf-8", "replace"))
 
 
-def shown(seed: bytes) -> str:
+def base32(seed: bytes) -> str:
     """A seed as apps take it by hand: base32."""
     return base64.b32encode(seed).decode()
 
 
 def address(seed: bytes, name: str) -> str:
     """What the picture for an app says: the seed, and for what it is ("Key URI Format" of Google Authenticator)."""
-    return f"otpauth://totp/{quote(f'Penstock:{name}')}?{urlencode({'secret': shown(seed), 'issuer': 'Penstock'})}"
+    return f"otpauth://totp/{quote(f'Penstock:{name}')}?{urlencode({'secret': base32(seed), 'issuer': 'Penstock'})}"
 
 
 def qr_code(address: str) -> segno.QRCode:

@@ -19,7 +19,7 @@ from penstock.objects.errors import (
     NotServed,
     PreconditionFailed,
 )
-from penstock.objects.model import Version, shown_time
+from penstock.objects.model import Version, time_to_api
 
 _RANGE = re.compile(r"bytes=([0-9]*)-([0-9]*)")
 _COPIED_RANGE = re.compile(r"bytes=([0-9]+)-([0-9]+)")
@@ -52,7 +52,7 @@ class Conditions:
 
         `now` is in ms. A date in the future says nothing (RFC 9110 §13.1.3 has servers ignore it), and S3 ignores it too.
         """
-        modified = shown_time(version.modified)
+        modified = time_to_api(version.modified)
         if self.match is not None:
             if not names(self.match, version.etag):
                 raise PreconditionFailed(Condition=f"{self.prefix}If-Match")

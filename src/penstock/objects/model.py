@@ -19,7 +19,7 @@ MIN_PART = 5 << 20  # bytes of every part but the last
 MAX_PARTS = 10_000
 
 
-def shown_time(ms: int) -> int:
+def time_to_api(ms: int) -> int:
     """A time as S3 shows it, in whole seconds: what is compared with an HTTP date must not lie behind it."""
     return ms // 1000 * 1000
 

@@ -47,7 +47,7 @@ async def _kms(call: Call, operation: str, input: Input) -> Output:
         raise (AccessDeniedException if denied else InvalidKeyId)(error.message) from None
 
 
-async def shown(call: Call, row: Any, *, arn: str, decrypt: bool) -> str:
+async def to_api(call: Call, row: Any, *, arn: str, decrypt: bool) -> str:
     """The value of a version, as an answer has it."""
     if row.type != SECURE or not decrypt:
         return row.value

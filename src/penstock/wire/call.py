@@ -373,7 +373,7 @@ class Identity(Protocol):
         """Whether a resource's policy would let the caller, or its account, take an action."""
         ...
 
-    def shown_policy(self, conn: Any, document: str, ids: Mapping[str, str]) -> str:
+    def policy_to_api(self, conn: Any, document: str, ids: Mapping[str, str]) -> str:
         """A resource's policy as its readers see it: a user or role that is gone is shown by its id (AWS: IAM, "Principal")."""
         ...
 

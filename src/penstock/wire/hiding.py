@@ -58,7 +58,7 @@ class Hiding:
         self._secrets = frozenset(secrets)
         self._known: dict[tuple[str, bool], Show] = {}
 
-    def shown(self, shape: Shape | None, value: Any) -> tuple[Any, list[str]]:
+    def readable(self, shape: Shape | None, value: Any) -> tuple[Any, list[str]]:
         """What is shown of a value of a shape, None for one that has no content, and the texts that are hidden in it."""
         hidden: list[str] = []
         if shape is None or not value:

@@ -295,7 +295,7 @@ def writer(hiding: Hiding, shape: Shape | None) -> Write:
                 return _bounded(orjson.dumps(value)), ()
             except orjson.JSONEncodeError:  # what JSON cannot carry is shown another way
                 pass
-        shown, hidden = hiding.shown(shape, value)
+        shown, hidden = hiding.readable(shape, value)
         return _bounded(_encoded(shown) if shown else b"null"), hidden
 
     return write

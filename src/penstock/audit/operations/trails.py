@@ -186,8 +186,8 @@ async def get_trail_status(shipping: Shipping, call: Call, input: Input) -> Outp
     begin, end = row.periods[-1] if row.periods else (None, None)
     found: Output = {"IsLogging": trail_rules.is_logging(row.periods)}
     if row.attempted is not None:
-        found["LatestDeliveryAttemptTime"] = trail_rules.shown(row.attempted)
-        found["LatestDeliveryAttemptSucceeded"] = "" if row.error else trail_rules.shown(row.attempted)
+        found["LatestDeliveryAttemptTime"] = trail_rules.time_text(row.attempted)
+        found["LatestDeliveryAttemptSucceeded"] = "" if row.error else trail_rules.time_text(row.attempted)
     if row.delivered is not None:
         found["LatestDeliveryTime"] = row.delivered
     if row.error:
@@ -197,7 +197,7 @@ async def get_trail_status(shipping: Shipping, call: Call, input: Input) -> Outp
         ("StopLoggingTime", "TimeLoggingStopped", end),
     ):
         if at is not None:
-            found |= {name: at, text: trail_rules.shown(at)}
+            found |= {name: at, text: trail_rules.time_text(at)}
     return found
 
 

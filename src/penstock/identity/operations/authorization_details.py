@@ -12,7 +12,7 @@ from penstock.identity import records
 from penstock.identity.authority import Authority
 from penstock.identity.managed import POLICIES
 from penstock.identity.operations import iam
-from penstock.identity.operations.entities import PAGES, encoded, role_output, trusts_shown, user_output
+from penstock.identity.operations.entities import PAGES, encoded, role_output, trusts_to_api, user_output
 from penstock.identity.operations.groups import group_output
 from penstock.identity.operations.instance_profiles import profile_outputs
 from penstock.identity.operations.managed_policies import (
@@ -130,7 +130,7 @@ def _roles(conn: sa.Connection, authority: Authority, rows: list[Any]) -> list[O
             "RolePolicyList": inline.get(row.id, []),
             "AttachedManagedPolicies": attached.get(row.id, []),
         }
-        for row, trust in zip(rows, trusts_shown(conn, rows), strict=True)
+        for row, trust in zip(rows, trusts_to_api(conn, rows), strict=True)
     ]
 
 

@@ -320,7 +320,7 @@ def new_role_output(row: Row) -> Output:
     return entity | boundary_output(row) | ({"Tags": row.tags} if row.tags else {})
 
 
-def trusts_shown(conn: sa.Connection, rows: Sequence[Row]) -> list[str]:
+def trusts_to_api(conn: sa.Connection, rows: Sequence[Row]) -> list[str]:
     """The trust policies of roles as their readers see them: users and roles by what they are called now, or by their ids."""
     arns = records.arns_of(conn, (known for row in rows for known in row.trusted.values()))
     return [as_named_now(row.trust, row.trusted, arns) for row in rows]

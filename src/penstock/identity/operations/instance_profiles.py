@@ -32,7 +32,7 @@ from penstock.identity.operations.entities import (
     role_output,
     tags,
     tags_page,
-    trusts_shown,
+    trusts_to_api,
     without_tags,
 )
 from penstock.store.keysets import rows_behind
@@ -200,7 +200,7 @@ async def _retag(authority: Authority, call: Call, input: Input, tagged: Any) ->
 def profile_outputs(conn: sa.Connection, rows: Sequence[Any], *, full: bool = False) -> list[Output]:
     """The `InstanceProfile` shapes. Lists leave tags out."""
     roles = records.roles_by_id(conn, {row.role for row in rows if row.role is not None})
-    trusts = dict(zip((role.id for role in roles), trusts_shown(conn, roles), strict=True))
+    trusts = dict(zip((role.id for role in roles), trusts_to_api(conn, roles), strict=True))
     shown = {role.id: _role_output(role, trusts[role.id]) for role in roles}
     return [
         {

@@ -82,7 +82,7 @@ async def create_virtual_mfa_device(authority: Authority, call: Call, input: Inp
     await authority.change(tx)
     device = {
         "SerialNumber": arn,
-        "Base32StringSeed": totp.shown(seed).encode(),
+        "Base32StringSeed": totp.base32(seed).encode(),
         "QRCodePNG": _picture(totp.address(seed, f"{name}@{call.account}"[:_MAX_PICTURE])),
     }
     return {"VirtualMFADevice": device | ({"Tags": tagged} if tagged else {})}
@@ -201,7 +201,7 @@ async def list_virtual_mfa_devices(authority: Authority, call: Call, input: Inpu
         return [(row, row.user_id and records.user_by_id(conn, row.user_id)) for row in found], more
 
     found, more = await call.app.store.scan(read)
-    return {"VirtualMFADevices": [_shown(device, user) for device, user in found], **more}
+    return {"VirtualMFADevices": [_to_api(device, user) for device, user in found], **more}
 
 
 @iam("TagMFADevice", resource=_serial)
@@ -285,7 +285,7 @@ def _held(user: Any, arn: str, enabled: int) -> Output:
     return {"UserName": user.name, "SerialNumber": arn, "EnableDate": enabled}
 
 
-def _shown(device: Any, user: Any) -> Output:
+def _to_api(device: Any, user: Any) -> Output:
     shown: Output = {"SerialNumber": device.arn}
     if user is not None:
         shown |= {"User": user_output(user, full=False), "EnableDate": device.enabled}

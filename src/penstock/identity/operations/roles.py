@@ -30,7 +30,7 @@ from penstock.identity.operations.entities import (
     role_output,
     tags,
     tags_page,
-    trusts_shown,
+    trusts_to_api,
     without_tags,
 )
 from penstock.identity.operations.instance_profiles import refuse_while_in_profile
@@ -94,14 +94,14 @@ def new_role(
 @iam("GetRole", resource=role_arn)
 async def get_role(authority: Authority, call: Call, input: Input) -> Output:
     """A role by name."""
-    return {"Role": await call.app.store.read(_shown, authority, call, input)}
+    return {"Role": await call.app.store.read(_role_to_api, authority, call, input)}
 
 
 @iam("ListRoles", resource=path_arn("role"))
 async def list_roles(authority: Authority, call: Call, input: Input) -> Output:
     """The account's roles, by name."""
     found, more = await listed(call, input, records.roles)
-    trusts = await call.app.store.scan(trusts_shown, found)
+    trusts = await call.app.store.scan(trusts_to_api, found)
     return {"Roles": [role_output(row, trust) for row, trust in zip(found, trusts, strict=True)], **more}
 
 
@@ -124,7 +124,7 @@ async def update_role(authority: Authority, call: Call, input: Input) -> Output:
 async def update_role_description(authority: Authority, call: Call, input: Input) -> Output:
     """Change a role's description."""
     await _update(authority, call, input["RoleName"], lambda _row: {"description": input["Description"]})
-    return {"Role": await call.app.store.read(_shown, authority, call, input)}
+    return {"Role": await call.app.store.read(_role_to_api, authority, call, input)}
 
 
 @iam("UpdateAssumeRolePolicy", resource=role_arn)
@@ -172,9 +172,9 @@ async def list_role_tags(authority: Authority, call: Call, input: Input) -> Outp
     return tags_page(call, input, row.tags)
 
 
-def _shown(conn: sa.Connection, authority: Authority, call: Call, input: Input) -> Output:
+def _role_to_api(conn: sa.Connection, authority: Authority, call: Call, input: Input) -> Output:
     row = find_role(conn, call.account, input["RoleName"])
-    (trust,) = trusts_shown(conn, [row])
+    (trust,) = trusts_to_api(conn, [row])
     return role_output(row, trust, authority.uses)
 
 

@@ -50,7 +50,7 @@ async def create_service_specific_credential(authority: Authority, call: Call, i
             "created": call.now,
         }
         conn.execute(credentials.insert().values(row))
-        return _shown(_row(conn, row["id"]), user.name)
+        return _to_api(_row(conn, row["id"]), user.name)
 
     return {"ServiceSpecificCredential": await authority.change(tx) | {"ServicePassword": password}}
 
@@ -83,7 +83,7 @@ async def list_service_specific_credentials(authority: Authority, call: Call, in
         return page(call, input, after, "id")
 
     found, more = await call.app.store.scan(read)
-    return {"ServiceSpecificCredentials": [_shown(row, row.user_name) for row in found], **more}
+    return {"ServiceSpecificCredentials": [_to_api(row, row.user_name) for row in found], **more}
 
 
 @iam("UpdateServiceSpecificCredential", resource=user_arn)
@@ -106,7 +106,7 @@ async def reset_service_specific_credential(authority: Authority, call: Call, in
     def tx(conn: sa.Connection) -> Output:
         row, name = _own(call, conn, input)
         conn.execute(credentials.update().where(_c.id == row.id).values(digest=digest_of(password)))
-        return _shown(row, name)
+        return _to_api(row, name)
 
     return {"ServiceSpecificCredential": await authority.change(tx) | {"ServicePassword": password}}
 
@@ -142,7 +142,7 @@ def _own(call: Call, conn: sa.Connection, input: Input) -> tuple[Any, str]:
     return row, user.name
 
 
-def _shown(row: Any, name: str) -> Output:
+def _to_api(row: Any, name: str) -> Output:
     """The `ServiceSpecificCredential` shape without its password."""
     return {
         "UserName": name,

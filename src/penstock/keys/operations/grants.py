@@ -270,13 +270,13 @@ def _output(conn: sa.Connection, call: Call, row: Any) -> Output:
         "Constraints": row.constraints,
     }
     for members, principal in ((_GRANTEE, row.grantee), (_RETIRING, row.retiring)):
-        found[members[not principal.startswith("arn:")]] = _shown(conn, call, principal, row.ids)
+        found[members[not principal.startswith("arn:")]] = _principal_to_api(conn, call, principal, row.ids)
     return {name: value for name, value in found.items() if value}
 
 
-def _shown(conn: sa.Connection, call: Call, principal: str, ids: Mapping[str, str]) -> str:
+def _principal_to_api(conn: sa.Connection, call: Call, principal: str, ids: Mapping[str, str]) -> str:
     """A principal as readers of its grant see it: one that is gone by its id."""
     if principal not in ids:
         return principal
-    known = call.app.identity.shown_policy(conn, granting.document(principal, "kms:*"), ids)
+    known = call.app.identity.policy_to_api(conn, granting.document(principal, "kms:*"), ids)
     return json.loads(known)["Statement"]["Principal"]["AWS"]

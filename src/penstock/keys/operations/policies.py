@@ -59,7 +59,7 @@ async def get_key_policy(vault: Vault, call: Call, input: Input) -> Output:
     """The policy as it was put; users and roles that are gone are shown by their ids."""
     _check_name(input)
     row = await own_key(call, input)
-    shown = await call.app.store.read(call.app.identity.shown_policy, row.policy, row.policy_ids)
+    shown = await call.app.store.read(call.app.identity.policy_to_api, row.policy, row.policy_ids)
     return {"Policy": shown, "PolicyName": NAME}
 
 

@@ -60,7 +60,7 @@ async def get_bucket_policy(blobs: Blobs, call: Call, input: Input) -> Output:
     kept = bucket.settings.get("policy")
     if not kept:
         raise NoSuchBucketPolicy(BucketName=bucket.name)
-    shown = call.app.identity.shown_policy
+    shown = call.app.identity.policy_to_api
     return {"Policy": await call.app.store.read(shown, kept["document"], kept["ids"])}
 
 

@@ -20,7 +20,7 @@ from penstock.objects.errors import (
     NotServed,
 )
 from penstock.objects.lookup import bucket_of
-from penstock.objects.model import Bucket, Versioning, shown_time
+from penstock.objects.model import Bucket, Versioning, time_to_api
 from penstock.objects.names import arn_of_bucket, bucket_arn, check_bucket_name, owner
 from penstock.objects.operations import pages_by, s3
 from penstock.objects.request import NEW_BUCKET_TAGS, refuse_unserved
@@ -131,7 +131,7 @@ async def list_buckets(blobs: Blobs, call: Call, input: Input) -> Output:
         "Buckets": [
             {
                 "Name": bucket.name,
-                "CreationDate": shown_time(bucket.created),
+                "CreationDate": time_to_api(bucket.created),
                 "BucketRegion": bucket.region,
                 "BucketArn": arn_of_bucket(call, bucket.name),
             }

@@ -15,7 +15,7 @@ from penstock.objects.conditions import Conditions, check_write
 from penstock.objects.data_keys import data_key, etag_of, new_data_key
 from penstock.objects.errors import InvalidArgument, InvalidRequest, MethodNotAllowed, NoSuchKey
 from penstock.objects.lookup import Found, bucket_of, cut, version_of
-from penstock.objects.model import MAX_PUT, About, Bucket, Checksum, shown_time
+from penstock.objects.model import MAX_PUT, About, Bucket, Checksum, time_to_api
 from penstock.objects.names import arn_of_object, check_key, note_region, object_arn
 from penstock.objects.operations import s3
 from penstock.objects.operations.writes import checksum_of, encryption_of
@@ -68,7 +68,7 @@ async def copy_object(blobs: Blobs, call: Call, input: Input) -> Output:
     )
     bucket, version = await call.app.store.write(commits.copy_object, call, pending, source, keys, conditions)
     failpoint("objects.copy_committed")
-    result = {"ETag": version.quoted_etag, "LastModified": shown_time(version.modified)}
+    result = {"ETag": version.quoted_etag, "LastModified": time_to_api(version.modified)}
     return {
         "CopyObjectResult": result | checksum_of(said),
         "VersionId": commits.version_to_api(bucket, version),

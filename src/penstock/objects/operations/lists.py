@@ -16,7 +16,7 @@ from penstock.objects.contents import find_upload, upload_of
 from penstock.objects.errors import InvalidArgument
 from penstock.objects.listing import Keyset, Page, Selection, after_prefix, common_prefix
 from penstock.objects.lookup import bucket_of
-from penstock.objects.model import Version, shown_time
+from penstock.objects.model import Version, time_to_api
 from penstock.objects.names import bucket_arn, check_version_id, owner
 from penstock.objects.operations import pages_by, s3
 from penstock.wire.call import Input, Output
@@ -236,7 +236,7 @@ def _object(row: Any, show: Callable[[str], str]) -> dict[str, Any]:
 def _entry(version: Version, show: Callable[[str], str]) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "Key": show(version.key),
-        "LastModified": shown_time(version.modified),
+        "LastModified": time_to_api(version.modified),
         "ETag": version.quoted_etag,
         "Size": version.size,
         "StorageClass": version.about.storage_class,
@@ -255,5 +255,5 @@ def _marker(version: Version, show: Callable[[str], str]) -> dict[str, Any]:
         "Key": show(version.key),
         "VersionId": version.version,
         "IsLatest": version.latest,
-        "LastModified": shown_time(version.modified),
+        "LastModified": time_to_api(version.modified),
     }

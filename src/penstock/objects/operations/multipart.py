@@ -26,7 +26,7 @@ from penstock.objects.errors import (
     NoSuchVersion,
 )
 from penstock.objects.lookup import Found, bucket_of, cut, mine
-from penstock.objects.model import MAX_PARTS, MAX_PUT, Bucket, Part, Upload, Version, shown_time
+from penstock.objects.model import MAX_PARTS, MAX_PUT, Bucket, Part, Upload, Version, time_to_api
 from penstock.objects.names import arn_of_object, check_key, object_arn, owner
 from penstock.objects.operations import s3
 from penstock.objects.operations.copies import data_key_of, digests_of, source_of
@@ -180,7 +180,7 @@ async def upload_part_copy(blobs: Blobs, call: Call, input: Input) -> Output:
     finally:
         if written is not None:
             blobs.settled(written.blob)
-    result: dict[str, Any] = {"ETag": f'"{part.etag}"', "LastModified": shown_time(call.now)}
+    result: dict[str, Any] = {"ETag": f'"{part.etag}"', "LastModified": time_to_api(call.now)}
     if asked is not None:
         result[asked.member] = part.checksum
     return {"CopyPartResult": result, "CopySourceVersionId": source.version_id} | _encryption(upload)
@@ -277,7 +277,7 @@ async def list_parts(blobs: Blobs, call: Call, input: Input) -> Output:
     for part in page:
         entry: dict[str, Any] = {
             "PartNumber": part.number,
-            "LastModified": shown_time(part.modified),
+            "LastModified": time_to_api(part.modified),
             "ETag": f'"{part.etag}"',
             "Size": part.size,
         }

@@ -12,7 +12,7 @@ from penstock.objects.conditions import Conditions, parse_range
 from penstock.objects.data_keys import data_key
 from penstock.objects.errors import InvalidArgument, InvalidPartNumber, InvalidRequest, NotModified
 from penstock.objects.lookup import Found, cut, version_of, with_headers
-from penstock.objects.model import Version, shown_time
+from penstock.objects.model import Version, time_to_api
 from penstock.objects.names import object_arn
 from penstock.objects.operations import s3
 from penstock.objects.operations.writes import checksum_of, encryption_of
@@ -101,7 +101,7 @@ def _members(input: Input, found: Found) -> Output:
     said = version.about
     output: Output = {
         "AcceptRanges": "bytes",
-        "LastModified": shown_time(version.modified),
+        "LastModified": time_to_api(version.modified),
         "ETag": version.quoted_etag,
         "VersionId": found.version_id,
         "Metadata": said.metadata,
@@ -146,7 +146,7 @@ async def get_object_attributes(blobs: Blobs, call: Call, input: Input) -> Outpu
     await call.app.identity.authorize(call, action, (await object_arn(call, input),))
     found = await version_of(call, input)
     version = found.version
-    output: Output = {"LastModified": shown_time(version.modified), "VersionId": found.version_id}
+    output: Output = {"LastModified": time_to_api(version.modified), "VersionId": found.version_id}
     wanted = {name.strip() for item in input["ObjectAttributes"] for name in item.split(",")}
     unknown = wanted - {"ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize"}
     if unknown:

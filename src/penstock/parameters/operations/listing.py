@@ -20,7 +20,7 @@ from penstock.parameters.errors import (
 )
 from penstock.parameters.names import PUBLIC, path_of
 from penstock.parameters.operations import PAGES, arn_of, described, place, ssm
-from penstock.parameters.operations.reading import shown
+from penstock.parameters.operations.reading import to_api
 from penstock.wire.call import Input, Output
 
 _SCANNED = 500  # rows that a page reads at most
@@ -66,7 +66,7 @@ async def get_parameters_by_path(app: App, call: Call, input: Input) -> Output:
 
     found, last = await app.store.read(read)
     decrypt = input.get("WithDecryption", False)
-    listed = [await shown(call, row, version, selector=label, decrypt=decrypt) for row, version, label in found]
+    listed = [await to_api(call, row, version, selector=label, decrypt=decrypt) for row, version, label in found]
     return {"Parameters": listed, **_more(call, input, last)}
 
 

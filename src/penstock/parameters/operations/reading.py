@@ -51,7 +51,7 @@ async def get_parameter_history(app: App, call: Call, input: Input) -> Output:
         {
             "Name": row.name,
             **described(call, one),
-            "Value": await values.shown(call, one, arn=arn, decrypt=decrypt),
+            "Value": await values.to_api(call, one, arn=arn, decrypt=decrypt),
             "Labels": one.labels,
         }
         for one in page.rows
@@ -71,7 +71,7 @@ async def _parameter(app: App, call: Call, text: str, *, decrypt: bool) -> Outpu
         return row, _selected(conn, asked, row)
 
     row, version = await app.store.read(read)
-    return await shown(call, row, version, selector=asked.selector, decrypt=decrypt)
+    return await to_api(call, row, version, selector=asked.selector, decrypt=decrypt)
 
 
 def _selected(conn: sa.Connection, asked: Named, row: Any) -> Any:
@@ -90,13 +90,13 @@ def _selected(conn: sa.Connection, asked: Named, row: Any) -> Any:
     return found
 
 
-async def shown(call: Call, row: Any, version: Any, *, selector: str, decrypt: bool) -> Output:
+async def to_api(call: Call, row: Any, version: Any, *, selector: str, decrypt: bool) -> Output:
     """The `Parameter` shape."""
     arn = arn_of(call, row.path)
     answer: Output = {
         "Name": row.name,
         "Type": version.type,
-        "Value": await values.shown(call, version, arn=arn, decrypt=decrypt),
+        "Value": await values.to_api(call, version, arn=arn, decrypt=decrypt),
         "Version": version.version,
         "LastModifiedDate": version.modified,
         "ARN": arn,

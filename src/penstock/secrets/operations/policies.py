@@ -47,7 +47,7 @@ async def get_resource_policy(app: App, call: Call, input: Input) -> Output:
         raise ResourceNotFoundException(f"The secret has no resource policy of the name {input['PolicyName']}.")
     if row.policy is None:
         return called(row)
-    shown = await app.store.read(app.identity.shown_policy, row.policy, row.policy_ids)
+    shown = await app.store.read(app.identity.policy_to_api, row.policy, row.policy_ids)
     return _called(row, input) | {"ResourcePolicy": shown}
 
 
