@@ -33,7 +33,7 @@ def test_a_trail_begins_and_ends():
     assert [trail_rules.is_logging(periods) for periods in ([], begun, ended)] == [False, True, False]
     assert trail_rules.started(ended, 9) == [[5, 8], [9, None]]
     many = [[number, number] for number in range(100)]
-    assert trail_rules.started(many, 100) == [*many[1:], [100, None]]
+    assert trail_rules.started(many, 100) == [[0, 1], *many[2:], [100, None]]  # what lay nearest is one period now
     assert len(trail_rules.started(many[:99], 100)) == 100
 
 
