@@ -223,7 +223,9 @@ class _Change:
         say(
             f"{path} has {self._newest.id.hex()} only. Sessions and sign-in links that older keys have sealed are over."
         )
-        say(f"Backups of before the change need the keys in {retired}: keep them as long as those.")
+        say(
+            f"Backups of before the change, and other data dirs that use this file, need the keys in {retired}: keep them as long as those."
+        )
         return Exit.DONE
 
     def _by_command(self, options: argparse.Namespace) -> int:
