@@ -292,7 +292,9 @@ class PostgresqlServer:
         """The connection into a database that is kept for this, when no other is left."""
         conn = self._looking.pop(name, None)
         if conn is None:
-            conn = psycopg.connect(self.url(name), autocommit=True, connect_timeout=10)
+            conn = psycopg.connect(
+                self.url(name), autocommit=True, connect_timeout=10, application_name="tests-emptying"
+            )
             # Every table is emptied, so no foreign key has a say in the order.
             conn.execute("SET session_replication_role = replica")
         # Those that are closed are gone in a millisecond or two. The server's own way to wait for them takes a tenth of a second.
