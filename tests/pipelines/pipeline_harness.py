@@ -88,6 +88,9 @@ class Permissive:
         arn = f"arn:aws:sts::{ACCOUNT}:assumed-role/{role_arn.rpartition('/')[2]}/{session_name}"
         return Session(account=ACCOUNT, kind=PrincipalKind.ROLE, arn=arn, principal_id="AROA", role_arn=role_arn), {}
 
+    def used(self, session, service, region):
+        pass
+
     async def pass_role(self, call, role_arn, *, source_arn, across=False):
         await self.authorize(call, "iam:PassRole", [role_arn])
 
