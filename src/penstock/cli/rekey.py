@@ -173,7 +173,7 @@ class _Change:
                 time.sleep(grace)
                 continue
             if left != seen:
-                say(f"{left} values are under older keys")
+                say("1 value is under an older key" if left == 1 else f"{left} values are under older keys")
                 seen, since = left, time.monotonic()
             elif time.monotonic() - since > patience:
                 complain(
