@@ -14,7 +14,6 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from penstock.wire import issuing
 from penstock.wire.certified import acceptable_key, parsed
-from penstock.wire.scalars import iso
 
 _DAYS = 3650
 _EARLIER = dt.timedelta(minutes=5)  # how far the clocks of an installation's processes may be apart
@@ -83,11 +82,6 @@ def serial_of_authority(pem: str) -> str:
 def ends(certificate: x509.Certificate) -> int:
     """When a certificate expires, in ms."""
     return int(certificate.not_valid_after_utc.timestamp()) * 1000
-
-
-def time_text(at: int) -> str:
-    """A time (ms) as messages have it."""
-    return iso(at // 1000)
 
 
 def _moment(ms: int) -> dt.datetime:

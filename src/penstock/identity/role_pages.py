@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from penstock.identity.entity_lists import CREATED, attachments, inline_policies, listing_of, policy_text
-from penstock.webpages.detail import Detail, Part
+from penstock.webpages.detail import Detail, Part, tag_facts
 from penstock.webpages.listing import Cell, Column, Empty, Listing, Row
 from penstock.webpages.page import Group, Nav, Page
 from penstock.webpages.view import View, part
@@ -88,7 +88,7 @@ async def role(view: View) -> Detail:
             ("Last used", last),
             ("Longest session", f"{found['MaxSessionDuration'] // 60} min"),
             ("Boundary", found.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", "")),
-            *((f"Tag {tag['Key']}", tag["Value"]) for tag in found.get("Tags", ())),
+            *tag_facts(found),
         ],
         parts=[
             Part(

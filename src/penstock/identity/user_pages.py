@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from penstock.identity.entity_lists import CREATED, attachments, inline_policies, listing_of
-from penstock.webpages.detail import Detail, Part
+from penstock.webpages.detail import Detail, Part, tag_facts
 from penstock.webpages.listing import Cell, Column, Empty, Listing, Row
 from penstock.webpages.page import Group, Nav, Page
 from penstock.webpages.view import View, part
@@ -61,7 +61,7 @@ async def user(view: View) -> Detail:
             ("Password last used", Cell(at=found["PasswordLastUsed"]) if "PasswordLastUsed" in found else "never"),
             ("Second factors", "" if devices is None else str(len(devices["MFADevices"]))),
             ("Boundary", found.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", "")),
-            *((f"Tag {tag['Key']}", tag["Value"]) for tag in found.get("Tags", ())),
+            *tag_facts(found),
         ],
         parts=[
             Part(

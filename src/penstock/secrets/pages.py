@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from starlette.responses import Response
 
 from penstock.secrets.engine import CURRENT, PENDING
-from penstock.webpages.detail import Detail, Part
+from penstock.webpages.detail import Detail, Part, tag_facts
 from penstock.webpages.listing import Cell, Column, Empty, Listing, Row, following
 from penstock.webpages.page import Group, Nav, Page
 from penstock.webpages.view import View
@@ -128,7 +128,7 @@ async def _detail(view: View, name: str, *, value: str = "") -> Detail:
             ("Rotated by", found.get("RotationLambdaARN", "")),
             ("Last rotated", Cell(at=found["LastRotatedDate"]) if "LastRotatedDate" in found else ""),
             ("Next rotation", Cell(at=found["NextRotationDate"]) if "NextRotationDate" in found else ""),
-            *((f"Tag {tag['Key']}", tag["Value"]) for tag in found.get("Tags", ())),
+            *tag_facts(found),
         ],
         parts=[
             Part(

@@ -93,12 +93,12 @@ def end_test(conn: sa.Connection, row: Any, state: Rotation) -> None:
 
 def announce(conn: sa.Connection, app: App, row: Any, type: EventType, state: Rotation, *, reason: str = "") -> None:
     """Emit an event of the rotation that is under way in `state`."""
-    told = {"SecretId": arn(row), "ClientRequestToken": state.token} | ({"reason": reason} if reason else {})
+    detail = {"SecretId": arn(row), "ClientRequestToken": state.token} | ({"reason": reason} if reason else {})
     payload = {
         "eventSource": SOURCE,
         "eventName": _NAMES[type.name][state.test],
         "eventType": "AwsServiceEvent",
-        "additionalEventData": told,
+        "additionalEventData": detail,
     }
     event = Event(
         type=type.name,

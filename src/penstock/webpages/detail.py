@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from penstock.webpages.listing import Cell, Column, Row
 
@@ -20,6 +21,11 @@ class Part:
     button: str = ""  # sends the page's form `path` ("" for none)
     path: str = ""
     fields: Mapping[str, str] = field(default_factory=dict)  # of that form
+
+
+def tag_facts(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The facts that the tags of an answer's structure are."""
+    return [(f"Tag {tag['Key']}", tag["Value"]) for tag in found.get("Tags", ())]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

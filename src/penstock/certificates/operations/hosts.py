@@ -31,6 +31,7 @@ from penstock.store.sealing import SealError
 from penstock.wire.call import Certified, Input, Output
 from penstock.wire.errors import ServiceError
 from penstock.wire.registry import Access
+from penstock.wire.scalars import iso
 
 LASTS_MS = 24 * 3600_000
 _PAGE = 100
@@ -227,7 +228,7 @@ def _opened(app: App, token: str, now: int) -> tuple[str, str, str, str]:
         why = "is not one of this installation: it was not copied completely, or another installation has made it"
         raise InvalidInvitationException(why=why, name="NAME") from None
     if until <= now:
-        raise InvalidInvitationException(why=f"has expired at {authority.time_text(until)}", name=name)
+        raise InvalidInvitationException(why=f"has expired at {iso(until // 1000)}", name=name)
     return account, region, name, invitation
 
 

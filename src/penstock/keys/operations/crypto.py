@@ -47,7 +47,7 @@ def _keys_of(member: str = "EncryptionAlgorithm") -> Callable[[Call, Input], _Ke
 async def _key_of_ciphertext(call: Call, input: Input, prefix: str = "") -> Any:
     """The key that a request names for its ciphertext, or the one that stands in it. `prefix` is of its members.
 
-    Whether the one named has made it is told once the caller was let in. Raises AccessDenied when it is nowhere.
+    The caller learns whether the named one has made it after it was authorised. Raises AccessDenied when it is nowhere.
     """
     member = f"{prefix}KeyId"
     if input.get(member):
@@ -74,7 +74,9 @@ def _decrypting(prefix: str = "") -> Callable[[Call, Input], Awaitable[str]]:
 
 async def _encrypting_again(call: Call, input: Input) -> str:
     arn = await _decrypting("Source")(call, input)
-    with contextlib.suppress(ServiceError, AccessDenied):  # what is wrong with the other key is told whom this one lets
+    with contextlib.suppress(
+        ServiceError, AccessDenied
+    ):  # a caller that this key lets learns what is wrong with the other
         call.memo[_SAME] = arn == (await key_of(call, input, "DestinationKeyId")).arn
     return arn
 
