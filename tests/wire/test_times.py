@@ -10,7 +10,7 @@ import pytest
 import penstock
 from penstock.objects.codec import S3Codec
 from penstock.wire.message import RequestHead
-from penstock.wire.scalars import format_timestamp, number_of_seconds, parse_timestamp
+from penstock.wire.scalars import format_timestamp, iso, number_of_seconds, parse_timestamp
 from penstock.wire.services import Service
 
 SOURCE = Path(penstock.__file__).parent
@@ -73,6 +73,10 @@ def test_seconds_are_no_answer_of_an_operation(value) -> None:
     for write in (number_of_seconds, lambda given: format_timestamp(given, "iso8601")):
         with pytest.raises(TypeError, match="an integer of milliseconds"):
             write(value)
+
+
+def test_errors_and_records_have_whole_seconds() -> None:
+    assert iso(1_800_000_000_999) == "2027-01-15T08:00:00Z"
 
 
 def test_no_operation_converts_times() -> None:

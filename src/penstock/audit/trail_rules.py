@@ -17,7 +17,6 @@ from penstock.audit.errors import (
     InvalidTrailNameException,
     UnsupportedOperationException,
 )
-from penstock.wire.scalars import iso
 
 MAX_TRAILS = 5  # of an account in a region (AWS: "Quotas in AWS CloudTrail")
 _NAME = (3, 128)  # characters
@@ -189,11 +188,6 @@ def _selects(selector: Mapping[str, Any], source: str, *, reads: bool) -> bool:
         kind in ("All", "ReadOnly" if reads else "WriteOnly")
         and source not in selector["ExcludeManagementEventSources"]
     )
-
-
-def time_text(at: int) -> str:
-    """A time (ms) as the texts of a trail's status have it."""
-    return iso(at // 1000)
 
 
 def folder(trail: Any) -> str:

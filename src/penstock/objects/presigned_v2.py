@@ -123,7 +123,7 @@ class PresignedV2:
         """See Scheme."""
         left = signature.expires_seconds - now / 1000
         if left < 0:
-            raise PresignedExpired(Expires=iso(signature.expires_seconds), ServerTime=iso(now / 1000))
+            raise PresignedExpired(Expires=iso(signature.expires_seconds * 1000), ServerTime=iso(now))
         if left > MAX_PRESIGNED_SECONDS:
             raise IncompleteSignature("Expires must be less than a week away.")
         to_sign = string_to_sign(head, bucket=label)

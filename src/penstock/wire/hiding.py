@@ -196,7 +196,7 @@ def _gather(value: Any, hidden: list[str]) -> None:
 def _time(value: Any, _hidden: list[str]) -> Any:
     if not isinstance(value, int | float) or not -62_135_596_800_000 <= value < 253_402_300_800_000:
         return _BYTES
-    return iso(value / 1000)
+    return iso(value)
 
 
 def _leave_out(_value: Any, _hidden: list[str]) -> Any:

@@ -164,7 +164,7 @@ class Records:
         """Record what is no call of an operation: `record` has what is its own, `at` is in ms."""
         members = {
             "eventVersion": _VERSION,
-            "eventTime": iso(at // 1000),
+            "eventTime": iso(at),
             "awsRegion": region,
             "eventID": self._ids.uuid(),
             "managementEvent": True,
@@ -316,7 +316,7 @@ def _resources(arns: tuple[str, ...]) -> bytes:
 
 @lru_cache(8)
 def _when(seconds: int) -> bytes:
-    return f',"eventTime":"{iso(seconds)}"'.encode()
+    return f',"eventTime":"{iso(seconds * 1000)}"'.encode()
 
 
 def _last(arn: str) -> str:
@@ -333,7 +333,7 @@ def identity_of(session: Session, invoked_by: str = "") -> orjson.Fragment:
     if session.access_key_id:
         names["accessKeyId"] = session.access_key_id
     mfa = "true" if session.mfa else "false"
-    issued_at = {"creationDate": iso(session.issued // 1000), "mfaAuthenticated": mfa}
+    issued_at = {"creationDate": iso(session.issued), "mfaAuthenticated": mfa}
     match kind:
         case PrincipalKind.ROOT:
             who = {"type": "Root", **names}

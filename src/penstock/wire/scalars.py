@@ -32,9 +32,9 @@ def milliseconds_of(seconds: float) -> int:
     return round(seconds * 1000)
 
 
-def iso(seconds: float) -> str:
-    """Epoch seconds as ISO 8601 without a fraction, as errors and records of calls have them."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def iso(ms: float) -> str:
+    """A time (ms) as ISO 8601 without the fraction, as errors and records of calls have it."""
+    return datetime.fromtimestamp(ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def parse_timestamp(text: str) -> int:

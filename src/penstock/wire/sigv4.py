@@ -133,21 +133,21 @@ def _check_time(signature: Signature, now: int) -> None:
         raise SignatureExpired(
             f"Signature not yet current: {signature.timestamp} is still later than {latest} ({_here(today)} + 5 min.)",
             RequestTime=signature.timestamp,
-            ServerTime=iso(today),
+            ServerTime=iso(now),
             MaxAllowedSkewMilliseconds=MAX_SKEW_SECONDS * 1000,
         )
     if signature.presigned:
         ends = signed + signature.expires_seconds
         if today > ends:
             raise PresignedExpired(
-                Expires=iso(ends), ServerTime=iso(today), **{"X-Amz-Expires": signature.expires_seconds}
+                Expires=iso(ends * 1000), ServerTime=iso(now), **{"X-Amz-Expires": signature.expires_seconds}
             )
     elif signed < today - MAX_SKEW_SECONDS:
         earliest = stamp_of(datetime.fromtimestamp(today - MAX_SKEW_SECONDS, UTC))
         raise SignatureExpired(
             f"Signature expired: {signature.timestamp} is now earlier than {earliest} ({_here(today)} - 5 min.)",
             RequestTime=signature.timestamp,
-            ServerTime=iso(today),
+            ServerTime=iso(now),
             MaxAllowedSkewMilliseconds=MAX_SKEW_SECONDS * 1000,
         )
 

@@ -31,6 +31,7 @@ from penstock.store import jobs
 from penstock.wire.call import Input, Output
 from penstock.wire.errors import AccessDenied, ServiceError
 from penstock.wire.pages import Pages
+from penstock.wire.scalars import iso
 from penstock.wire.tags import pairs_of
 
 _LIMIT = 100  # trails of one answer
@@ -186,8 +187,8 @@ async def get_trail_status(shipping: Shipping, call: Call, input: Input) -> Outp
     begin, end = row.periods[-1] if row.periods else (None, None)
     found: Output = {"IsLogging": trail_rules.is_logging(row.periods)}
     if row.attempted is not None:
-        found["LatestDeliveryAttemptTime"] = trail_rules.time_text(row.attempted)
-        found["LatestDeliveryAttemptSucceeded"] = "" if row.error else trail_rules.time_text(row.attempted)
+        found["LatestDeliveryAttemptTime"] = iso(row.attempted)
+        found["LatestDeliveryAttemptSucceeded"] = "" if row.error else iso(row.attempted)
     if row.delivered is not None:
         found["LatestDeliveryTime"] = row.delivered
     if row.error:
@@ -197,7 +198,7 @@ async def get_trail_status(shipping: Shipping, call: Call, input: Input) -> Outp
         ("StopLoggingTime", "TimeLoggingStopped", end),
     ):
         if at is not None:
-            found |= {name: at, text: trail_rules.time_text(at)}
+            found |= {name: at, text: iso(at)}
     return found
 
 

@@ -228,7 +228,7 @@ def _opened(app: App, token: str, now: int) -> tuple[str, str, str, str]:
         why = "is not one of this installation: it was not copied completely, or another installation has made it"
         raise InvalidInvitationException(why=why, name="NAME") from None
     if until <= now:
-        raise InvalidInvitationException(why=f"has expired at {iso(until // 1000)}", name=name)
+        raise InvalidInvitationException(why=f"has expired at {iso(until)}", name=name)
     return account, region, name, invitation
 
 

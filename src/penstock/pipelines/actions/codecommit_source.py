@@ -162,7 +162,7 @@ def _iso(date: str | None) -> str:
     moment = _milliseconds(date)
     if moment is None:
         return date or ""
-    return iso(moment / 1000)
+    return iso(moment)
 
 
 PROVIDER = CodeCommitSource()
