@@ -8,8 +8,6 @@ import contextlib
 import errno
 import hashlib
 import json
-import os
-import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,7 +17,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from penstock.objects.service import s3
-from penstock.wire import exchange, requestlog, services
+from penstock.wire import exchange
 from penstock.wire.call import ANONYMOUS, Call, Credential, PrincipalKind, Session
 from penstock.wire.endpoint import Endpoint, _answer
 from penstock.wire.errors import MissingAuthentication, ServiceError, UnknownAccessKey
@@ -29,11 +27,11 @@ from penstock.wire.invoke import _asked, authorize
 from penstock.wire.message import ARRIVED, RequestHead, Response
 from penstock.wire.regions import Scope, region_of_call
 from penstock.wire.registry import Access, Operations, Registry
-from penstock.wire.requestlog import RequestLog
 from penstock.wire.services import Service, Services
-from penstock.wire.shapes import Model
 
 SECRET = "secret"
+
+
 SESSION = Session(account="1" * 12, kind=PrincipalKind.ROOT, arn="arn:aws:iam::111111111111:root", principal_id="1")
 
 
@@ -110,9 +108,6 @@ def signature(service: str, *, key="AKIDKNOWN", body=b"", method="POST", path="/
         request.headers[name.replace("_", "-")] = value
     SigV4Auth(Credentials(key, SECRET), service, region).add_auth(request)
     return {name.lower().replace("-", "_"): value for name, value in request.headers.items()}
-
-
-# --- pages and endpoints ----------------------------------------------------------------------------------------------
 
 
 async def test_what_is_no_http_is_left_alone():
@@ -226,8 +221,6 @@ async def test_a_short_answer_to_a_head_has_no_body():
         await _answer(send, Response(200, [(b"content-length", b"3")], b"abc"), RequestHead(method, "/"))
         assert [message.get("body") for message in sent] == [None, body]
 
-
-# --- calls ------------------------------------------------------------------------------------------------------------
 
 PIPELINES, IAM, OBJECTS, STS = Service("codepipeline"), Service("iam"), s3(), Service("sts")
 
@@ -372,9 +365,6 @@ async def test_a_form_of_a_browser_is_not_taken_for_something_else():
     assert status == 403
 
 
-# --- polls ------------------------------------------------------------------------------------------------------------
-
-
 def held(handler: Any, *, draining: bool = False) -> tuple[Exchange, Any, Any]:
     operations = Operations("s")
     operations.operation("Poll", access=Access.UNSIGNED, long_poll=True)(handler)
@@ -473,9 +463,6 @@ async def test_five_hundred_and_twelve_operations_are_at_work_at_a_time():
     assert endpoint.in_flight == 512
 
 
-# --- what a request asks for ------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("input", "keys"),
     [
@@ -552,206 +539,6 @@ def test_the_region_of_a_call(scope, region, works_in):
         return
     with pytest.raises(exchange.SignatureMismatch, match=f"The region '{region}' is not configured .* configured are: eu-west-1, eu-west-2$"):  # fmt: skip
         region_of_call(("eu-west-1", "eu-west-2"), scope, region)
-
-
-# --- the request log --------------------------------------------------------------------------------------------------
-
-
-def line_of(text: str) -> dict[str, Any]:
-    return {"at": 1, "id": text}
-
-
-def size_of(lines: list[dict[str, Any]]) -> int:
-    return sum(len(json.dumps(line, separators=(",", ":"))) + 1 for line in lines)
-
-
-@pytest.mark.parametrize("more", [0, 1])
-def test_a_log_is_rotated_when_it_is_larger_than_it_may_be(tmp_path, more):
-    lines = [line_of("a")] * 3
-    file = requestlog._File(tmp_path / "requests.jsonl", size_of(lines) - more)
-    file.write(lines)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["requests.1.jsonl" if more else "requests.jsonl"]
-
-
-def test_four_logs_are_kept_and_the_oldest_gives_way(tmp_path):
-    file = requestlog._File(tmp_path / "requests.jsonl", 1)
-    for number in range(7):
-        file.write([line_of(str(number))])
-    kept = {path.name: json.loads(path.read_text())["id"] for path in tmp_path.iterdir()}
-    assert kept == {"requests.1.jsonl": "6", "requests.2.jsonl": "5", "requests.3.jsonl": "4", "requests.4.jsonl": "3"}
-    opened = set(os.listdir("/proc/self/fd"))
-    file.write([])
-    file.write([line_of("7")])
-    assert set(os.listdir("/proc/self/fd")) == opened
-
-
-def fill(log: RequestLog, session: Session = SESSION, **changes: Any) -> None:
-    line = {"at": 7, "id": "i", "service": "s", "operation": "o", "region": "r", "status": 200, "code": "c", "began": time.perf_counter(),
-            "via": "http", "source": "10.0.0.1"}  # fmt: skip
-    log.add(session, **line | changes)
-
-
-async def test_what_a_line_has(tmp_path):
-    log = RequestLog(tmp_path / "logs" / "requests.jsonl")
-    async with log.writing():
-        fill(log, operation="x" * 1025, code="y" * 1024, origin="codebuild", began=time.perf_counter() - 1.5)
-        fill(log, ANONYMOUS)
-    assert oct((tmp_path / "logs").stat().st_mode & 0o777) == "0o700"
-    line = json.loads(log.path.read_text())
-    taken = line.pop("ms")
-    assert 1500 <= taken < 60_000
-    assert taken == round(taken, 2)
-    assert line == {
-        "at": 7, "id": "i", "service": "s", "operation": "x" * 1024, "principal": SESSION.arn, "account": "1" * 12, "region": "r",
-        "status": 200, "code": "y" * 1024, "via": "http", "source": "10.0.0.1", "origin": "codebuild",
-    }  # fmt: skip
-    stranger = json.loads((tmp_path / "logs" / "strangers.jsonl").read_text())
-    assert (stranger["principal"], stranger["origin"]) == ("", "")
-
-
-async def test_how_many_lines_wait_and_when_they_are_written(tmp_path, monkeypatch):
-    """A fifth of a second, and 20,000 lines at most; while a slow disk still writes, nothing more is handed to it."""
-    log = RequestLog(tmp_path / "requests.jsonl")
-    later = []
-    loop = SimpleNamespace(call_later=lambda seconds, run: later.append((seconds, run)) or SimpleNamespace())
-    with monkeypatch.context() as patched:
-        patched.setattr(requestlog, "asyncio", SimpleNamespace(get_running_loop=lambda: loop))
-        for _ in range(20_001):
-            fill(log)
-        assert (len(log._known.lines), len(later)) == (20_000, 1)
-        assert later[0][0] == 0.2
-        log._writing = SimpleNamespace(done=lambda: False)  # type: ignore[assignment]
-        later.pop()[1]()
-        assert (len(log._known.lines), [seconds for seconds, _ in later]) == (20_000, [0.2])
-        log._writing = SimpleNamespace(done=lambda: True)  # type: ignore[assignment]
-        later.pop()[1]()
-        assert (log._known.lines, log._pending, later) == ([], None, [])
-        fill(log)
-        assert len(later) == 1
-    await asyncio.wrap_future(log._writing)  # type: ignore[arg-type]
-    assert len(log.path.read_bytes().splitlines()) == 20_000
-    log._pending = None
-    async with log.writing():
-        pass
-    assert len(log.path.read_bytes().splitlines()) == 20_001
-
-
-def test_strangers_have_an_eighth_of_the_room(tmp_path):
-    log = RequestLog(tmp_path / "requests.jsonl")
-    assert (log._known._rotate_bytes, log._strangers._rotate_bytes) == (67_108_864, 8_388_608)
-    log._thread.shutdown()
-
-
-# --- models -----------------------------------------------------------------------------------------------------------
-
-
-def test_a_machine_without_botocore_says_what_is_missing(monkeypatch):
-    services._botocore_data.cache_clear()
-    for spec in (None, SimpleNamespace(submodule_search_locations=None)):
-        monkeypatch.setattr(services.importlib.util, "find_spec", lambda _name, spec=spec: spec)
-        with pytest.raises(FileNotFoundError, match=r"^botocore is not installed: its service models are missing$"):
-            services._botocore_data()
-    monkeypatch.undo()
-    assert services._botocore_data().name == "data"
-
-
-def test_the_newest_model_is_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(services, "_botocore_data", lambda: tmp_path)
-    for version, name in (("2015-01-01", "service-2.json"), ("2016-01-01", "service-2.json"), ("2017-01-01", "other")):
-        (tmp_path / "x" / version).mkdir(parents=True)
-        (tmp_path / "x" / version / name).write_text('{"metadata": {"apiVersion": "v"}, "operations": {}}')
-    (tmp_path / "x" / "2018-01-01").write_text("no folder")
-    assert services.botocore_model_path("x") == tmp_path / "x" / "2016-01-01" / "service-2.json"
-    with pytest.raises(FileNotFoundError, match=r"^botocore has no model of a service 'y'$"):
-        services.botocore_model_path("y")
-
-
-@pytest.mark.parametrize("layout", ['{{"metadata": {0}}}', '{{"a": "{1}", "metadata": {0}}}', '{{"metadata": {{"x": "{1}", "apiVersion": "v"}}}}'])  # fmt: skip
-def test_metadata_is_found_wherever_it_stands(tmp_path, layout):
-    path = tmp_path / "service-2.json"
-    path.write_text(layout.format('{"apiVersion": "v"}', "x" * 20_000))
-    assert services.read_metadata(path)["apiVersion"] == "v"
-
-
-def test_one_name_may_sign_for_several_services():
-    def service(name: str, path: str) -> Service:
-        made = Service(name)
-        made._metadata = {"signingName": "both", "protocol": "rest-json", "endpointPrefix": "x"}
-        operation = {"http": {"method": "GET", "requestUri": path}, "name": "Get"}
-        made._model = Model({"metadata": made._metadata, "operations": {"Get": operation}, "shapes": {}})
-        return made
-
-    a, b = service("a", "/a/{id}"), service("b", "/b/{id}")
-    found = Services()
-    found.add(a)
-    assert found.rest("both", RequestHead("GET", "/nothing")) is a
-    found.add(b)
-    assert found.by_signing_name("both") == (a, b)
-    for path, wanted in (("/a/1", a), ("/b/1", b), ("/c", a)):
-        assert found.rest("both", RequestHead("GET", path)) is wanted
-    assert found.rest("neither", RequestHead("GET", "/a/1")) is None
-    for path, wanted in (("/a/1", a), ("/b/1", b), ("/c", None), ("/a", None), ("/", None)):
-        assert found.rest_unsigned(RequestHead("GET", path)) is wanted
-    assert found.rest_unsigned(RequestHead("PUT", "/a/1")) is None
-    assert found.by_rpc("x", "Get") is None
-    assert found.scope_of("both") is Scope.REGIONAL
-    assert found.scope_of("neither") is Scope.REGIONAL
-
-
-def rest(
-    answer: dict[str, Any], *, shape: dict[str, Any], code: int = 200, protocol: str = "rest-json", **more: Any
-) -> Response:
-    model = Model(
-        {
-            "metadata": {},
-            "operations": {"Get": {"http": {"method": "GET", "requestUri": "/", "responseCode": code}, "output": {"shape": "Out"}}},
-            "shapes": {"Out": {"type": "structure"} | shape, "S": {"type": "string"}, "B": {"type": "blob"}, "I": {"type": "integer"},
-                       "T": {"type": "structure", "members": {"a": {"shape": "S"}}}, "L": {"type": "list", "member": {"shape": "S"}}},
-        }
-    )  # fmt: skip
-    operation = model.operation("Get")
-    assert operation is not None
-    return services.CODECS[protocol](model).serialize(operation, answer, "r", **more)
-
-
-@pytest.mark.parametrize("protocol", ["rest-json", "rest-xml"])
-@pytest.mark.parametrize(
-    ("shape", "answer", "body"),
-    [
-        ({"members": {"p": {"shape": "S"}}, "payload": "p"}, {}, b""),
-        ({"members": {"p": {"shape": "S"}}, "payload": "p"}, {"p": "é"}, "é".encode()),
-        ({"members": {"p": {"shape": "B"}}, "payload": "p"}, {"p": bytearray(b"x")}, b"x"),
-        ({"members": {"p": {"shape": "T"}}, "payload": "p"}, {}, b""),
-        ({"members": {"h": {"shape": "S", "location": "header"}}}, {"h": "v"}, b""),
-        ({"members": {}}, {}, b""),
-    ],
-)
-def test_answers_without_a_document(protocol, shape, answer, body):
-    response = rest(answer, shape=shape, protocol=protocol)
-    headers = dict(response.headers)
-    assert (response.status, response.body, headers[b"content-length"]) == (200, body, str(len(body)).encode())
-    assert headers.get(b"content-type") == (b"text/plain" if body and "é" in str(answer) else None)
-
-
-@pytest.mark.parametrize(("code", "counted"), [(204, False), (304, False), (200, True), (205, True)])
-def test_which_answers_state_a_length(code, counted):
-    response = rest({}, shape={"members": {}}, code=code)
-    assert (response.status, (b"content-length", b"0") in response.headers) == (code, counted)
-
-
-def test_the_status_of_an_answer():
-    shape = {"members": {"c": {"shape": "I", "location": "statusCode"}}}
-    assert rest({"c": 201}, shape=shape, code=202).status == 201
-    assert rest({}, shape=shape, code=202).status == 202
-    assert rest({"c": 201}, shape=shape, code=202, status=203).status == 203
-
-
-def test_a_header_of_a_reply_takes_the_place_of_the_same_one():
-    shape = {"members": {"h": {"shape": "S", "location": "header", "locationName": "X-H"}}}
-    response = rest({"h": "old"}, shape=shape, headers={"x-h": "new", "X-More": "m"})
-    assert [pair for pair in response.headers if pair[0].startswith(b"x-")] == [
-        (b"x-amzn-requestid", b"r"), (b"x-h", b"new"), (b"x-more", b"m"),
-    ]  # fmt: skip
 
 
 async def test_of_two_faults_while_a_poll_is_left_the_first_is_told():
