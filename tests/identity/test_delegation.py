@@ -1,7 +1,7 @@
 """Who gives policies and boundaries to others is told which, and to whom, by condition keys of IAM's own."""
 
 import pytest
-from penstock_identity_harness import ACCOUNT, allow, document, harness_on, trusting
+from penstock_identity_harness import ACCOUNT, allow, document, trusting
 
 from penstock.wire.errors import AccessDenied
 
@@ -12,10 +12,9 @@ BOUNDED = {"StringEquals": {"iam:PermissionsBoundary": LIMIT}}
 
 
 @pytest.fixture
-async def harness(store, clock, tmp_path):
-    async with harness_on(store, clock, tmp_path) as made:
-        await made.iam("CreatePolicy", PolicyName="limit", PolicyDocument=allow("s3:*"))
-        yield made
+async def harness(on_sqlite):
+    await on_sqlite.iam("CreatePolicy", PolicyName="limit", PolicyDocument=allow("s3:*"))
+    return on_sqlite
 
 
 async def denied(harness, operation, by, **input):

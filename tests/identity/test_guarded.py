@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from penstock_identity_harness import ACCOUNT, OTHER, allow, document, harness_on, trusting
+from penstock_identity_harness import ACCOUNT, OTHER, allow, document, trusting
 
 import penstock.objects
 from penstock.objects import errors
@@ -14,9 +14,13 @@ EVERYTHING = allow("*")
 
 
 @pytest.fixture
-async def harness(store, clock, tmp_path):
-    async with harness_on(store, clock, tmp_path, penstock.objects.component) as found:
-        yield found
+def components():
+    return (penstock.objects.component,)
+
+
+@pytest.fixture
+def harness(on_sqlite):
+    return on_sqlite
 
 
 async def s3(harness, by, operation, **input):

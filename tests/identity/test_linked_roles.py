@@ -5,7 +5,7 @@ from urllib.parse import unquote
 
 import pytest
 from penstock_certificates import authority
-from penstock_identity_harness import ACCOUNT, OTHER, allow, document, harness_on, refused, trusting
+from penstock_identity_harness import ACCOUNT, OTHER, allow, document, refused, trusting
 
 import penstock.certificates
 from penstock.app import compose
@@ -30,16 +30,13 @@ MORE = {
 
 
 @pytest.fixture
-async def harness(store, clock, tmp_path):
-    async with harness_on(store, clock, tmp_path, penstock.certificates.component) as made:
-        yield made
+def components():
+    return (penstock.certificates.component,)
 
 
 @pytest.fixture
-async def either(any_store, clock, tmp_path):
-    """On either database in turn."""
-    async with harness_on(any_store, clock, tmp_path, penstock.certificates.component) as made:
-        yield made
+def harness(on_sqlite):
+    return on_sqlite
 
 
 async def made(harness, **more):

@@ -3,7 +3,7 @@
 import base64
 
 import pytest
-from penstock_identity_harness import ACCOUNT, allow, harness_on, refused, trusting
+from penstock_identity_harness import ACCOUNT, allow, refused, trusting
 
 from penstock.identity import totp
 
@@ -49,16 +49,8 @@ ONE = {"ListAccountAliases"}  # there is no second
 
 
 @pytest.fixture
-async def harness(store, clock, tmp_path):
-    async with harness_on(store, clock, tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-async def either(any_store, clock, tmp_path):
-    """On either database in turn."""
-    async with harness_on(any_store, clock, tmp_path) as made:
-        yield made
+def harness(on_sqlite):
+    return on_sqlite
 
 
 async def furnish(harness):

@@ -4,7 +4,7 @@ import json
 from urllib.parse import unquote
 
 import pytest
-from penstock_identity_harness import OTHER, allow, harness_on, refused, trusting
+from penstock_identity_harness import OTHER, allow, refused, trusting
 
 from penstock.identity.documents import identity_policy
 from penstock.identity.managed import POLICIES, managed_policy
@@ -48,9 +48,8 @@ ROLE = "arn:aws:iam::111111111111:role/r"
 
 
 @pytest.fixture
-async def harness(store, clock, tmp_path):
-    async with harness_on(store, clock, tmp_path) as made:
-        yield made
+def harness(on_sqlite):
+    return on_sqlite
 
 
 def passing(service):

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from penstock_authenticator import BACKED_UP, ELIGIBLE, EXTENDED, PRESENT, Authenticator, encode_cbor, number, text_of
-from penstock_identity_harness import ACCOUNT, REGION, allow, document, harness_on, refused
+from penstock_identity_harness import ACCOUNT, REGION, allow, document, refused
 
 import penstock.fleet
 from penstock.identity import ceremonies, records
@@ -29,10 +29,14 @@ SQLITE = pytest.mark.parametrize("any_url", ["sqlite"], indirect=True)
 
 
 @pytest.fixture
-async def harness(any_store, clock, tmp_path):
-    async with harness_on(any_store, clock, tmp_path, penstock.fleet.component) as made:
-        made.app.public_url = "http://127.0.0.1:8470"
-        yield made
+def components():
+    return (penstock.fleet.component,)
+
+
+@pytest.fixture
+def harness(either):
+    either.app.public_url = "http://127.0.0.1:8470"
+    return either
 
 
 @pytest.fixture

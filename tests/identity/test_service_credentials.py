@@ -3,7 +3,7 @@
 import hashlib
 
 import pytest
-from penstock_identity_harness import ACCOUNT, OTHER, document, harness_on, refused
+from penstock_identity_harness import ACCOUNT, OTHER, document, refused
 
 from penstock.identity.service_credentials import credentials
 from penstock.wire.errors import AccessDenied, UnknownAccessKey
@@ -12,16 +12,8 @@ GIT = "codecommit.amazonaws.com"
 
 
 @pytest.fixture
-async def harness(store, clock, tmp_path):
-    async with harness_on(store, clock, tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-async def either(any_store, clock, tmp_path):
-    """On either database in turn."""
-    async with harness_on(any_store, clock, tmp_path) as made:
-        yield made
+def harness(on_sqlite):
+    return on_sqlite
 
 
 async def made(harness, name="ann", **more):
