@@ -47,16 +47,13 @@ IN_THE_CLEAR = {
 # What is sealed and lies in no table, by the module that seals: it is over within days, or a file that a process renews.
 ELSEWHERE = {
     "app.py",
-    "console/cookies.py",
-    "identity/sealed_tokens.py",
-    "identity/sessions.py",
+    "store/sealed_tokens.py",  # cookies, session tokens and invitations, which are over within days
     "wire/tls.py",
 }
 # What is sealed into a column.
 INTO_COLUMNS = {
     "certificates/operations/authorities.py",
     "audit/records.py",
-    "certificates/operations/hosts.py",  # and invitations, which are over within a day
     "deployments/hostcommands/signer.py",
     "identity/accounts.py",
     "identity/operations/mfa_devices.py",

@@ -6,16 +6,14 @@ nor somebody on the way of a plain request puts another in its place (RFC 6265bi
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import hmac
 from typing import TYPE_CHECKING
 
-import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
+from penstock.store.sealed_tokens import open_token, seal_token
 from penstock.store.sealing import SealError
 from penstock.webpages.view import Visitor
 from penstock.wire.call import SignedIn
@@ -29,7 +27,7 @@ ISSUER, PASSKEY = "penstock-sso", "penstock-passkey"
 """Of whoever is on the way to the issuer of single sign-on and back, or is asked for a passkey."""
 _HELD_S = 600
 _CONTEXT = "console/session"
-_MAX_BYTES = 2048
+_MAX_CHARACTERS = 2048
 
 
 async def enter(app: App, request: Request, response: Response, signed_in: SignedIn) -> None:
@@ -46,10 +44,9 @@ async def renew(app: App, request: Request, response: Response, visitor: Visitor
 
 
 def _set(app: App, request: Request, response: Response, id_: str) -> None:
-    sealed = app.sealer.seal(orjson.dumps({"session": id_}), _CONTEXT)
     response.set_cookie(
         _name(app, request),
-        base64.urlsafe_b64encode(sealed).decode().rstrip("="),
+        seal_token(app.sealer, {"session": id_}, _CONTEXT),
         path=_path(app, request),
         httponly=True,
         secure=is_secure(app, request),
@@ -68,11 +65,9 @@ def leave(app: App, request: Request, response: Response) -> None:
 async def visitor(app: App, request: Request, *, active: bool) -> Visitor | None:
     """Who a request comes from, unless its cookie is forged or the session has ended. `active`: a person asks for something."""
     value = request.cookies.get(_name(app, request), "")
-    if not value or len(value) > _MAX_BYTES:
-        return None
     try:
-        content = orjson.loads(app.sealer.open(base64.urlsafe_b64decode(value + "=" * (-len(value) % 4)), _CONTEXT))
-    except (SealError, ValueError, binascii.Error):
+        content = open_token(app.sealer, value, _CONTEXT, most=_MAX_CHARACTERS)
+    except SealError:
         return None
     session_id = str(content.get("session"))
     signed_in = await app.identity.session_user(session_id, active=active)

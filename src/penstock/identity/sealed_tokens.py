@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
+from penstock.store.sealed_tokens import open_token, seal_token
 from penstock.store.sealing import SealError
 
 if TYPE_CHECKING:
@@ -17,16 +14,13 @@ if TYPE_CHECKING:
 
 def seal(app: App, content: Mapping[str, Any], purpose: str, *, until: int) -> str:
     """A token with this content, good until `until` (ms)."""
-    sealed = app.sealer.seal(orjson.dumps({**content, "until": until}), purpose)
-    return base64.urlsafe_b64encode(sealed).decode().rstrip("=")
+    return seal_token(app.sealer, {**content, "until": until}, purpose)
 
 
 def unseal(app: App, token: str, purpose: str, *, most: int) -> dict[str, Any] | None:
     """The content of a token of at most so many characters; None for one that is of no use (any more)."""
-    if not token or len(token) > most:
-        return None
     try:
-        content = orjson.loads(app.sealer.open(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)), purpose))
-    except (SealError, ValueError, binascii.Error):
+        content = open_token(app.sealer, token, purpose, most=most)
+    except SealError:
         return None
     return content if content["until"] > app.clock.now() else None

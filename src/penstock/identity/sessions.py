@@ -5,8 +5,6 @@ A token is believed only as far as its seal, its expiry and the present existenc
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -15,6 +13,7 @@ import orjson
 
 from penstock.identity import naming
 from penstock.store.codec import Codec, UnknownForm
+from penstock.store.sealed_tokens import open_token, seal_token
 from penstock.store.sealing import SealError
 from penstock.wire.call import Credential, PrincipalKind, Session
 
@@ -88,16 +87,13 @@ _GRANT = Codec("a session token", Grant)
 
 def seal(sealer: Sealer, grant: Grant) -> str:
     """The session token."""
-    return base64.urlsafe_b64encode(sealer.seal(orjson.dumps(_GRANT.dump(grant)), _CONTEXT)).decode()
+    return seal_token(sealer, _GRANT.dump(grant), _CONTEXT)
 
 
 def unseal(sealer: Sealer, token: str) -> Grant | None:
     """What a session token says, or None when it is not one that this release reads. Expiry is the caller's to check."""
-    if len(token) > MAX_TOKEN:
-        return None
     try:
-        sealed = base64.b64decode(token.encode("ascii"), altchars=b"-_", validate=True)
-        document = orjson.loads(sealer.open(sealed, _CONTEXT))
+        document = open_token(sealer, token, _CONTEXT, most=MAX_TOKEN)
         return _GRANT.load(document) if isinstance(document, dict) else None
-    except (UnicodeEncodeError, binascii.Error, SealError, UnknownForm):
+    except (SealError, UnknownForm):
         return None

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import re
 from typing import Any
 
-import orjson
 import sqlalchemy as sa
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -27,6 +24,7 @@ from penstock.certificates.operations.authorities import authority_of, forget_fo
 from penstock.certificates.operations.sessions import SERVICE, trust
 from penstock.certificates.settings import CertificateSettings
 from penstock.certificates.subjects import serial_of
+from penstock.store.sealed_tokens import open_token, seal_token
 from penstock.store.sealing import SealError
 from penstock.wire.call import Certified, Input, Output
 from penstock.wire.errors import ServiceError
@@ -36,6 +34,7 @@ from penstock.wire.scalars import iso
 LASTS_MS = 24 * 3600_000
 _PAGE = 100
 _CONTEXT = "x509/invitation"
+_MAX_TOKEN = 2048  # characters, as the model has it
 _DELETED = "was for hosts of an authority that was deleted"
 _ROLE = re.compile(r"arn:(aws|aws-us-gov|aws-cn):iam::([0-9]{12}):role/([\x21-\x7e]+)")
 
@@ -84,9 +83,8 @@ async def invite_host(app: App, call: Call, input: Input) -> Output:
         app.identity.reserve_session(conn, role[0], name, by=ANCHORS.arn(call, own.anchor), since=call.now)
 
     await app.identity.change(tx)
-    content = orjson.dumps([call.account, call.region, name, invitation, until])
-    token = base64.urlsafe_b64encode(app.sealer.seal(content, _CONTEXT)).decode().rstrip("=")
-    return {"token": token, "expires": until, "sessionArn": session}
+    content = (call.account, call.region, name, invitation, until)
+    return {"token": seal_token(app.sealer, content, _CONTEXT), "expires": until, "sessionArn": session}
 
 
 @ours("JoinHost", access=Access.UNSIGNED)
@@ -222,9 +220,8 @@ async def _instances(app: App, call: Call, operation: str, input: Input) -> Outp
 def _opened(app: App, token: str, now: int) -> tuple[str, str, str, str]:
     """Account, region, name and invitation of a token. Raises InvalidInvitationException."""
     try:
-        sealed = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
-        account, region, name, invitation, until = orjson.loads(app.sealer.open(sealed, _CONTEXT))
-    except (SealError, ValueError, binascii.Error):
+        account, region, name, invitation, until = open_token(app.sealer, token, _CONTEXT, most=_MAX_TOKEN)
+    except SealError:
         why = "is not one of this installation: it was not copied completely, or another installation has made it"
         raise InvalidInvitationException(why=why, name="NAME") from None
     if until <= now:
