@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from penstock.wire import call as wire_call
+from penstock.wire.identity import Identity
 from penstock.wire.registry import Registry
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ class App:
     page_tokens: PageTokens
     work: Work  # job handlers: @app.work.handler("kind")
     events: Events  # durable subscriptions and live taps
-    identity: wire_call.Identity = field(init=False)  # set by the component that knows who calls
+    identity: Identity = field(init=False)  # set by the component that knows who calls
     invoke: wire_call.Invoke = field(init=False)  # set by penstock.app
     public_url: str = ""  # known once the port is bound
     mounts: dict[str, Asgi] = field(default_factory=dict)  # reserved path prefix → ASGI application

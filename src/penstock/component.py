@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from penstock.store.journal import Finder
     from penstock.store.retention import Expiring
     from penstock.webpages.page import Page
-    from penstock.wire.call import Call, Identity, ResourcePolicy
+    from penstock.wire.call import Call
+    from penstock.wire.identity import Identity, ResourcePolicy
     from penstock.wire.services import Service
 
 S = TypeVar("S")

@@ -12,8 +12,9 @@ from penstock.identity.guarded import Guarded
 from penstock.identity.policy import Named
 from penstock.identity.sessions import unseal
 from penstock.store.sealing import Sealer
-from penstock.wire.call import PrincipalKind, ResourcePolicy, Session, service_session
+from penstock.wire.call import PrincipalKind, Session, service_session
 from penstock.wire.errors import AccessDenied, ExpiredSession, InvalidSessionToken, ServiceError, UnknownAccessKey
+from penstock.wire.identity import ResourcePolicy
 
 PIPELINE = "codepipeline.amazonaws.com"
 

@@ -14,7 +14,8 @@ from penstock.objects import (
     contents,
 )
 from penstock.objects.backend import DiskBackend
-from penstock.objects.blobs import Blob, Piece, _opened, _sealed
+from penstock.objects.blob_keys import open_key, seal_key
+from penstock.objects.blobs import Blob, Piece
 from penstock.objects.segments import DamagedBlob
 
 
@@ -103,10 +104,10 @@ def test_a_key_opens_under_its_own_root_only():
     key, root = os.urandom(32), os.urandom(32)
 
     def opened(raw: bytes, under: bytes, blob: str = "b") -> bytes:
-        return _opened(sealer, Blob(id=blob, size=1, key=raw), under)
+        return open_key(sealer, raw, under, blob)
 
-    assert _sealed(sealer, key, b"", "b") == key == opened(key, b"")
-    wrapped = _sealed(sealer, key, root, "b")
+    assert seal_key(sealer, key, b"", "b") == key == opened(key, b"")
+    wrapped = seal_key(sealer, key, root, "b")
     assert len(wrapped) == 12 + 32 + 16
     assert opened(wrapped, root) == key
     for raw, under, blob in (

@@ -58,7 +58,7 @@ INTO_COLUMNS = {
     "identity/accounts.py",
     "identity/operations/mfa_devices.py",
     "keys/material.py",
-    "objects/blobs.py",
+    "objects/blob_keys.py",
     "store/sealing.py",
 }
 

@@ -21,7 +21,8 @@ from penstock.wire import exchange
 from penstock.wire.call import ANONYMOUS, Call, Credential, PrincipalKind, Session
 from penstock.wire.endpoint import Endpoint, _answer
 from penstock.wire.errors import MissingAuthentication, ServiceError, UnknownAccessKey
-from penstock.wire.exchange import Exchange, Hold
+from penstock.wire.exchange import Exchange
+from penstock.wire.hold import Hold
 from penstock.wire.http import OVERLOADED
 from penstock.wire.invoke import _asked, authorize
 from penstock.wire.message import ARRIVED, RequestHead, Response
@@ -441,7 +442,7 @@ async def test_a_drain_ends_what_is_held_and_what_comes_behind_it():
 
 
 def test_a_hold_outside_a_task_ends_nothing(monkeypatch):
-    monkeypatch.setattr(exchange.asyncio, "current_task", lambda: None)
+    monkeypatch.setattr(asyncio, "current_task", lambda: None)
     hold = Hold()
     hold.end()
     assert hold.forgiven() is False

@@ -13,9 +13,10 @@ from penstock.console.forms import own_path, read_form, same_origin
 from penstock.console.signin import BUSY
 from penstock.webpages.addresses import is_at
 from penstock.webpages.view import HEADERS
-from penstock.wire.call import Offer, Origin, SingleSignOn
+from penstock.wire.call import Origin
 from penstock.wire.errors import AccessDenied, Throttled
 from penstock.wire.message import client_address
+from penstock.wire.sign_in import Offer, SingleSignOn
 
 if TYPE_CHECKING:
     from penstock.console.signin import SignIn

@@ -16,8 +16,8 @@ from starlette.responses import Response
 from penstock.store.sealed_tokens import open_token, seal_token
 from penstock.store.sealing import SealError
 from penstock.webpages.view import Visitor
-from penstock.wire.call import SignedIn
 from penstock.wire.message import client_address
+from penstock.wire.sign_in import SignedIn
 
 if TYPE_CHECKING:
     from penstock.application import App

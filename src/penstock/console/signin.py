@@ -19,7 +19,7 @@ from penstock.wire.recording import identity_of
 
 if TYPE_CHECKING:
     from penstock.console.web import Console
-    from penstock.wire.call import SignedIn
+    from penstock.wire.sign_in import SignedIn
 
 
 BUSY = "Too many people are signing in at this moment. Try again in a few seconds."

@@ -36,17 +36,11 @@ from penstock.identity.signin import SignedIn
 from penstock.loops import Loop
 from penstock.store.database import after_commit
 from penstock.store.statement import Statement
-from penstock.wire.call import (
-    Credential,
-    PrincipalKind,
-    ResourcePolicy,
-    Session,
-    SingleSignOn,
-    partition_of,
-    service_session,
-)
+from penstock.wire.call import Credential, PrincipalKind, Session, partition_of, service_session
 from penstock.wire.errors import AccessDenied, ExpiredSession, InvalidSessionToken, UnknownAccessKey
+from penstock.wire.identity import ResourcePolicy
 from penstock.wire.invoke import call_of
+from penstock.wire.sign_in import SingleSignOn
 
 if TYPE_CHECKING:
     from penstock.application import App, Call
@@ -73,7 +67,7 @@ _KEY_AND_USER = Statement(
 
 
 class Authority:
-    """The Identity of the application (penstock.wire.call.Identity)."""
+    """The Identity of the application (penstock.wire.identity.Identity)."""
 
     def __init__(self, app: App) -> None:
         self._app = app
@@ -128,7 +122,7 @@ class Authority:
         return found
 
     async def service_session(self, service: str, user_name: str, password: str) -> Session:
-        """See `penstock.wire.call.Identity`."""
+        """See `penstock.wire.identity.Identity`."""
         found = self._service_credentials.get(user_name)
         if found is None and may_be_name(user_name):
             epoch = self._memories.epoch
@@ -319,29 +313,29 @@ class Authority:
         return await self._app.store.read(records.tags_of_arn, arn)
 
     def check_policy(self, conn: sa.Connection, document: str) -> dict[str, str]:
-        """See `penstock.wire.call.Identity`."""
+        """See `penstock.wire.identity.Identity`."""
         return check_policy(conn, document)
 
     def reserve_session(self, conn: sa.Connection, role_arn: str, name: str, *, by: str, since: int) -> None:
-        """See `penstock.wire.call.Identity`."""
+        """See `penstock.wire.identity.Identity`."""
         reserve(conn, role_arn, name, by=by, since=since)
 
     def revoke_sessions(self, conn: sa.Connection, role_arn: str, name: str, *, by: str) -> None:
-        """See `penstock.wire.call.Identity`."""
+        """See `penstock.wire.identity.Identity`."""
         revoke(conn, role_arn, name, by=by)
 
     def revoke_all_sessions(self, conn: sa.Connection, *, by: str) -> None:
-        """See `penstock.wire.call.Identity`."""
+        """See `penstock.wire.identity.Identity`."""
         revoke_all(conn, by=by)
 
     def would_let(self, call: Call, policy: ResourcePolicy, action: str) -> bool:
-        """See `penstock.wire.call.Identity`."""
+        """See `penstock.wire.identity.Identity`."""
         found = Guarded.of("*", policy)
         named = found.name(call.session, action, "*", call.region, RequestContext(call, action, "*"))
         return named > Named.SILENT
 
     def policy_to_api(self, conn: sa.Connection, document: str, ids: Mapping[str, str]) -> str:
-        """See `penstock.wire.call.Identity`."""
+        """See `penstock.wire.identity.Identity`."""
         return policy_to_api(conn, document, ids)
 
     async def change(self, fn: Callable[[sa.Connection], T]) -> T:

@@ -20,9 +20,9 @@ import orjson
 
 from penstock.identity.sealed_tokens import seal, unseal
 from penstock.pools import PASSKEYS
-from penstock.wire.call import Ceremony
 from penstock.wire.cbor import read_cbor, write_cbor
 from penstock.wire.errors import AccessDenied
+from penstock.wire.sign_in import Ceremony
 
 if TYPE_CHECKING:
     from penstock.application import App

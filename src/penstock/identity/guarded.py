@@ -19,7 +19,8 @@ from penstock.identity.documents import resource_policy, trust_policy
 from penstock.identity.errors import MalformedPolicyDocumentException
 from penstock.identity.policy import Caller, Named, Policy, grant
 from penstock.identity.variables import Context
-from penstock.wire.call import PolicyRefused, PrincipalKind, ResourcePolicy, Session
+from penstock.wire.call import PrincipalKind, Session
+from penstock.wire.identity import PolicyRefused, ResourcePolicy
 
 _log = logging.getLogger("penstock.identity")
 _DOCUMENT_BYTES = 16 << 20  # of compiled documents

@@ -22,7 +22,7 @@ from penstock.wire.errors import AccessDenied
 if TYPE_CHECKING:
     from penstock.application import App
     from penstock.identity.ceremonies import Challenge, Credential
-    from penstock.wire.call import Ceremony
+    from penstock.wire.sign_in import Ceremony
 
 _SIGN_IN, _FACTOR, _ADD = "identity/passkey", "identity/passkey-factor", "identity/passkey-new"
 _c = records.passkeys.c
@@ -47,11 +47,11 @@ class Passkeys:
 
     @property
     def address(self) -> str:
-        """See `penstock.wire.call.Passkeys`."""
+        """See `penstock.wire.sign_in.Passkeys`."""
         return self.party.origin
 
     async def begin(self, step: str = "") -> Ceremony:
-        """See `penstock.wire.call.Passkeys`."""
+        """See `penstock.wire.sign_in.Passkeys`."""
         party, allowed = self.party, ()
         if step:
             user = await second_step.user_of(self._app, step)
@@ -60,7 +60,7 @@ class Passkeys:
         return ceremonies.begin(self._app, *_purpose(step), asked)
 
     async def show(self, token: str, answer: str, step: str = "") -> signin.SignedIn:
-        """See `penstock.wire.call.Passkeys`."""
+        """See `penstock.wire.sign_in.Passkeys`."""
         app, party = self._app, self.party
         challenge = ceremonies.resume(app, *_purpose(step), token)
         given = ceremonies.parse(answer)

@@ -29,9 +29,10 @@ from penstock.identity.outgoing import Form, Unreachable, Untrusted, Unusable
 from penstock.identity.sealed_tokens import seal, unseal
 from penstock.identity.settings import IdentitySettings
 from penstock.identity.web_tokens import WebIdentity, read, verify
-from penstock.wire.call import ANONYMOUS, Offer, Origin
+from penstock.wire.call import ANONYMOUS, Origin
 from penstock.wire.errors import AccessDenied, MalformedBody, ServiceError
 from penstock.wire.invoke import call_of
+from penstock.wire.sign_in import Offer
 
 if TYPE_CHECKING:
     from penstock.application import App

@@ -12,7 +12,7 @@ from penstock.keys.material import ORIGIN, ROTATION
 from penstock.keys.operations import aliases, crypto, grants, life, policies, rotation, signing, tags
 from penstock.keys.pages import PAGES
 from penstock.keys.vault import Vault
-from penstock.wire.call import ResourcePolicy
+from penstock.wire.identity import ResourcePolicy
 from penstock.wire.services import Service
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from penstock.objects.operations import (
 )
 from penstock.objects.service import s3
 from penstock.objects.settings import ObjectsSettings
-from penstock.wire.call import ResourcePolicy
+from penstock.wire.identity import ResourcePolicy
 
 if TYPE_CHECKING:
     from penstock.application import App

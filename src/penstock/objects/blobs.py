@@ -15,12 +15,10 @@ import threading
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import ParamSpec, Protocol, TypeVar
-
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from typing import ParamSpec, TypeVar
 
 from penstock.objects.backend import Backend, Sink, Source
+from penstock.objects.blob_keys import KeySealer, context_of, open_key, seal_key
 from penstock.objects.checksums import Algorithm, Digests
 from penstock.objects.segments import (
     KEY,
@@ -35,23 +33,10 @@ from penstock.objects.segments import (
 )
 
 BATCH = 8 * SEGMENT  # bytes that one hop to the pool carries
-_NONCE = 12
 _HASHES = 2  # threads of the pool for contents that are read only to be hashed
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-class KeySealer(Protocol):
-    """Seals data keys under the installation's master key."""
-
-    def seal(self, plaintext: bytes, context: str) -> bytes: ...
-
-    def open(self, sealed: bytes, context: str) -> bytes: ...
-
-    def stale(self, sealed: bytes) -> bool: ...
-
-    def renewed(self, sealed: bytes, context: str) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +149,8 @@ class Blobs:
         if not opens and not seals:
             return [self._renewed(piece.blob) for piece in pieces]
         return [
-            _sealed(self._sealer, _opened(self._sealer, piece.blob, opens), seals, piece.blob.id) for piece in pieces
+            seal_key(self._sealer, open_key(self._sealer, blob.key, opens, blob.id), seals, blob.id)
+            for blob in (piece.blob for piece in pieces)
         ]
 
     def _renewed(self, blob: Blob) -> bytes:
@@ -250,7 +236,7 @@ class _PendingBlob:
         with self._lock:
             sink = self._write(pieces, last=True)
             sink.commit()
-            key = _sealed(self._sealer, self._key, self._root, self._blob)
+            key = seal_key(self._sealer, self._key, self._root, self._blob)
             return Written(blob=Blob(id=self._blob, size=self._digests.size, key=key), digests=self._digests)
 
     def discard(self) -> None:
@@ -325,7 +311,7 @@ class _Reading:
             return False
         self._let_go()
         blob = piece.blob
-        key = _opened(self._sealer, blob, self._root)
+        key = open_key(self._sealer, blob.key, self._root, blob.id)
         with _missing(blob.id):
             self._source = self._backend.open(blob.id)
         self._unseal = Unseal(key, blob.id, blob.size)
@@ -379,27 +365,3 @@ def _missing(blob: str) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise DamagedBlob(f"blob {blob} is missing") from error
-
-
-def _sealed(sealer: KeySealer, key: bytes, root: bytes, blob: str) -> bytes:
-    """A blob's key as it is stored: wrapped under `root` where there is one, by AES-256-GCM behind a nonce (12 bytes), and sealed."""
-    if root:
-        nonce = secrets.token_bytes(_NONCE)
-        key = nonce + AESGCM(root).encrypt(nonce, key, blob.encode())
-    return sealer.seal(key, context_of(blob))
-
-
-def _opened(sealer: KeySealer, blob: Blob, root: bytes) -> bytes:
-    """A blob's key. Raises DamagedBlob when it was wrapped under another root, or under none."""
-    wrapped = sealer.open(blob.key, context_of(blob.id))
-    if not root and len(wrapped) == KEY:
-        return wrapped
-    try:
-        return AESGCM(root).decrypt(wrapped[:_NONCE], wrapped[_NONCE:], blob.id.encode())
-    except (InvalidTag, ValueError) as error:
-        raise DamagedBlob(f"the key of blob {blob.id} is not wrapped under the data key of its object") from error
-
-
-def context_of(blob: str) -> str:
-    """For what the key of a blob is sealed."""
-    return f"blob/{blob}"

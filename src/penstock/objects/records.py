@@ -13,7 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from penstock.objects.blobs import context_of
+from penstock.objects.blob_keys import context_of
 from penstock.objects.model import About, Bucket, Version, Versioning
 from penstock.store.keysets import rows_behind
 from penstock.store.schema import Json, metadata, sealed

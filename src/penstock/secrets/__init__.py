@@ -13,7 +13,7 @@ from penstock.secrets.names import Asked, asked
 from penstock.secrets.operations import batches, life, listing, policies, random_passwords, rotating, tags, versions
 from penstock.secrets.pages import PAGES
 from penstock.secrets.settings import SecretSettings
-from penstock.wire.call import ResourcePolicy
+from penstock.wire.identity import ResourcePolicy
 from penstock.wire.services import Service
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 from penstock.wire.asgi import Receive, Send, client_left, send_text
 from penstock.wire.budget import BodyBudget
 from penstock.wire.errors import Unavailable
-from penstock.wire.exchange import Exchange, Hold
+from penstock.wire.exchange import Exchange
+from penstock.wire.hold import Hold
 from penstock.wire.http import OVERLOADED
 from penstock.wire.message import RequestHead, Response
 from penstock.wire.rates import Rates

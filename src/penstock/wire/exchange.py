@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import logging
 import time
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from penstock.pools import BODIES
 from penstock.wire import certified, refusals, sigv4
 from penstock.wire.arriving import OFF_LOOP, Arriving
-from penstock.wire.asgi import Receive, client_left
+from penstock.wire.asgi import Receive
 from penstock.wire.call import ANONYMOUS, Body, Call, Credential, Input, Output, Reply, Session
 from penstock.wire.chunked import check_digests, open_body
 from penstock.wire.codec_cbor import CborCodec
@@ -31,6 +30,7 @@ from penstock.wire.errors import (
     UnknownOperation,
     UnsupportedAuthorization,
 )
+from penstock.wire.hold import Hold
 from penstock.wire.invoke import authorize
 from penstock.wire.message import ARRIVED, Codec, RequestHead, Response, client_address
 from penstock.wire.recognise import Kind
@@ -64,30 +64,6 @@ _UNADDRESSED: Mapping[Kind, Codec] = {
     Kind.QUERY: QueryCodec(Model({"metadata": {}})),
     Kind.SMITHY: CborCodec(Model({"metadata": {}})),
 }
-
-
-class Hold:
-    """A poll that is held in the present task.
-
-    It is ended by cancelling that task, which is cheaper than a task for each handler. Whoever ends it runs while the task
-    waits somewhere in the handler, so that is where the cancellation arrives, and nowhere behind it.
-    """
-
-    __slots__ = ("_ended", "_task")
-
-    def __init__(self) -> None:
-        self._task = asyncio.current_task()
-        self._ended = False
-
-    def end(self) -> None:
-        """Have the poll answered with nothing."""
-        if not self._ended and self._task is not None:
-            self._ended = True
-            self._task.cancel()
-
-    def forgiven(self) -> bool:
-        """Whether the cancellation that arrived was ours alone; then it is taken back."""
-        return self._ended and self._task is not None and self._task.uncancel() == 0
 
 
 class Exchange:
@@ -350,7 +326,7 @@ class Exchange:
         try:
             await authorize(operation, call, input)
             if operation.abandonable:
-                return await self._unless_left(Hold(), operation, call, input)
+                return await Hold().run(operation.handler, call, input, self.body.receive)
             return await operation.handler(call, input)
         finally:
             endpoint.in_flight -= 1
@@ -363,27 +339,9 @@ class Exchange:
         hold = Hold()
         self._endpoint.polls.add(hold)
         try:
-            return await self._unless_left(hold, operation, call, input)
+            return await hold.run(operation.handler, call, input, self.body.receive)
         finally:
             self._endpoint.polls.discard(hold)
-
-    async def _unless_left(
-        self, hold: Hold, operation: Operation, call: Call[Any], input: Input
-    ) -> Output | Reply | None:
-        """Run an operation; the answer is empty when the client leaves or `hold` is ended meanwhile."""
-        left = asyncio.ensure_future(self._client_left(hold))
-        try:
-            return await operation.handler(call, input)
-        except asyncio.CancelledError:
-            if not hold.forgiven():
-                raise
-            return {}
-        finally:
-            left.cancel()
-
-    async def _client_left(self, hold: Hold) -> None:
-        await client_left(self.body.receive)
-        hold.end()
 
     def _unserved(self, signature: Signature | None, wanted: str) -> Refused:
         """Why nothing answers a request whose signature holds: its service is not served, or has no such operation."""

@@ -25,7 +25,8 @@ from penstock.keys.granting import EQUALS, SOURCE, SUBSET
 from penstock.keys.lookup import key_of, locked
 from penstock.keys.operations import LIMIT, after, check_tokens, dry, key_arn, keys_of, kms, page
 from penstock.keys.vault import Vault
-from penstock.wire.call import Input, Output, PolicyRefused, PrincipalKind, ResourcePolicy, Session
+from penstock.wire.call import Input, Output, PrincipalKind, Session
+from penstock.wire.identity import PolicyRefused, ResourcePolicy
 
 # Members that name a principal: of a person, of a service.
 _GRANTEE = ("GranteePrincipal", "GranteeServicePrincipal")

@@ -10,7 +10,8 @@ from penstock.keys.errors import MalformedPolicyDocumentException, NotFoundExcep
 from penstock.keys.lookup import locked, own_key
 from penstock.keys.operations import key_arn, keys_of, kms
 from penstock.keys.vault import Vault
-from penstock.wire.call import Input, Output, PolicyRefused, ResourcePolicy
+from penstock.wire.call import Input, Output
+from penstock.wire.identity import PolicyRefused, ResourcePolicy
 
 NAME = "default"  # the only one that a key may have
 _MAX_POLICY = 32_768  # characters (AWS: KMS resource quotas)

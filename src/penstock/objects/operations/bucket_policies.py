@@ -15,7 +15,8 @@ from penstock.objects.model import Bucket
 from penstock.objects.names import bucket_arn
 from penstock.objects.operations import s3
 from penstock.public_policies import is_public, listed, statements
-from penstock.wire.call import Input, Output, PolicyRefused, Reply
+from penstock.wire.call import Input, Output, Reply
+from penstock.wire.identity import PolicyRefused
 
 MAX_POLICY = 20_480  # bytes (AWS: bucket policies are limited to 20 KB)
 

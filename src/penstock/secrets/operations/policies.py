@@ -16,7 +16,8 @@ from penstock.secrets.errors import (
     ResourceNotFoundException,
 )
 from penstock.secrets.operations import PAGES, arn, called, found, keys_of, locked, secret_arn, secretsmanager, usable
-from penstock.wire.call import Input, Output, PolicyRefused
+from penstock.wire.call import Input, Output
+from penstock.wire.identity import PolicyRefused
 
 NAME = "default"  # the only one that a policy of a secret may have
 _PUBLIC = "The policy lets everybody do something with the secret. Name principals, or tie it to some by a condition."
