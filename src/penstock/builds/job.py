@@ -89,7 +89,7 @@ class Job:
         return {
             "sandbox": self._sandbox(network, limits_of(document["environment"], seconds=self.seconds)).to_json(),
             "source": self.sources.directories[""],
-            "masked": [token, *self.role.secrets, *hidden(self.referenced.values())],
+            "masked": hidden([token, *self.role.secrets, *self.referenced.values()]),
             "environment": environment,
             "ports_in": [name for name in PORTS_IN if name in environment],
             "version": spec.version,

@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from penstock import masking
 from penstock.application import App
 from penstock.builds.buildspec import Buildspec
 from penstock.builds.errors import PhaseFailed
@@ -23,8 +24,6 @@ from penstock.wire.errors import Refused, ServiceError
 
 _MAX_BYTES = 1 << 20  # of all values; a command cannot be started with many more
 _MAX_HIDDEN = 2000  # texts that a log is searched for
-_SHORTEST = 3  # characters of a value that is hidden in logs: "1" stands everywhere
-_SHORTEST_LINE = 8  # of one line of several
 _AT_ONCE = 10  # parameters of a request (AWS: GetParameters)
 _ARN_PARTS = 7  # arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME
 
@@ -94,22 +93,15 @@ def secret_part(text: str) -> SecretPart:
 
 
 def hidden(values: Iterable[str]) -> list[str]:
-    """The texts that no line of the build's log shows. Raises PhaseFailed when there are too many to search for. Pure.
-
-    A log has lines, so a value of several is hidden line by line. Texts that are so short that they stand everywhere are not.
-    """
-    found: dict[str, None] = {}
-    for value in values:
-        lines = [line.strip() for line in value.split("\n") if line.strip()]
-        shortest = _SHORTEST if len(lines) == 1 else _SHORTEST_LINE
-        found |= dict.fromkeys(line for line in lines if len(line) >= shortest)
-        if len(found) > _MAX_HIDDEN:
-            raise PhaseFailed(
-                f"The values from Parameter Store and Secrets Manager have more than {_MAX_HIDDEN} lines, each of which would have to "
-                "be hidden in the build's log. Let commands read the longest ones with the AWS CLI",
-                code="INVALID_INPUT",
-            )
-    return list(found)
+    """The texts that no line of the build's log shows. Raises PhaseFailed when there are too many to search for. Pure."""
+    found = masking.texts(values)
+    if len(found) > _MAX_HIDDEN:
+        raise PhaseFailed(
+            f"The values from Parameter Store and Secrets Manager have more than {_MAX_HIDDEN} lines and members, each of which would have to "
+            "be hidden in the build's log. Let commands read the longest ones with the AWS CLI",
+            code="INVALID_INPUT",
+        )
+    return found
 
 
 class Resolver:

@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
-import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import quote
 
 import orjson
 
 from penstock import children
-from penstock.wire.hiding import without
+from penstock.masking import Mask, texts
+from penstock.wire.hiding import HIDDEN
 
 SECONDS = 300.0  # of one step
 _LEFT_SECONDS = 5.0  # for the rest of its output, when it has ended
 _KEPT = 64 << 10  # bytes of output
 _PIECE = 16 << 10
-_SHORTEST = 3  # characters of a value that is hidden
-_SHORTEST_LINE = 8  # characters of a line of a value of several lines
-_PLAIN = re.compile(r"[\w.~-]*", re.ASCII)  # is written everywhere as it is
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 # The kernel ends the command when this process is killed, so that another one does not run the step beside it.
@@ -116,57 +111,9 @@ def _why(code: int) -> str:
 
 
 def hidden(output: str, values: Iterable[str]) -> str:
-    """An output without secret values: what they are, their lines, and the texts in those that are JSON, also as JSON, Python or a URL quotes them.
+    """An output without secret values, however they are spelled in it (`Mask`).
 
     Looks for tens of thousands of texts in a large value: not for the event loop.
     """
-    begins = {output[at : at + _SHORTEST] for at in range(len(output) - _SHORTEST + 1)}
-    texts = {text for value in values for text in _texts(value)}
-    found = {one for text in texts for one in _spellings(text) if one[:_SHORTEST] in begins}
-    return without(output, sorted(found, key=len, reverse=True))
-
-
-def _spellings(text: str) -> set[str]:
-    """A text as it stands, and as programs quote it that print what it is in, up to twice: JSON within JSON is what AWS's CLI shows."""
-    if _PLAIN.fullmatch(text):
-        return {text}
-    once = _quoted(text)
-    return {text, quote(text, safe="", errors="replace")}.union(once, *map(_quoted, once))
-
-
-def _quoted(text: str) -> set[str]:
-    """A text within the quotes of JSON and of Python."""
-    in_bytes = text.encode("utf-8", "replace")
-    return {
-        json.dumps(text)[1:-1],
-        json.dumps(text, ensure_ascii=False)[1:-1],
-        # Python quotes otherwise when both kinds of quotes are in what it shows.
-        repr(text)[1:-1],
-        repr(text + '"')[1:-2],
-        repr(in_bytes)[2:-1],
-        repr(in_bytes + b'"')[2:-2],
-    }
-
-
-def _texts(value: str) -> Iterator[str]:
-    if len(value) >= _SHORTEST:
-        yield value
-    yield from (line for line in value.splitlines() if len(line) >= _SHORTEST_LINE)
-    try:
-        pending = [orjson.loads(value)]
-    except orjson.JSONDecodeError:
-        return
-    while pending:
-        match pending.pop():
-            case dict() as found:
-                pending += found.values()
-            case list() as found:
-                pending += found
-            case str() as found if found != value:
-                yield from (text for text in (found, *found.splitlines()) if len(text) >= _SHORTEST)
-            case bool() | None:
-                pass
-            case number if len(str(number)) > _SHORTEST:
-                yield str(number)
-            case _:
-                pass
+    mask = Mask(texts(values))
+    return mask.covered(output.encode("utf-8", "replace"), cover=HIDDEN.encode()).decode("utf-8", "replace")

@@ -13,12 +13,13 @@ import time
 from collections.abc import Callable, Sequence
 
 from penstock import durable
+from penstock.masking import REACH, Mask, Suspect, texts
 
 LINE_LIMIT = 200 * 1024  # bytes of one log event; longer lines are cut into several
 AGENT = b"[Container]"  # begins the lines of the agent, and of nobody else
 _STAMPED = len("[Container] 2006/01/02 15:04:05.000000 ")  # of such a line
 NOT_AGENT = b"| "  # before a line that looks like one of the agent's
-HOLD_LIMIT = 64 * 1024  # bytes without a newline that are held back for one
+HOLD_LIMIT = 64 * 1024  # bytes without a newline that are written as a line
 _NUL = (
     "\N{REPLACEMENT CHARACTER}".encode()
 )  # for a zero byte of a command: those of the file are what a power failure left
@@ -28,7 +29,8 @@ _FULL_S, _FULL_PAUSE_S = 20.0, 0.02
 class Log:
     """The file `log` of a build's directory. `written` is called after each change.
 
-    The values of `masked` never reach it, nor do the secrets of the role's session, whose file is replaced when it is renewed.
+    The texts of `masked` never reach it in any spelling that `Mask` knows, nor do the secrets of the role's session, whose file is replaced when it
+    is renewed.
     """
 
     def __init__(
@@ -45,8 +47,7 @@ class Log:
         durable.cut_lines(self._log)
         self._left = limit - os.fstat(self._log).st_size
         self._limit = limit
-        self._masked: list[bytes] = []
-        self._mask(masked)
+        self._mask = Mask(masked)
         self._session = session
         self._session_at = 0
         self._held = b""
@@ -63,12 +64,18 @@ class Log:
         self._write([b"%s %s %s" % (AGENT, stamp.encode(), first), *map(marked, more)])
 
     def output(self, data: bytes) -> None:
-        """Raw output of a command: complete lines are written, the rest waits for its newline."""
+        """Raw output of a command: complete lines are written, the rest waits for its newline.
+
+        A line without end is cut where no secret is, which takes the bytes behind that place.
+        """
         data = self._held + data
         *lines, self._held = data.split(b"\n")
-        if len(self._held) > HOLD_LIMIT:
-            lines.append(self._held)
-            self._held = b""
+        if len(self._held) > HOLD_LIMIT + REACH:
+            self._learn_session()
+        while len(self._held) > HOLD_LIMIT + REACH:
+            at = self._mask.cut(self._held, HOLD_LIMIT)
+            lines.append(self._held[:at])
+            self._held = self._held[at:]
         if lines:
             self._write([marked(line) for line in lines] if AGENT in data else lines)
 
@@ -81,16 +88,12 @@ class Log:
     def _write(self, lines: list[bytes]) -> None:
         if self._left <= 0:
             return
-        self._mask_session()
+        self._learn_session()
         stamp = b"%d " % (self._now() // 1_000_000)
         text = b"\n".join(lines)
-        if (
-            b"\r" in text
-            or b"\0" in text
-            or any(secret in text for secret in self._masked)
-            or max(map(len, lines)) > LINE_LIMIT
-        ):
-            data = self._line_by_line(lines, stamp)
+        suspects = self._mask.suspects(text)
+        if suspects or b"\r" in text or b"\0" in text or max(map(len, lines)) > LINE_LIMIT:
+            data = self._line_by_line(lines, stamp, suspects)
         else:  # nearly always, and ten times as fast
             data = stamp + text.replace(b"\n", b"\n" + stamp) + b"\n"
         if len(data) > self._left:
@@ -101,14 +104,12 @@ class Log:
         append(self._log, data, self.disk_full)
         self._written()
 
-    def _line_by_line(self, lines: list[bytes], stamp: bytes) -> bytes:
+    def _line_by_line(self, lines: list[bytes], stamp: bytes, suspects: Sequence[Suspect]) -> bytes:
         records: list[bytes] = []
         for line in lines:
             # What tells the agent's lines from others stays, whatever is secret.
             head, line = (line[:_STAMPED], line[_STAMPED:]) if line.startswith(AGENT) else (b"", line)  # noqa: PLW2901
-            for secret in self._masked:
-                if secret in line:
-                    line = line.replace(secret, b"***")  # noqa: PLW2901
+            line = self._mask.covered(line, suspects)  # noqa: PLW2901
             line = head + line.removesuffix(b"\r").replace(b"\0", _NUL)  # noqa: PLW2901
             while True:
                 records.append(stamp + line[:LINE_LIMIT] + b"\n")
@@ -117,18 +118,14 @@ class Log:
                     break
         return b"".join(records)
 
-    def _mask(self, values: Sequence[str]) -> None:
-        known = {*self._masked, *(value.encode() for value in values if value)}
-        self._masked = sorted(known, key=len, reverse=True)
-
-    def _mask_session(self) -> None:
+    def _learn_session(self) -> None:
         """Learn the session's secrets, unless they are known. The build has them from that file only, so it is never late."""
         try:
             at = os.stat(self._session).st_mtime_ns
             if at != self._session_at:
                 with open(self._session, "rb") as file:
                     session = json.load(file)
-                self._mask([session.get("SecretAccessKey", ""), session.get("Token", "")])
+                self._mask.add(texts([session.get("SecretAccessKey", ""), session.get("Token", "")]))
                 self._session_at = at
         except FileNotFoundError:
             pass
