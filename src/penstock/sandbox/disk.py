@@ -45,7 +45,7 @@ class Disk:
     def pause(self) -> float:
         """Seconds until it must look again."""
         free, kept = self._measure()
-        return _NEAR_S if free < 4 * kept or free - kept < self._limit - self._used < free // 8 else _FAR_S
+        return _NEAR_S if free < 4 * kept else _FAR_S
 
     def _measure(self) -> tuple[int, int]:
         """Free bytes, and those to keep, of the file system of the folders that has least."""

@@ -14,4 +14,8 @@ def keeps(facts: os.statvfs_result) -> int:
 
 def size(count: int) -> str:
     """Bytes as people say them; a GB is 1024³, as in CodeBuild's compute types."""
-    return f"{count / (1 << 30):.3g} GB" if count >= 1 << 30 else f"{count / (1 << 20):.3g} MB"
+    amount, unit = count / (1 << 20), "MB"
+    for larger in ("GB", "TB"):
+        if amount >= 1000:  # four digits would be written with an exponent
+            amount, unit = amount / 1024, larger
+    return f"{amount:.3g} {unit}"
