@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 
 from breaking import ROOT
 
@@ -28,6 +29,7 @@ def go_apart() -> None:
             "bubblewrap (bwrap) is not installed: programs that are broken on purpose are run in its namespaces only."
         )
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+        Path(folder).chmod(0o1777)  # it is /tmp inside, and PostgreSQL runs as another user there
         command = [
             bubblewrap, "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--bind", folder, "/tmp",  # noqa: S108 - what is there inside
             "--ro-bind", str(ROOT), str(ROOT), "--ro-bind", sys.prefix, sys.prefix,

@@ -38,6 +38,12 @@ class Mutation:
     text: str
     function: str
 
+    def broken(self, source: bytes) -> bytes:
+        """The file's content with this change in it, every other line where it was."""
+        lost = "\n" * self.before.count("\n")  # what replaces it is one line
+        text = f"{self.text[:-1]}{lost})" if self.text.endswith(")") else f"{self.text}{lost}"
+        return source[: self.start] + text.encode() + source[self.end :]
+
     def __str__(self) -> str:
         shorten = [" ".join(text.split())[:70] for text in (self.before, self.text)]
         return f"{self.path}:{self.line} {self.kind}: {shorten[0]} → {shorten[1]}"

@@ -2,8 +2,8 @@
 
 As a plugin of pytest (`-p covering`, with MUTANTS_RECORD naming a file) it records; `Map` records what is missing and looks up.
 A line is known by its function and its distance from the function's first line, so that the record outlives changes elsewhere
-in the file. Lines that only child processes run (the supervisor of a build, Git's hooks) are not seen: for those the test files
-nearest by name are taken.
+in the file. Programs that tests start note for themselves what they run (`sitecustomize.py`). What no test is known to run is tried with
+the test files nearest by name.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from bisect import bisect_right
 from collections import Counter
@@ -29,7 +30,7 @@ import coverage
 import pytest
 from breaking import ROOT, Mutation
 
-FORMAT = 1
+FORMAT = 2
 SOURCES = ("src", "agent/src")
 SHARED = "clients"  # whose tests go through every component
 NEAR = {"logfiles": ("monitoring",), "sandbox": ("builds",)}  # whose tests also are a package's own
@@ -108,19 +109,21 @@ class Map:
         self.folder = ROOT / ".mutants"
         self.tests: dict[str, Test] = {}
         self._lines: dict[str, dict[str, dict[int, list[str]]]] = {}  # path, function, distance → tests
+        self._imported: dict[str, set[str]] = {}  # path → the functions that run on import
 
-    def open(self, packages: Iterable[str], *, only_own: bool = False) -> None:
-        """Record what has changed among the test files that matter to these packages, and read all that is recorded.
+    def open(self, packages: Iterable[str], *, wide: bool = False) -> None:
+        """Record what has changed among the test files of these packages' own folders, and read all that is recorded.
 
-        `only_own` records those of the packages' own folders alone: what others would notice is missed, and never made up.
+        `wide` also records those that go through every component; without them, what only they would notice is missed.
         """
         files = [path for path in sorted((ROOT / "tests").rglob("test_*.py")) if not _slow(path)]
         own = {folder for package in packages for folder in (package, *NEAR.get(package, ()))}
         missing: dict[str, list[Path]] = {}
         for path in files:
             folder = path.relative_to(ROOT / "tests").parts[0]
-            wide = not only_own and (folder == SHARED or folder.endswith(".py"))
-            if not self._kept(path).exists() and (folder in own or wide):
+            if not self._kept(path).exists() and (
+                folder in own or (wide and (folder == SHARED or folder.endswith(".py")))
+            ):
                 missing.setdefault(folder if folder in own else "", []).append(path)
         for folder, paths in missing.items():
             self._record(folder or "tests", paths)
@@ -129,7 +132,7 @@ class Map:
                 self._read(self._kept(path))
 
     def _kept(self, path: Path) -> Path:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+        digest = hashlib.sha256(path.read_bytes() + bytes([FORMAT])).hexdigest()[:12]
         return self.folder / f"{'.'.join(path.relative_to(ROOT / 'tests').with_suffix('').parts)}-{digest}.json.gz"
 
     def _record(self, name: str, paths: list[Path]) -> None:
@@ -158,9 +161,15 @@ class Map:
                 lines = known.setdefault(function, {})
                 for line, bits in by_line.items():
                     lines.setdefault(int(line), []).extend(_named(names, int(bits, 16)))
+        for path, named in recorded["imported"].items():
+            self._imported.setdefault(path, set()).update(named)
+
+    def runs_on_import(self, mutation: Mutation) -> bool:
+        """Whether the function of a place has run by the time that the program is imported."""
+        return place(ROOT / mutation.path, mutation.line)[0] in self._imported.get(str(mutation.path), ())
 
     def covering(self, mutation: Mutation) -> list[Test]:
-        """The recorded tests that run a place. A constant of a module is run where its name is read."""
+        """The recorded tests that run a place. A module's constant and a class's body are run where the name is read."""
         path = ROOT / mutation.path
         names = set(self._running(path, mutation.line))
         if not place(path, mutation.line)[0] and (constant := _constant(path, mutation.line)):
@@ -177,11 +186,11 @@ class Map:
         near = [each for each in lines if each <= distance] or sorted(lines)[:1]  # a default runs with its function
         return lines[max(near)] if near else ()
 
-    def choose(self, package: str, mutation: Mutation, budget: float) -> list[str]:
-        """Tests worth `budget` seconds, or all where few run the place.
+    def choose(self, package: str, mutation: Mutation, budget: float) -> dict[str, float]:
+        """Tests worth `budget` seconds, or all where few run the place, with the seconds that each takes.
 
-        The package's own come first, by how near their file is and how short they are, then those of others, and the
-        nearest files as a whole where no test is known to run the place.
+        The package's own come first, by how near their file is and how short they are, then those of others, and those of
+        the nearest files where no test is known to run the place.
         """
         near = nearest(package, mutation)
         rank = {file: number for number, file in enumerate(near)}
@@ -200,22 +209,28 @@ class Map:
             for test in tests:
                 if test.name not in chosen and sum(chosen.values()) + _cost(test) <= budget * share:
                     chosen[test.name] = _cost(test)
+        if len(chosen) < 3:
+            for test in sorted(self.tests.values(), key=lambda test: (rank.get(test.file, 1000), _cost(test))):
+                if test.file in near[:4] and sum(chosen.values()) + _cost(test) <= budget:
+                    chosen[test.name] = _cost(test)
         if not place(ROOT / mutation.path, mutation.line)[0]:
             chosen = dict.fromkeys(DECLARED, 2.0) | chosen
-        if len(chosen) < 3 + len(DECLARED):
-            chosen |= dict.fromkeys(near[:4], 10.0)
         first = {name.partition("::")[0]: number for number, name in reversed(list(enumerate(chosen)))}
-        return sorted(chosen, key=lambda name: first[name.partition("::")[0]])
+        return {name: chosen[name] for name in sorted(chosen, key=lambda name: first[name.partition("::")[0]])}
 
 
 @functools.cache
 def _assigned(path: Path) -> list[tuple[int, int, str]]:
-    """First line, last line and name of every constant of a module."""
+    """First line, last line and name of every constant and class of a module."""
     found: list[tuple[int, int, str]] = []
     for node in ast.parse(path.read_bytes()).body:
-        targets = (
-            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
-        )
+        targets: list[ast.expr] = []
+        if isinstance(node, ast.Assign):
+            targets = node.targets
+        elif isinstance(node, ast.AnnAssign):
+            targets = [node.target]
+        elif isinstance(node, ast.ClassDef):
+            found.append((node.lineno, node.end_lineno or 0, node.name))
         found += [(node.lineno, node.end_lineno or 0, each.id) for each in targets if isinstance(each, ast.Name)]
     return found
 
@@ -270,10 +285,14 @@ class Recorder:
         self._coverage.start()
         self._seconds: dict[str, float] = {}
         self._failed: set[str] = set()
+        self._children = tempfile.TemporaryDirectory(prefix="mutants-")
+        Path(self._children.name, "test").write_text("")
+        os.environ |= {"MUTANTS_CHILDREN": self._children.name, "MUTANTS_SOURCES": os.pathsep.join(sources)}
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
         self._coverage.switch_context(item.nodeid)
+        Path(self._children.name, "test").write_text(item.nodeid)
         return (yield)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -283,7 +302,6 @@ class Recorder:
 
     def pytest_sessionfinish(self) -> None:
         self._coverage.stop()
-        data = self._coverage.get_data()
         by_file: dict[str, dict[str, int]] = {}
         for name in self._seconds.keys() - self._failed:
             by_file.setdefault(name.partition("::")[0], {})
@@ -292,12 +310,12 @@ class Recorder:
             numbers[name] = len(numbers)
         lines: dict[str, dict[str, Any]] = {file: {} for file in by_file}
         breadth: dict[str, int] = dict.fromkeys(self._seconds, 0)
-        for measured in data.measured_files():
-            path = Path(measured)
-            if path.suffix != ".py" or not path.exists():  # what extensions were compiled from
-                continue
-            for line, contexts in data.contexts_by_lineno(measured).items():
+        imported: dict[str, set[str]] = {}
+        for path, contexts_by_line in self._contexts().items():
+            for line, contexts in contexts_by_line.items():
                 function, distance = place(path, line)
+                if "" in contexts:  # before the first test
+                    imported.setdefault(str(path.relative_to(ROOT)), set()).add(function)
                 for context in contexts:
                     file = context.partition("::")[0]
                     number = by_file.get(file, {}).get(context)
@@ -313,11 +331,28 @@ class Recorder:
                     path: {name: {line: f"{bits:x}" for line, bits in each.items()} for name, each in found.items()}
                     for path, found in lines.get(file, {}).items()
                 },
+                "imported": {path: sorted(named) for path, named in imported.items()},
             }
             Path(kept).write_bytes(gzip.compress(json.dumps(recorded).encode()))
 
+    def _contexts(self) -> dict[Path, dict[int, set[str]]]:
+        """By file and line the tests that ran it, here or in what they started; "" for what ran before the first test."""
+        data = self._coverage.get_data()
+        found: dict[str, dict[int, set[str]]] = {}
+        for measured in data.measured_files():
+            found[measured] = {line: set(tests) for line, tests in data.contexts_by_lineno(measured).items()}
+        for written in Path(self._children.name).glob("*.json"):
+            test, lines = json.loads(written.read_text())
+            for measured, numbers in lines.items():
+                by_line = found.setdefault(measured, {})
+                for line in numbers:
+                    by_line.setdefault(line, set()).add(test)
+        self._children.cleanup()
+        paths = {Path(name): by_line for name, by_line in found.items()}
+        return {path: by_line for path, by_line in paths.items() if path.suffix == ".py" and path.exists()}
+
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Record when this process was started for it; its children record nothing."""
+    """Record when this process was started for it; its children begin with `sitecustomize.py`."""
     if kept := os.environ.pop("MUTANTS_RECORD", None):
         config.pluginmanager.register(Recorder(json.loads(kept)), "mutants-recorder")
