@@ -193,27 +193,18 @@ def _answer(working: WorkingCopy, execution: Execution, name: str, run: ActionRu
         raise InvalidApprovalTokenException(
             f"The approval request of action {name} is not made yet: its configuration is still being resolved."
         )
+    execution = stages.end_action(
+        working,
+        execution,
+        name,
+        ActionStatus.SUCCEEDED if input.approved else ActionStatus.FAILED,
+        EventState.SUCCEEDED if input.approved else EventState.FAILED,
+        by=input.by,
+        details=Details(summary=input.summary),
+    )
     if input.approved:
-        execution = stages.end_action(
-            working,
-            execution,
-            name,
-            ActionStatus.SUCCEEDED,
-            EventState.SUCCEEDED,
-            by=input.by,
-            details=Details(summary=input.summary),
-        )
         stages.settle(working, execution)
     else:
-        execution = stages.end_action(
-            working,
-            execution,
-            name,
-            ActionStatus.FAILED,
-            EventState.FAILED,
-            by=input.by,
-            details=Details(summary=input.summary),
-        )
         stages.fail(working, execution)
 
 

@@ -15,7 +15,7 @@ from penstock.application import Call
 from penstock.deployments import errors, liveness, profile, progress, records
 from penstock.deployments.operations import PAGE, PAGES, ours
 from penstock.deployments.operations.groups import existing
-from penstock.deployments.operations.instances import another, identity_of, registered
+from penstock.deployments.operations.instances import another, deregister, identity_of, registered
 from penstock.deployments.records import Row
 from penstock.deployments.server import fleet
 from penstock.deployments.service import Deployments
@@ -79,17 +79,7 @@ async def register_instance(deployments: Deployments, call: Call, input: Input) 
 @ours("DeregisterInstance", resource=_arn)
 async def deregister_instance(deployments: Deployments, call: Call, input: Input) -> Output:
     """It is served and selected no more. Unknown is no error."""
-    id_ = _instance_id(input["instanceId"])
-    seed = call.app.ids.seed()
-
-    def deregister(conn: sa.Connection) -> None:
-        where = (_i.account == call.account, _i.region == call.region, _i.name == id_, _i.deregistered.is_(None))
-        left = conn.execute(sa.update(records.instances).where(*where).values(tags=[], deregistered=call.now))
-        if left.rowcount:
-            records.registrations_changed(conn)
-            liveness.deregistered(conn, call.account, call.region, now=call.now, seed=seed)
-
-    await call.app.store.write(deregister)
+    await deregister(call, _instance_id(input["instanceId"]))
     return {}
 
 

@@ -109,20 +109,24 @@ async def registered(call: Call, register: Callable[[sa.Connection], None]) -> N
         await call.app.store.write(register)
 
 
-@operation("DeregisterOnPremisesInstance", resource=resources.instance)
-async def deregister_on_premises_instance(deployments: Deployments, call: Call, input: Input) -> Output:
-    """Removes its tags and leaves a tombstone; it is served and selected no more. Unknown is no error."""
-    name = profile.instance_name(input.get("instanceName"))
+async def deregister(call: Call, name: str) -> None:
+    """Leave a tombstone of a host, without its tags: it is served and selected no more. An unknown one is no error."""
     seed = call.app.ids.seed()
 
-    def deregister(conn: sa.Connection) -> None:
+    def tx(conn: sa.Connection) -> None:
         where = (_i.account == call.account, _i.region == call.region, _i.name == name, _i.deregistered.is_(None))
         left = conn.execute(sa.update(records.instances).where(*where).values(tags=[], deregistered=call.now))
         if left.rowcount:
             records.registrations_changed(conn)
             liveness.deregistered(conn, call.account, call.region, now=call.now, seed=seed)
 
-    await call.app.store.write(deregister)
+    await call.app.store.write(tx)
+
+
+@operation("DeregisterOnPremisesInstance", resource=resources.instance)
+async def deregister_on_premises_instance(deployments: Deployments, call: Call, input: Input) -> Output:
+    """Removes its tags and leaves a tombstone; it is served and selected no more. Unknown is no error."""
+    await deregister(call, profile.instance_name(input.get("instanceName")))
     return {}
 
 

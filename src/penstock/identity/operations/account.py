@@ -13,8 +13,9 @@ from penstock.identity.errors import EntityAlreadyExistsException, NoSuchEntityE
 from penstock.identity.operations import iam
 from penstock.identity.operations.entities import cut
 from penstock.identity.operations.groups import MAX_GROUPS
-from penstock.identity.operations.managed_policies import MAX_SIZE, MAX_VERSIONS
+from penstock.identity.operations.managed_policies import MAX_SIZE
 from penstock.identity.operations.policies import MAX_ATTACHED, MAX_INLINE
+from penstock.identity.operations.policy_versions import MAX_VERSIONS
 from penstock.identity.operations.roles import MAX_TRUST
 from penstock.identity.operations.users import MAX_KEYS
 from penstock.wire.call import Input, Output

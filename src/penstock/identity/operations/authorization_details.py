@@ -15,13 +15,8 @@ from penstock.identity.operations import iam
 from penstock.identity.operations.entities import PAGES, encoded, role_output, trusts_to_api, user_output
 from penstock.identity.operations.groups import group_output
 from penstock.identity.operations.instance_profiles import profile_outputs
-from penstock.identity.operations.managed_policies import (
-    managed_output,
-    managed_version,
-    policy_output,
-    uses_of,
-    version_output,
-)
+from penstock.identity.operations.managed_policies import managed_output, policy_output, uses_of
+from penstock.identity.operations.policy_versions import managed_version, version_output
 from penstock.store.keysets import rows_behind
 from penstock.wire.call import Input, Output
 

@@ -1,4 +1,4 @@
-"""Managed policies: AWS's own, which can be read, and an account's, with their versions."""
+"""Managed policies: AWS's own, which can be read, and an account's."""
 
 from __future__ import annotations
 
@@ -21,13 +21,12 @@ from penstock.identity.errors import (
 )
 from penstock.identity.managed import POLICIES, ManagedPolicy, managed_policy
 from penstock.identity.operations import iam
-from penstock.identity.operations.entities import POLICY_TAGS, cut, encoded, may_tag, new_arn, page, tags
+from penstock.identity.operations.entities import POLICY_TAGS, may_tag, new_arn, page, tags
 from penstock.store.keysets import rows_behind
 from penstock.wire.call import Input, Output
 
 MAX_SIZE = 6144  # characters without white space (AWS: IAM quotas)
-MAX_VERSIONS = 5
-_EPOCH = 1_793_491_200_000  # ms; AWS's policies are as old as Penstock's service model: 2026-11-01
+EPOCH = 1_793_491_200_000  # ms; AWS's policies are as old as Penstock's service model: 2026-11-01
 # What a managed policy is had for, and where that stands: the columns of the account and of the policy's ARN.
 _USES = {
     "PermissionsPolicy": ((records.attachments.c.account, records.attachments.c.arn),),
@@ -61,7 +60,7 @@ async def create_policy(authority: Authority, call: Call, input: Input) -> Outpu
     """A new managed policy with its version v1."""
     name, path, document = input["PolicyName"], input.get("Path", "/"), input["PolicyDocument"]
     arn = naming.arn(call.partition, call.account, "policy", path, name)
-    _check(document)
+    check_document(document)
     await may_tag(call, input, "Policy", "PolicyName")
 
     def tx(conn: sa.Connection) -> sa.Row[Any]:
@@ -88,7 +87,7 @@ async def create_policy(authority: Authority, call: Call, input: Input) -> Outpu
                 updated=call.now,
             )
         )
-        _insert_version(conn, policy_id, 1, document, call.now)
+        insert_version(conn, policy_id, 1, document, call.now)
         return find_policy(conn, call, arn)
 
     row = await authority.change(tx)
@@ -169,7 +168,7 @@ async def list_entities_for_policy(authority: Authority, call: Call, input: Inpu
         )
 
     def read(conn: sa.Connection) -> tuple[list[Any], Output]:
-        if managed_policy(arn, call.partition) is None and not _is_ours(records.policy(conn, arn), call):
+        if managed_policy(arn, call.partition) is None and not is_ours(records.policy(conn, arn), call):
             raise NoSuchEntityException(f"Policy {arn} does not exist or is not attachable.")
 
         def after(keyset: list[Any] | None, limit: int) -> list[Any]:
@@ -191,101 +190,19 @@ async def list_entities_for_policy(authority: Authority, call: Call, input: Inpu
 @iam("DeletePolicy", resource=policy_arn)
 async def delete_policy(authority: Authority, call: Call, input: Input) -> None:
     """Forget a managed policy that is attached to nobody and has but one version."""
-    _refuse_others(call, input, "delete policies")
+    refuse_others(call, input, "delete policies")
 
     def tx(conn: sa.Connection) -> None:
         row = find_policy(conn, call, input["PolicyArn"])
         if any(uses_of(conn, call.account, [row.arn])[row.arn].values()):
             raise DeleteConflictException("Cannot delete a policy attached to entities.")
-        if len(_versions(conn, row.id)) > 1:
+        if len(versions_of(conn, row.id)) > 1:
             raise DeleteConflictException(
                 "This policy has more than one version. Before you delete a policy, you must delete the policy's "
                 "versions. The default version is deleted with the policy."
             )
         conn.execute(records.policy_versions.delete().where(records.policy_versions.c.policy == row.id))
         conn.execute(records.policies.delete().where(records.policies.c.id == row.id))
-
-    await authority.change(tx)
-
-
-@iam("GetPolicyVersion", resource=policy_arn)
-async def get_policy_version(authority: Authority, call: Call, input: Input) -> Output:
-    """One version with its document."""
-
-    def read(conn: sa.Connection) -> Output:
-        managed = managed_policy(input["PolicyArn"], call.partition)
-        if managed is not None and input["VersionId"] == managed.version:
-            return managed_version(managed) | {"Document": encoded(managed.document(call.partition))}
-        row, version = _version(conn, call, input)
-        return version_output(row, version, document=True)
-
-    return {"PolicyVersion": await call.app.store.read(read)}
-
-
-@iam("ListPolicyVersions", resource=policy_arn)
-async def list_policy_versions(authority: Authority, call: Call, input: Input) -> Output:
-    """The versions of a policy, the newest first."""
-
-    def read(conn: sa.Connection) -> list[Output]:
-        managed = managed_policy(input["PolicyArn"], call.partition)
-        if managed is not None:
-            return [managed_version(managed)]
-        row = find_policy(conn, call, input["PolicyArn"])
-        return [version_output(row, version, document=False) for version in _versions(conn, row.id)]
-
-    found, more = cut(call, input, await call.app.store.read(read), lambda version: version["VersionId"])
-    return {"Versions": found, **more}
-
-
-@iam("CreatePolicyVersion", resource=policy_arn)
-async def create_policy_version(authority: Authority, call: Call, input: Input) -> Output:
-    """A new version, which counts at once when it is made the default."""
-    _refuse_others(call, input, "update policies")
-    _check(input["PolicyDocument"])
-
-    def tx(conn: sa.Connection) -> Output:
-        row = find_policy(conn, call, input["PolicyArn"])
-        if len(_versions(conn, row.id)) >= MAX_VERSIONS:
-            raise LimitExceededException(
-                f"A managed policy can have up to {MAX_VERSIONS} versions. Before you create a new version, you must "
-                "delete an existing version."
-            )
-        number = row.last_version + 1
-        _insert_version(conn, row.id, number, input["PolicyDocument"], call.now)
-        values: dict[str, Any] = {"last_version": number, "updated": call.now}
-        if input.get("SetAsDefault"):
-            values["default_version"] = number
-        conn.execute(records.policies.update().where(records.policies.c.id == row.id).values(values))
-        row, version = _version(conn, call, input | {"VersionId": f"v{number}"})
-        return version_output(row, version, document=False)
-
-    return {"PolicyVersion": await authority.change(tx)}
-
-
-@iam("SetDefaultPolicyVersion", resource=policy_arn)
-async def set_default_policy_version(authority: Authority, call: Call, input: Input) -> None:
-    """Make another version the one that counts."""
-    _refuse_others(call, input, "update policies")
-
-    def tx(conn: sa.Connection) -> None:
-        row, version = _version(conn, call, input)
-        values = {"default_version": version.version, "updated": call.now}
-        conn.execute(records.policies.update().where(records.policies.c.id == row.id).values(values))
-
-    await authority.change(tx)
-
-
-@iam("DeletePolicyVersion", resource=policy_arn)
-async def delete_policy_version(authority: Authority, call: Call, input: Input) -> None:
-    """Forget a version that is not the default."""
-    _refuse_others(call, input, "delete policy versions for policies")
-
-    def tx(conn: sa.Connection) -> None:
-        row, version = _version(conn, call, input)
-        if version.version == row.default_version:
-            raise DeleteConflictException("Cannot delete the default version of a policy.")
-        table = records.policy_versions
-        conn.execute(table.delete().where(table.c.policy == row.id, table.c.version == version.version))
 
     await authority.change(tx)
 
@@ -297,20 +214,22 @@ class _Listed(NamedTuple):
     output: Output
 
 
-def _check(document: str) -> None:
+def check_document(document: str) -> None:
+    """Raises MalformedPolicyDocument, or LimitExceeded where it is too large for a managed policy."""
     check_managed(document)
     if size(document) > MAX_SIZE:
         raise LimitExceededException(quota="PolicySize", limit=MAX_SIZE)
 
 
-def _is_ours(row: sa.Row[Any] | None, call: Call) -> bool:
+def is_ours(row: sa.Row[Any] | None, call: Call) -> bool:
+    """Whether a policy belongs to the account that a call is for."""
     return row is not None and row.account == call.account
 
 
 def find_policy(conn: sa.Connection, call: Call, arn: str) -> sa.Row[Any]:
     """The policy of the account that has this ARN. Raises NoSuchEntity."""
     row = records.policy(conn, arn)
-    if row is None or not _is_ours(row, call):
+    if row is None or not is_ours(row, call):
         raise NoSuchEntityException(f"Policy {arn} was not found.")
     return row
 
@@ -350,43 +269,22 @@ def _local(
     return list(conn.execute(rows_behind(query, [table.c.arn], keyset, limit=limit)))
 
 
-def _insert_version(conn: sa.Connection, policy: str, number: int, document: str, now: int) -> None:
+def insert_version(conn: sa.Connection, policy: str, number: int, document: str, now: int) -> None:
+    """Keep a version of a policy (its id)."""
     conn.execute(records.policy_versions.insert().values(policy=policy, version=number, document=document, created=now))
 
 
-def _versions(conn: sa.Connection, policy: str) -> list[Any]:
+def versions_of(conn: sa.Connection, policy: str) -> list[Any]:
+    """The versions of a policy (its id), the newest first."""
     table = records.policy_versions
     return list(conn.execute(sa.select(table).where(table.c.policy == policy).order_by(table.c.version.desc())).all())
 
 
-def _version(conn: sa.Connection, call: Call, input: Input) -> tuple[sa.Row[Any], Any]:
-    """The policy of the account and the version that an input names. Raises NoSuchEntity, alike for either."""
-    arn, version_id = input["PolicyArn"], input["VersionId"]
-    row = records.policy(conn, arn)
-    if row is not None and _is_ours(row, call):
-        for version in _versions(conn, row.id):
-            if f"v{version.version}" == version_id:
-                return row, version
-    raise NoSuchEntityException(f"Policy {arn} version {version_id} does not exist or is not attachable.")
-
-
-def _refuse_others(call: Call, input: Input, done: str) -> None:
+def refuse_others(call: Call, input: Input, done: str) -> None:
     """Nobody changes policies of AWS's or of other accounts. Raises AccessDenied."""
     arn = input["PolicyArn"]
     if managed_policy(arn, call.partition) is not None or naming.account_of(arn) != call.account:
         raise AccessDeniedException(f"Cannot {done} outside your own account.")
-
-
-def version_output(row: sa.Row[Any], version: Any, *, document: bool) -> Output:
-    """The `PolicyVersion` shape."""
-    answer: Output = {
-        "VersionId": f"v{version.version}",
-        "IsDefaultVersion": version.version == row.default_version,
-        "CreateDate": version.created,
-    }
-    if document:
-        answer["Document"] = encoded(version.document)
-    return answer
 
 
 def policy_output(row: sa.Row[Any], uses: Mapping[str, int]) -> Output:
@@ -414,11 +312,6 @@ def sorted_tags(row: sa.Row[Any]) -> list[dict[str, str]]:
     return sorted(row.tags, key=lambda tag: (len(tag["Key"]), tag["Key"]))
 
 
-def managed_version(policy: ManagedPolicy) -> Output:
-    """The `PolicyVersion` shape of one of AWS's, without its document."""
-    return {"VersionId": policy.version, "IsDefaultVersion": True, "CreateDate": _EPOCH}
-
-
 def managed_output(policy: ManagedPolicy, arn: str, uses: Mapping[str, int]) -> Output:
     """The `Policy` shape of one of AWS's."""
     return {
@@ -431,7 +324,7 @@ def managed_output(policy: ManagedPolicy, arn: str, uses: Mapping[str, int]) -> 
         "PermissionsBoundaryUsageCount": uses["PermissionsBoundary"],
         "IsAttachable": True,
         "Description": policy.description,
-        "CreateDate": _EPOCH,
-        "UpdateDate": _EPOCH,
+        "CreateDate": EPOCH,
+        "UpdateDate": EPOCH,
         "Tags": [],
     }
