@@ -19,7 +19,8 @@ from penstock.certificates.records import anchors, authorities, hosts
 from penstock.cli.checks import activity, ends, machine, people, server, stores
 from penstock.cli.checks.findings import Check, Finding, Installation, Verdict
 from penstock.deployments.records import instances
-from penstock.identity.records import login_profiles, mfa_devices, users
+from penstock.identity.records import users
+from penstock.identity.sign_in_records import login_profiles, mfa_devices
 from penstock.keys.records import keys
 from penstock.secrets import records
 from penstock.secrets.rotation import Rotation

@@ -74,9 +74,9 @@ def test_a_person_chooses_a_role_and_signs_out_everywhere(served, browser):  # n
 
 async def entered(live) -> list[str]:
     """The ARNs of who is signed in by the issuer."""
-    from penstock.identity import records
+    from penstock.identity import sign_in_records
 
-    rows = await live.app.store.read(lambda conn: conn.execute(records.console_sessions.select()).all())
+    rows = await live.app.store.read(lambda conn: conn.execute(sign_in_records.console_sessions.select()).all())
     credential = live.app.identity.credential
     return [(await credential(row.access_key, row.token)).session.arn for row in rows if row.token]
 

@@ -13,7 +13,7 @@ from penstock_authenticator import BACKED_UP, ELIGIBLE, EXTENDED, PRESENT, Authe
 from penstock_identity_harness import ACCOUNT, REGION, allow, document, refused
 
 import penstock.fleet
-from penstock.identity import ceremonies, records
+from penstock.identity import ceremonies, sign_in_records
 from penstock.pools import PASSKEYS
 from penstock.wire.call import Origin
 from penstock.wire.errors import AccessDenied, ServiceError, Throttled
@@ -217,7 +217,7 @@ async def test_recovery_codes_go_with_the_last_factor_whatever_it_is(ann, here):
     await added(ann, here)
     await added(ann, here, "laptop")
     await ours(ann, "CreateRecoveryCodes", here)
-    left = sa.select(sa.func.count()).select_from(records.recovery_codes)
+    left = sa.select(sa.func.count()).select_from(sign_in_records.recovery_codes)
     counts = []
     for one in (await ours(ann, "ListPasskeys", here))["passkeys"]:
         await ann.iam("DeactivateMFADevice", UserName="ann", SerialNumber=one["serialNumber"])
@@ -313,7 +313,7 @@ async def test_what_was_met_is_forgotten_when_its_challenge_has_ended(ann, here,
     for _ in range(3):
         clock.advance(ceremonies.LASTS_MS + 1)
         await sign_in(ann, key)
-    left = sa.select(sa.func.count()).select_from(records.spent_challenges)
+    left = sa.select(sa.func.count()).select_from(sign_in_records.spent_challenges)
     assert await ann.app.store.read(lambda conn: conn.execute(left).scalar()) == 1
 
 

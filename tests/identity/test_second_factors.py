@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 from penstock_identity_harness import ACCOUNT, allow, document, refused
 
-from penstock.identity import records, second_factors, totp
+from penstock.identity import second_factors, sign_in_records, totp
 from penstock.wire.errors import AccessDenied
 
 PASSWORD = "correct horse"
@@ -143,7 +143,7 @@ async def test_a_device_is_of_one_account(ann, phone):
 @SQLITE
 async def test_the_seed_rests_sealed(ann):
     phone = await device(ann)
-    row = await ann.app.store.read(lambda conn: conn.execute(sa.select(records.mfa_devices)).one())
+    row = await ann.app.store.read(lambda conn: conn.execute(sa.select(sign_in_records.mfa_devices)).one())
     assert phone._seed not in row.seed
     assert base64.b32encode(phone._seed) not in row.seed
 
@@ -266,7 +266,7 @@ async def test_a_recovery_code_counts_once_and_for_its_user_only(ann, phone):
     assert shown.session.mfa
     with pytest.raises(AccessDenied):
         await ann.app.identity.show_factor(await step(ann), first)
-    rows = await ann.app.store.read(lambda conn: conn.execute(sa.select(records.recovery_codes)).all())
+    rows = await ann.app.store.read(lambda conn: conn.execute(sa.select(sign_in_records.recovery_codes)).all())
     assert len(rows) == 9
     assert second.replace("-", "") not in repr(rows)
     bob = dataclasses.replace(shown, session=dataclasses.replace(shown.session, principal_id="AIDABOB"))
@@ -281,7 +281,7 @@ async def test_a_recovery_code_counts_once_and_for_its_user_only(ann, phone):
 async def test_recovery_codes_go_with_the_last_device(ann, phone):
     await codes(ann)
     await ann.iam("DeactivateMFADevice", UserName="ann", SerialNumber=SERIAL)
-    assert await ann.app.store.read(lambda conn: conn.execute(sa.select(records.recovery_codes)).all()) == []
+    assert await ann.app.store.read(lambda conn: conn.execute(sa.select(sign_in_records.recovery_codes)).all()) == []
 
 
 @SQLITE

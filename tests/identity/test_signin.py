@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 from penstock_identity_harness import ACCOUNT, refused
 
-from penstock.identity import invitations, passwords, records, signin, tries
+from penstock.identity import invitations, passwords, records, sign_in_records, signin, tries
 from penstock.identity.errors import PasswordPolicyViolationException
 from penstock.identity.password_policy import PasswordPolicy, password_rules
 from penstock.identity.passwords import COST, Cost
@@ -54,7 +54,7 @@ async def test_a_sign_in_counts_until_the_password_is_another(ann):
 
 async def kept(harness) -> bytes:
     return await harness.app.store.read(
-        lambda conn: conn.execute(sa.select(records.login_profiles.c.password)).scalar()
+        lambda conn: conn.execute(sa.select(sign_in_records.login_profiles.c.password)).scalar()
     )
 
 
@@ -147,7 +147,7 @@ async def test_what_was_counted_is_forgotten(ann, clock):
         await refusal(ann, f"name{number}", "wrong")
     clock.advance(3 * tries.LONGEST_PAUSE_MS)
     await refusal(ann, "last", "wrong")
-    count = sa.select(sa.func.count()).select_from(records.sign_in_tries)
+    count = sa.select(sa.func.count()).select_from(sign_in_records.sign_in_tries)
     assert await ann.app.store.read(lambda conn: conn.execute(count).scalar()) == 1
 
 
@@ -189,7 +189,7 @@ OLDER = {
 
 @pytest.mark.parametrize("how", OLDER)
 async def test_an_older_hash_is_replaced_when_its_password_is_shown(ann, how):
-    profiles = records.login_profiles
+    profiles = sign_in_records.login_profiles
     await ann.app.store.write(lambda conn: conn.execute(profiles.update().values(password=OLDER[how])))
     await refusal(ann, password="wrong")
     assert await kept(ann) == OLDER[how]
@@ -254,14 +254,16 @@ async def test_requests_of_one_minute_write_once(ann, clock):
     for _ in range(3):
         await user_of(ann, session)
         clock.advance(10)
-        rows = await ann.app.store.read(lambda conn: conn.execute(sa.select(records.console_sessions.c.seen)).all())
+        rows = await ann.app.store.read(
+            lambda conn: conn.execute(sa.select(sign_in_records.console_sessions.c.seen)).all()
+        )
         seen += [row.seen for row in rows]
     assert len(set(seen)) == 1
 
 
 async def test_the_database_holds_no_session_that_could_be_used(ann):
     session = await begin(ann)
-    rows = await ann.app.store.read(lambda conn: conn.execute(sa.select(records.console_sessions)).all())
+    rows = await ann.app.store.read(lambda conn: conn.execute(sa.select(sign_in_records.console_sessions)).all())
     assert session not in repr(rows)
 
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from penstock_identity_harness import ACCOUNT, OTHER, allow, document, harness_on
 from penstock_issuer import answer, issuer_at, jwk, private_key
 
-from penstock.identity import issuers, records
+from penstock.identity import issuers, sign_in_records
 from penstock.identity.settings import IdentitySettings
 from penstock.wire.call import Origin, PrincipalKind
 from penstock.wire.errors import AccessDenied
@@ -108,7 +108,7 @@ async def test_a_session_ends_with_its_role(harness, issuer):
     held, offer = await come_back(harness, issuer)
     user = await identity.single_sign_on.enter(held, offer.token, offer.roles[0], ORIGIN)
     id_ = await identity.begin_session(user, address="", agent="")
-    rows = await harness.app.store.read(lambda conn: conn.execute(sa.select(records.console_sessions)).all())
+    rows = await harness.app.store.read(lambda conn: conn.execute(sa.select(sign_in_records.console_sessions)).all())
     assert id_ not in repr(rows)
     await harness.iam("DeleteRolePolicy", RoleName="deployer", PolicyName="p0")
     await harness.iam("DeleteRole", RoleName="deployer")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from penstock.identity import naming, password_policy, records, second_factors
+from penstock.identity import naming, password_policy, records, second_factors, sign_in_records
 from penstock.identity.settings import IdentitySettings
 from penstock.identity.signin import PROFILE, SignedIn, signed_in
 from penstock.identity.tries import prune
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     Credentials = Callable[[str, str], Awaitable[Credential]]
 
-_table = records.console_sessions
+_table = sign_in_records.console_sessions
 _ID_BYTES = 24
 _SEEN_MS = 60_000  # between two notes of when a session was last used
 
@@ -67,7 +67,7 @@ async def begin(app: App, user: SignedIn, *, address: str, agent: str) -> str:
             )
         )
         if not token:
-            profiles = records.login_profiles
+            profiles = sign_in_records.login_profiles
             own = profiles.update().where(profiles.c.user_id == user.session.principal_id)
             conn.execute(own.values(used=now))
 
@@ -86,7 +86,7 @@ async def user_of(app: App, id_: str, *, active: bool, credential: Credentials) 
         row = conn.execute(sa.select(_table).where(_table.c.id == _digest(id_), _table.c.until > now)).first()
         if row is None or row.token:
             return row, None
-        same = (records.users.c.id == row.user_id) & (records.login_profiles.c.changed == row.changed)
+        same = (records.users.c.id == row.user_id) & (sign_in_records.login_profiles.c.changed == row.changed)
         return row, conn.execute(PROFILE.where(same)).first()
 
     row, profile = await app.store.read(read)
@@ -178,7 +178,7 @@ def live(
 
 def _lock(conn: sa.Connection, user_id: str) -> None:
     """Let beginning a session and changing what signs in be one after the other, for one user."""
-    c = records.login_profiles.c
+    c = sign_in_records.login_profiles.c
     conn.execute(sa.select(c.user_id).where(c.user_id == user_id).with_for_update())
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from penstock.identity import records, signin, user_tokens
+from penstock.identity import sign_in_records, signin, user_tokens
 from penstock.identity.password_policy import NewPassword
 from penstock.wire.errors import AccessDenied
 
@@ -41,7 +41,7 @@ async def open_token(app: App, token: str) -> signin.SignedIn:
 
 def ensure_profile(conn: sa.Connection, row: sa.Row, *, now: int) -> int:
     """Give a user without a password a profile that no password fits; the date of the user's password."""
-    profiles = records.login_profiles
+    profiles = sign_in_records.login_profiles
     changed = conn.execute(sa.select(profiles.c.changed).where(profiles.c.user_id == row.id)).scalar()
     if changed is not None:
         return changed
@@ -59,7 +59,7 @@ def ensure_profile(conn: sa.Connection, row: sa.Row, *, now: int) -> int:
 
 def set_password(conn: sa.Connection, invited: signin.SignedIn, *, password: NewPassword, changed: int) -> bool:
     """Replace the password, unless it is another by now: of two people with one link only the first chooses."""
-    profiles, user_id = records.login_profiles, invited.session.principal_id
+    profiles, user_id = sign_in_records.login_profiles, invited.session.principal_id
     same = (profiles.c.user_id == user_id) & (profiles.c.changed == invited.changed)
     replaced = conn.execute(profiles.update().where(same).values(password=password.kept, changed=changed)).rowcount
     if replaced:

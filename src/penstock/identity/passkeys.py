@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from penstock.identity import ceremonies, naming, records, second_step, signin
+from penstock.identity import ceremonies, naming, records, second_step, sign_in_records, signin
 from penstock.identity.tries import prune
 from penstock.store.upsert import upsert
 from penstock.wire.errors import AccessDenied
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from penstock.wire.sign_in import Ceremony
 
 _SIGN_IN, _FACTOR, _ADD = "identity/passkey", "identity/passkey-factor", "identity/passkey-new"
-_c = records.passkeys.c
+_c = sign_in_records.passkeys.c
 _GONE = "No user here has this passkey any more. Sign in another way, and remove it from your device."
 _COPIED = (
     "This passkey has signed more often than it says now, as the original of a copied one would. Sign in another way, and remove it "
@@ -86,7 +86,7 @@ class Passkeys:
             spend(conn, challenge, now)
             # Section 7.2, step 22: a passkey that counts has counted on since it was last seen.
             on = _c["count"] < count if count else _c["count"] == 0
-            same = records.passkeys.update().where(_c.id == row.id)
+            same = sign_in_records.passkeys.update().where(_c.id == row.id)
             if not conn.execute(same.where(on).values(count=count, used=now)).rowcount:
                 return _COPIED if conn.execute(same.values(suspected=now)).rowcount else _GONE
             found = conn.execute(signin.PROFILE.where(records.users.c.id == row.user_id)).first()
@@ -131,24 +131,26 @@ def add(conn: sa.Connection, user: Any, credential: Credential, *, name: str, pa
         "transports": list(credential.transports),
         "created": now,
     }
-    return _by_id(conn, row["id"]) if upsert(conn, records.passkeys, row) else None
+    return _by_id(conn, row["id"]) if upsert(conn, sign_in_records.passkeys, row) else None
 
 
 def remove(conn: sa.Connection, row: Any) -> None:
     """Let it sign in nobody any more."""
-    conn.execute(records.passkeys.delete().where(_c.id == row.id))
+    conn.execute(sign_in_records.passkeys.delete().where(_c.id == row.id))
 
 
 def spend(conn: sa.Connection, challenge: Challenge, now: int) -> None:
     """Meet a challenge. Raises AccessDenied when it was met before."""
-    prune(conn, records.spent_challenges, now)
-    if not upsert(conn, records.spent_challenges, {"id": challenge.digest, "until": challenge.until}):
+    prune(conn, sign_in_records.spent_challenges, now)
+    if not upsert(conn, sign_in_records.spent_challenges, {"id": challenge.digest, "until": challenge.until}):
         raise AccessDenied(_SPENT)
 
 
 def of_user(conn: sa.Connection, user_id: str) -> list[Any]:
     """A user's passkeys, in the order of their names."""
-    return list(conn.execute(sa.select(records.passkeys).where(_c.user_id == user_id).order_by(_c.name, _c.id)).all())
+    return list(
+        conn.execute(sa.select(sign_in_records.passkeys).where(_c.user_id == user_id).order_by(_c.name, _c.id)).all()
+    )
 
 
 def by_serial(conn: sa.Connection, account: str, number: str) -> tuple[Any, Any]:
@@ -178,7 +180,9 @@ def digest(credential: bytes) -> str:
 
 def _by_id(conn: sa.Connection, id_: str) -> Any:
     """A passkey with the ARN of its user, or None."""
-    found = sa.select(records.passkeys, records.users.c.arn).join(records.users, records.users.c.id == _c.user_id)
+    found = sa.select(sign_in_records.passkeys, records.users.c.arn).join(
+        records.users, records.users.c.id == _c.user_id
+    )
     return conn.execute(found.where(_c.id == id_)).first()
 
 

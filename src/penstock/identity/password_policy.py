@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from penstock.identity import records
+from penstock.identity import sign_in_records
 from penstock.identity.errors import PasswordPolicyViolationException
 from penstock.identity.passwords import LONGEST
 
@@ -71,7 +71,7 @@ def password_rules(policy: PasswordPolicy, password: str) -> None:
 
 def row(conn: sa.Connection, account: str) -> sa.Row[Any] | None:
     """The row of an account's policy, or None."""
-    table = records.password_policies
+    table = sign_in_records.password_policies
     return conn.execute(sa.select(table).where(table.c.account == account)).first()
 
 
@@ -95,7 +95,7 @@ class NewPassword:
         Raises PasswordPolicyViolationException for one that another request has set since this one was looked at.
         """
         _refuse_former(conn, self.account, user_id, self.former)
-        table = records.former_passwords
+        table = sign_in_records.former_passwords
         conn.execute(table.delete().where(table.c.user_id == user_id, table.c.password == self.former))
         conn.execute(table.insert().values(user_id=user_id, password=self.former, at=now))
         latest = sa.select(table.c.at).where(table.c.user_id == user_id).order_by(table.c.at.desc()).limit(MOST_FORMER)
@@ -112,7 +112,7 @@ async def new_password(
     """
 
     def read(conn: sa.Connection) -> tuple[PasswordPolicy, bytes]:
-        profiles = records.login_profiles
+        profiles = sign_in_records.login_profiles
         now = conn.execute(sa.select(profiles.c.password).where(profiles.c.user_id == user_id)).scalar()
         return of_account(conn, account), now or b""
 
@@ -136,7 +136,7 @@ def _common() -> frozenset[str]:
 
 def _refuse_former(conn: sa.Connection, account: str, user_id: str, former: str) -> None:
     """Raises PasswordPolicyViolationException for a password that is among as many former ones as the policy looks back on."""
-    table = records.former_passwords
+    table = sign_in_records.former_passwords
     found = sa.select(table.c.password).where(table.c.user_id == user_id).order_by(table.c.at.desc())
     if former in conn.execute(found.limit(of_account(conn, account).former)).scalars().all():
         raise PasswordPolicyViolationException(_REUSED)
@@ -144,5 +144,5 @@ def _refuse_former(conn: sa.Connection, account: str, user_id: str, former: str)
 
 def forget(conn: sa.Connection, user_id: str) -> None:
     """Forget the former passwords of a user who is deleted."""
-    table = records.former_passwords
+    table = sign_in_records.former_passwords
     conn.execute(table.delete().where(table.c.user_id == user_id))

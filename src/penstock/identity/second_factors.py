@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from penstock.identity import records, totp
+from penstock.identity import sign_in_records, totp
 from penstock.identity.tries import Tries
 from penstock.wire.errors import AccessDenied
 
@@ -23,20 +23,22 @@ if TYPE_CHECKING:
 
 _RECOVERY_CODES = 10
 _RECOVERY_BYTES = 15  # 120 bits, so that a plain digest keeps them (NIST SP 800-63B, "Look-Up Secret Verifiers")
-_d = records.mfa_devices.c
-_r = records.recovery_codes.c
+_d = sign_in_records.mfa_devices.c
+_r = sign_in_records.recovery_codes.c
 
 
 def devices(conn: sa.Connection, user_id: str) -> list[Any]:
     """A user's devices."""
-    return list(conn.execute(sa.select(records.mfa_devices).where(_d.user_id == user_id).order_by(_d.arn)).all())
+    return list(
+        conn.execute(sa.select(sign_in_records.mfa_devices).where(_d.user_id == user_id).order_by(_d.arn)).all()
+    )
 
 
 def kinds(conn: sa.Connection, user_id: str) -> tuple[str, ...]:
     """The kinds of second factors that a user has; with any of them a password alone signs nobody in."""
     return tuple(
         kind
-        for kind, owner in (("totp", _d.user_id), ("passkey", records.passkeys.c.user_id))
+        for kind, owner in (("totp", _d.user_id), ("passkey", sign_in_records.passkeys.c.user_id))
         if conn.execute(sa.select(owner).where(owner == user_id).limit(1)).first()
     )
 
@@ -45,14 +47,14 @@ def count(conn: sa.Connection, user_id: str) -> int:
     """How many a user has, of all kinds."""
     each = (
         conn.execute(sa.select(sa.func.count()).where(owner == user_id)).scalar_one()
-        for owner in (_d.user_id, records.passkeys.c.user_id)
+        for owner in (_d.user_id, sign_in_records.passkeys.c.user_id)
     )
     return sum(each)
 
 
 def holders() -> sa.CompoundSelect[Any]:
     """Ids of all users who have one."""
-    return sa.union(sa.select(_d.user_id).where(_d.user_id.is_not(None)), sa.select(records.passkeys.c.user_id))
+    return sa.union(sa.select(_d.user_id).where(_d.user_id.is_not(None)), sa.select(sign_in_records.passkeys.c.user_id))
 
 
 async def show(app: App, user: SignedIn, code: str) -> SignedIn:
@@ -99,12 +101,12 @@ def take_code(conn: sa.Connection, app: App, device: Any, code: str, now: int) -
     if step is None:
         return False
     later = (_d.arn == device.arn) & (_d.used < step)
-    return bool(conn.execute(records.mfa_devices.update().where(later).values(used=step)).rowcount)
+    return bool(conn.execute(sign_in_records.mfa_devices.update().where(later).values(used=step)).rowcount)
 
 
 def seed_of(app: App, device: Any) -> bytes:
     """The seed of a device's codes."""
-    return app.sealer.open(device.seed, records.seed_context(device.arn))
+    return app.sealer.open(device.seed, sign_in_records.seed_context(device.arn))
 
 
 def new_recovery_codes(conn: sa.Connection, account: str, user_id: str) -> list[str]:
@@ -112,7 +114,7 @@ def new_recovery_codes(conn: sa.Connection, account: str, user_id: str) -> list[
     forget_recovery_codes(conn, user_id)
     codes = [totp.base32(secrets.token_bytes(_RECOVERY_BYTES)) for _ in range(_RECOVERY_CODES)]
     rows = [{"id": _digest(user_id, code), "account": account, "user_id": user_id} for code in codes]
-    conn.execute(records.recovery_codes.insert(), rows)
+    conn.execute(sign_in_records.recovery_codes.insert(), rows)
     return ["-".join(code[at : at + 4] for at in range(0, len(code), 4)) for code in codes]
 
 
@@ -123,12 +125,12 @@ def recovery_codes_left(conn: sa.Connection, user_id: str) -> int:
 
 def forget_recovery_codes(conn: sa.Connection, user_id: str) -> None:
     """Make the codes void."""
-    conn.execute(records.recovery_codes.delete().where(_r.user_id == user_id))
+    conn.execute(sign_in_records.recovery_codes.delete().where(_r.user_id == user_id))
 
 
 def _take_recovery_code(conn: sa.Connection, user_id: str, code: str) -> bool:
     own = (_r.id == _digest(user_id, code.upper())) & (_r.user_id == user_id)
-    return bool(conn.execute(records.recovery_codes.delete().where(own)).rowcount)
+    return bool(conn.execute(sign_in_records.recovery_codes.delete().where(own)).rowcount)
 
 
 def _digest(user_id: str, code: str) -> str:

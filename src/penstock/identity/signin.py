@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from penstock.identity import records, second_factors
+from penstock.identity import records, second_factors, sign_in_records
 from penstock.identity.password_policy import of_account
 from penstock.identity.tries import Tries, source_of
 from penstock.wire.call import PrincipalKind, Session
@@ -64,9 +64,9 @@ async def sign_in(
             tries.forgive(conn)
             entered = enter(conn, found, app.clock.now())
             if entered is not None and better is not None:  # unless the password was changed meanwhile
-                c = records.login_profiles.c
+                c = sign_in_records.login_profiles.c
                 same = (c.user_id == found.id) & (c.password == found.password)
-                conn.execute(records.login_profiles.update().where(same).values(password=better))
+                conn.execute(sign_in_records.login_profiles.update().where(same).values(password=better))
             return entered
 
         entered = await app.store.write(success)
@@ -113,9 +113,9 @@ PROFILE = sa.select(
     records.users.c.name,
     records.users.c.arn,
     records.users.c.tags,
-    records.login_profiles.c.password,
-    records.login_profiles.c.changed,
-).join(records.login_profiles, records.login_profiles.c.user_id == records.users.c.id)
+    sign_in_records.login_profiles.c.password,
+    sign_in_records.login_profiles.c.changed,
+).join(sign_in_records.login_profiles, sign_in_records.login_profiles.c.user_id == records.users.c.id)
 """A user with the password."""
 
 

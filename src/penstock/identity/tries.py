@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from penstock.identity import records
+from penstock.identity import sign_in_records
 from penstock.store.upsert import upsert
 from penstock.wire.errors import AccessDenied
 
@@ -66,7 +66,7 @@ class Tries:
 
     def forgive(self, conn: sa.Connection) -> None:
         """Forget the tries: what was shown is right."""
-        tries = records.sign_in_tries
+        tries = sign_in_records.sign_in_tries
         conn.execute(tries.delete().where(tries.c.id == self._id))
 
 
@@ -83,7 +83,7 @@ def _pause(count: int) -> int:
 
 def _count(conn: sa.Connection, id_: str, now: int) -> tuple[int, int]:
     """Count a try, unless there is a pause: until when, or 0, and how many tries have been counted."""
-    tries = records.sign_in_tries
+    tries = sign_in_records.sign_in_tries
     c = tries.c
     prune(conn, tries, now)
     # Locked from here on, also where it was there: of tries at the same moment each sees those before it, and none loses the row to a success.

@@ -93,9 +93,8 @@ def differences(conn: sa.Connection) -> list[Any]:
 
 
 def import_records() -> list[str]:
-    """Import every component's `records` module, so that all tables are declared; their names."""
-    found = {path.relative_to(_PACKAGE.parent).with_suffix("") for path in _PACKAGE.rglob("records.py")}
-    found |= {path.parent.relative_to(_PACKAGE.parent) for path in _PACKAGE.rglob("records/__init__.py")}
+    """Import every module of tables, so that all are declared; their names. They end in `records`, and lie in the components."""
+    found = {path.relative_to(_PACKAGE.parent).with_suffix("") for path in _PACKAGE.rglob("*records.py")}
     names = sorted(".".join(path.parts) for path in found)
     for name in names:
         importlib.import_module(name)

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import sqlalchemy as sa
 
 from penstock.cli.checks.findings import Finding, Installation, Verdict
-from penstock.identity.records import login_profiles, users
+from penstock.identity.records import users
 from penstock.identity.second_factors import holders
+from penstock.identity.sign_in_records import login_profiles
 
 _NAMED = 3
 

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from penstock.application import Call
-from penstock.identity import records
+from penstock.identity import records, sign_in_records
 from penstock.identity.authority import Authority
 from penstock.identity.errors import EntityAlreadyExistsException, NoSuchEntityException
 from penstock.identity.operations import iam
@@ -50,7 +50,7 @@ _COUNTED = {
     "Policies": records.policies,
     "InstanceProfiles": records.instance_profiles,
     "Providers": records.oidc_providers,
-    "MFADevices": records.mfa_devices,
+    "MFADevices": sign_in_records.mfa_devices,
 }
 # Nobody signs in as an account itself, and there are no certificates.
 _NONE = (
@@ -102,7 +102,7 @@ async def get_account_summary(authority: Authority, call: Call, input: Input) ->
 
     def read(conn: sa.Connection) -> dict[str, int]:
         counts = {name: _count(conn, table.c.account == call.account) for name, table in _COUNTED.items()}
-        d, k = records.mfa_devices.c, records.passkeys.c
+        d, k = sign_in_records.mfa_devices.c, sign_in_records.passkeys.c
         passkeys = _count(conn, k.account == call.account)
         counts["MFADevices"] += passkeys
         counts["MFADevicesInUse"] = passkeys + _count(conn, (d.account == call.account) & d.user_id.is_not(None))

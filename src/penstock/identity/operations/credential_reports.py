@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from penstock.application import Call
-from penstock.identity import naming, records, second_factors
+from penstock.identity import naming, records, second_factors, sign_in_records
 from penstock.identity.authority import Authority
 from penstock.identity.errors import AccessDeniedException, CredentialReportNotPresentException
 from penstock.identity.operations import iam
@@ -96,7 +96,7 @@ def _report(conn: sa.Connection, account: str) -> sa.Row[Any] | None:
 
 
 def _rows(authority: Authority, conn: sa.Connection, call: Call) -> list[list[str]]:
-    u, p, k = (t.c for t in (records.users, records.login_profiles, records.access_keys))
+    u, p, k = (t.c for t in (records.users, sign_in_records.login_profiles, records.access_keys))
     profiles = {
         row.user_id: row
         for row in conn.execute(

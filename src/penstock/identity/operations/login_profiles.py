@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from penstock.application import Call
-from penstock.identity import records, signin
+from penstock.identity import records, sign_in_records, signin
 from penstock.identity.authority import Authority
 from penstock.identity.console_sessions import end_all, end_others
 from penstock.identity.errors import (
@@ -41,7 +41,7 @@ async def create_login_profile(authority: Authority, call: Call, input: Input) -
             _replace(conn, profile, password, _later(call, profile))
             return row.name
         conn.execute(
-            records.login_profiles.insert().values(
+            sign_in_records.login_profiles.insert().values(
                 user_id=row.id,
                 account=call.account,
                 password=password.kept,
@@ -91,7 +91,7 @@ async def delete_login_profile(authority: Authority, call: Call, input: Input) -
         row = find_user(conn, call.account, user_name(call, conn, input))
         _existing(conn, row)
         end_all(conn, row.id)
-        conn.execute(records.login_profiles.delete().where(records.login_profiles.c.user_id == row.id))
+        conn.execute(sign_in_records.login_profiles.delete().where(sign_in_records.login_profiles.c.user_id == row.id))
 
     await authority.change(tx)
 
@@ -146,9 +146,9 @@ async def _chosen(authority: Authority, call: Call, input: Input) -> NewPassword
 
 
 def _replace(conn: sa.Connection, profile: Any, password: NewPassword, changed: int) -> None:
-    c = records.login_profiles.c
+    c = sign_in_records.login_profiles.c
     same = c.user_id == profile.user_id
-    conn.execute(records.login_profiles.update().where(same).values(password=password.kept, changed=changed))
+    conn.execute(sign_in_records.login_profiles.update().where(same).values(password=password.kept, changed=changed))
     password.write(conn, profile.user_id, changed)
 
 
@@ -161,7 +161,7 @@ def _refuse_reset(input: Input) -> None:
 
 
 def _profile(conn: sa.Connection, user_id: str) -> Any:
-    profiles = records.login_profiles
+    profiles = sign_in_records.login_profiles
     return conn.execute(sa.select(profiles).where(profiles.c.user_id == user_id)).first()
 
 

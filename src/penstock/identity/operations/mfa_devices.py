@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from penstock.application import Call
-from penstock.identity import naming, passkeys, records, second_factors, totp
+from penstock.identity import naming, passkeys, records, second_factors, sign_in_records, totp
 from penstock.identity.authority import Authority
 from penstock.identity.console_sessions import end_others
 from penstock.identity.errors import (
@@ -44,7 +44,7 @@ MAX_DEVICES = 8  # per user
 _LONGEST = 256  # characters of a serial number
 _SEED_BYTES = 40  # 320 bits, as AWS's
 _MAX_PICTURE = 200  # characters of a name in the picture for an app; more makes it too dense to be read
-_table, _d = records.mfa_devices, records.mfa_devices.c
+_table, _d = sign_in_records.mfa_devices, sign_in_records.mfa_devices.c
 _new_device = new_arn("mfa", "VirtualMFADeviceName")
 
 
@@ -71,7 +71,7 @@ async def create_virtual_mfa_device(authority: Authority, call: Call, input: Inp
                 arn=arn,
                 account=call.account,
                 name=name,
-                seed=call.app.sealer.seal(seed, records.seed_context(arn)),
+                seed=call.app.sealer.seal(seed, sign_in_records.seed_context(arn)),
                 tags=tagged,
                 created=call.now,
                 drift=0,

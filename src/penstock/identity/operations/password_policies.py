@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from penstock.application import Call
-from penstock.identity import records
+from penstock.identity import sign_in_records
 from penstock.identity.authority import Authority
 from penstock.identity.errors import NoSuchEntityException
 from penstock.identity.operations import iam
@@ -29,7 +29,7 @@ async def update_account_password_policy(authority: Authority, call: Call, input
         "former": input.get("PasswordReusePrevention", 0),
         "hard": input.get("HardExpiry", False),
     }
-    table = records.password_policies
+    table = sign_in_records.password_policies
 
     def tx(conn: sa.Connection) -> None:
         if not conn.execute(table.update().where(table.c.account == call.account).values(rules=rules)).rowcount:
@@ -65,7 +65,7 @@ async def get_account_password_policy(authority: Authority, call: Call, input: I
 @iam("DeleteAccountPasswordPolicy")
 async def delete_account_password_policy(authority: Authority, call: Call, input: Input) -> None:
     """Ask of passwords what an account without a policy asks."""
-    table = records.password_policies
+    table = sign_in_records.password_policies
 
     def tx(conn: sa.Connection) -> None:
         if not conn.execute(table.delete().where(table.c.account == call.account)).rowcount:

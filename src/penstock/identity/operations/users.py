@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from penstock.application import Call
-from penstock.identity import records, second_factors
+from penstock.identity import records, second_factors, sign_in_records
 from penstock.identity.accounts import insert_access_key, insert_user
 from penstock.identity.authority import Authority
 from penstock.identity.errors import (
@@ -100,7 +100,7 @@ async def delete_user(authority: Authority, call: Call, input: Input) -> None:
         row = find_user(conn, call.account, input["UserName"])
         if _has(conn, records.access_keys, records.access_keys.c.user_id, row.id):
             raise DeleteConflictException(first="delete access keys")
-        if _has(conn, records.login_profiles, records.login_profiles.c.user_id, row.id):
+        if _has(conn, sign_in_records.login_profiles, sign_in_records.login_profiles.c.user_id, row.id):
             raise DeleteConflictException(first="delete login profile")
         if second_factors.kinds(conn, row.id):
             raise DeleteConflictException(first="delete MFA device")
@@ -211,7 +211,7 @@ def refuse_while_policies(conn: sa.Connection, owner: str) -> None:
 
 def _sign_ins(conn: sa.Connection, users: Sequence[Any]) -> dict[str, int]:
     """When users have last signed in by their passwords (ms), by their ids."""
-    p = records.login_profiles.c
+    p = sign_in_records.login_profiles.c
     query = sa.select(p.user_id, p.used).where(p.user_id.in_([user.id for user in users]), p.used.is_not(None))
     return {row.user_id: row.used for row in conn.execute(query)}
 
