@@ -146,7 +146,6 @@ def pytest_collection() -> None:
 def pytest_collection_finish() -> None:
     """Spare the collector what was imported, and let it look through the rest a fifth as often: it took a fifth of the processor time."""
     gc.enable()
-    gc.collect()
     gc.freeze()
     gc.set_threshold(5_000, 10, 50)
 
@@ -406,6 +405,33 @@ def _quick_passwords() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(passwords, "COST", passwords.Cost(8, 1, 1))
+        yield
+
+
+# --- sandboxes --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _sandboxes_probed_once() -> Iterator[None]:
+    """Servers of a test process ask this machine the same question, a tenth of a second each time.
+
+    tests/builds/test_runtimes.py and test_layout.py ask for themselves, and every `penstock up` of a process of its own does.
+    """
+    from penstock.application import Settings
+    from penstock.builds import work
+    from penstock.builds.settings import BuildSettings
+    from penstock.sandbox.registry import Choice
+
+    asked, choose = {}, work.choose_for
+
+    def once(settings: Settings) -> Choice:
+        wanted = settings.of(BuildSettings)
+        if wanted not in asked:
+            asked[wanted] = choose(settings)
+        return asked[wanted]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(work, "choose_for", once)
         yield
 
 

@@ -35,7 +35,7 @@ class Server:
             "0",
             "--master-key-file",
             str(self.keys),
-            "--allow-unisolated-builds",
+            "--builds", "0",
         )
         self.process = start(PENSTOCK, "up", *arguments, env=environment, stdout=self.log, stderr=self.log)
 

@@ -25,7 +25,7 @@ class Server:
         self.data_dir = folder / "penstock-data"
         self.process = start(
             PENSTOCK, "up", "--data-dir", "penstock-data", "--port", "0", "--tls",
-            "--master-key-file", "config/master.key", "--allow-unisolated-builds",
+            "--master-key-file", "config/master.key", "--builds", "0",
             cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, umask=0o022,
         )  # fmt: skip
         assert self.process.stdout is not None

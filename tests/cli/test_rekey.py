@@ -46,7 +46,8 @@ class Installation:
             str(self.key),
             "--port",
             "0",
-            "--allow-unisolated-builds",
+            "--builds",
+            "0",
             *self.database,
         )
         (self.data / "server.json").unlink(missing_ok=True)

@@ -45,7 +45,7 @@ class Server:
             environment["PENSTOCK_CRASH_POINT"] = crash_point
         options = [
             "--data-dir", str(self.folder / "data"),
-            "--port", str(self.port), "--master-key-file", str(self.folder / "key"), "--allow-unisolated-builds",
+            "--port", str(self.port), "--master-key-file", str(self.folder / "key"), "--builds", "0",
         ]  # fmt: skip
         with (self.folder / "server.log").open("ab") as log:
             self.process = start(PENSTOCK, "up", *options, env=environment, stdout=log, stderr=log, cwd=self.folder)

@@ -36,7 +36,7 @@ class Server:
         self.log = (folder / "server.log").open("a")
         self.process = start(
             PENSTOCK, "up", "--data-dir", str(self.data), "--port", "0",
-            "--master-key-file", str(folder / "master.key"), "--allow-unisolated-builds",
+            "--master-key-file", str(folder / "master.key"), "--builds", "0",
             env=environment, stdout=subprocess.PIPE, stderr=self.log, text=True,
         )  # fmt: skip
         assert self.process.stdout is not None

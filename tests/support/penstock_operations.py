@@ -155,7 +155,8 @@ class Calls:
                 code = body.partition(b"<Code>")[2].partition(b"</Code>")[0].decode()
         else:
             code = client._response_parser.parse(raw, model.output_shape)["Error"]["Code"]
-        return Answer(response.status, code, f"{response.headers}\n{body.decode('utf-8', 'replace')}")
+        lines = [f"{name}: {value}\n" for name, value in response.headers.raw_items()]
+        return Answer(response.status, code, f"{''.join(lines)}\n{body.decode('utf-8', 'replace')}")
 
 
 def _text(value: str | bytes) -> str:
