@@ -457,13 +457,17 @@ def test_an_install_that_is_undone_is_on_disk_before_its_journal_goes(
     places = layout.Layout(str(tmp_path / "state"))
     places.prepare()
     group, deployment = places.group("g"), places.deployment("g", "d-1")
-    Path(deployment.archive).mkdir(parents=True)
+    (Path(deployment.archive) / "kept").mkdir(parents=True)
     (Path(deployment.archive) / "a").write_text("new")
     root = tmp_path / "root"
-    (root / "srv").mkdir(parents=True)
+    (root / "srv" / "kept").mkdir(parents=True)
     (root / "srv" / "a").write_text("old")
-    spec = appspec.parse(b"version: 0.0\nos: linux\nfiles: [{source: /, destination: /srv}]\n")
-    plan = install.make_plan(spec, deployment.archive, install_root=str(root), behavior="OVERWRITE", previous=[])
+    spec = appspec.parse(
+        b"version: 0.0\nos: linux\nfiles: [{source: /, destination: /srv}]\n"
+        b"permissions: [{object: /srv, type: [directory], mode: '0700'}]\n"
+    )
+    earlier = [str(root / "srv" / "kept")]  # made by an earlier deployment, and used by this one
+    plan = install.make_plan(spec, deployment.archive, install_root=str(root), behavior="OVERWRITE", previous=earlier)
 
     def fail(*_: object) -> None:
         (root / "srv" / "a").rename(root / "srv" / ".penstock-old-t-0")
@@ -478,6 +482,7 @@ def test_an_install_that_is_undone_is_on_disk_before_its_journal_goes(
     journal = os.path.basename(group.journal)
     assert undone == [
         ("rename", ".penstock-old-t-0", "a"),
+        ("sync", "kept"),
         ("sync", "srv"),
         ("sync", journal),
         ("sync", "srv"),

@@ -11,6 +11,7 @@ from agent_harness import PYENV, SOURCE, appspec, script, tgz, zipped
 from command_service_stub import ACCESS_KEY, HOST, IN_PLACE, SECRET_KEY
 from penstock_waiting import until
 
+from penstock_agent import cli
 from penstock_agent.config import KeySource, read_config
 from penstock_agent.failures import ConfigInvalid
 
@@ -378,3 +379,21 @@ def test_a_local_deployment_warns_of_a_misspelt_hook(local, tmp_path):
     done = run(*arguments, "--config", config)
     assert done.returncode == 2
     assert "DownloadBundle failed: The deployment failed because the hook ValidateServce" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(28, "No space left on device", "/x/state"), "penstock-agent: /x/state: the disk is full; make room on it and deploy again\n"),
+        (OSError(28, "No space left on device"), "penstock-agent: the disk is full; make room on it and deploy again\n"),
+        (OSError(28, "No space left on device", 7), "penstock-agent: the disk is full; make room on it and deploy again\n"),
+        (ConfigInvalid("x.yml: region is missing"), "penstock-agent: x.yml: region is missing\n"),
+    ],
+)  # fmt: skip
+def test_why_a_command_ended_badly(monkeypatch, capsys, error, said):
+    def fail(_path):
+        raise error
+
+    monkeypatch.setattr("penstock_agent.config.read_config", fail)
+    assert cli.main(["run", "--config", "x.yml"]) == 1
+    assert capsys.readouterr() == ("", said)

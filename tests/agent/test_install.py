@@ -729,3 +729,23 @@ def test_how_deep_a_revision_may_nest(host):
     deployment, parsed = host.revision({"a/" + "d/" * 100 + "f": "1"}, spec)
     with pytest.raises(InstallFailed, match="is nested deeper than 100 directories"):
         host.plan(deployment, parsed)
+
+
+@pytest.mark.parametrize(
+    ("spec", "taken"),
+    [
+        ("{object: /srv, type: [directory], acls: ['d:u:root:rwx']}", True),
+        ("{object: /srv, type: [directory], acls: ['default:u:root:rwx']}", True),
+        ("{object: /srv, type: [file], acls: ['u:root:rwx']}", True),
+        ("{object: /srv, type: [file], acls: ['d:u:root:rwx']}", False),
+        ("{object: /srv/a, acls: ['default:u:root:rwx']}", False),
+    ],
+)
+def test_only_directories_have_acls_for_what_comes_into_them(host, monkeypatch, spec, taken):
+    monkeypatch.setattr("penstock_agent.install.setfacl", lambda: "/bin/setfacl")
+    deployment, parsed = host.revision({"a": "1", "d/b": "2"}, ALL + f"permissions: [{spec}]\n")
+    if taken:
+        assert host.plan(deployment, parsed).access
+        return
+    with pytest.raises(InstallFailed, match="the -d parameter has been specified to apply an acl setting to a file"):
+        host.plan(deployment, parsed)

@@ -49,7 +49,7 @@ def test_how_many_candidates_are_loaded(changes, ending, appetite):
     ("changes", "healthy", "chosen"),
     [
         ({}, [True] * 4, 2), ({}, [False] * 4, 2), ({"running": 1}, [True] * 4, 1), ({"running": 2}, [False], 0),
-        ({"available": 3}, [True] * 4, 1), ({"available": 2}, [True] * 4, 0), ({"available": 2}, [False, True], 1), ({"available": 1}, [False, False], 2),
+        ({"available": 2}, [True, False], 0), ({"available": 3}, [True] * 4, 1), ({"available": 2}, [True] * 4, 0), ({"available": 2}, [False, True], 1), ({"available": 1}, [False, False], 2),
         ({"targets": 300, "needed": 0, "available": 300}, [True] * 300, 100),
     ],
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ from penstock.sandbox.disk import Disk
 
 MB = 1 << 20
 LIMIT = 100 * MB
+NOBODY = -1  # a supervisor without processes
 
 
 class Watched:
@@ -195,3 +197,20 @@ def test_a_count_is_made_by_a_child(monkeypatch, tmp_path):
 
 def too_deep(*_: object) -> int:
     raise disk.TooDeep
+
+
+def test_a_file_counts_once_whatever_its_names_are(tmp_path):
+    (tmp_path / "a").write_bytes(b"x" * 40_000)
+    os.link(tmp_path / "a", tmp_path / "b")
+    (tmp_path / "c").write_bytes(b"x" * 8_000)
+    (tmp_path / "link").symlink_to("a")
+    (tmp_path / "folder").mkdir()
+    names = [tmp_path / name for name in ("a", "c", "link", "folder")]
+    expected = sum(path.lstat().st_blocks * 512 for path in names)
+    assert disk.used([str(tmp_path)], set(), NOBODY) == expected
+
+
+@pytest.mark.parametrize(("longer", "deep"), [(0, False), (1, True)])
+def test_how_long_a_path_may_be(longer, deep):
+    with pytest.raises(disk.TooDeep) if deep else contextlib.nullcontext():
+        assert disk.used(["x" * (4000 + longer)], set(), NOBODY) == 0

@@ -63,6 +63,10 @@ def test_a_folder_is_of_the_file_system_that_is_mounted_nearest(host):
     ]  # fmt: skip
 
 
+def test_what_is_not_there_keeps_nothing_else_from_view(host, tmp_path):
+    assert covers.visible([f"{tmp_path}/gone", f"{tmp_path}/data"], [str(tmp_path)]) == [f"{tmp_path}/data"]
+
+
 def test_links_lead_to_what_they_mean(host, tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "data")
     (tmp_path / "shown").symlink_to(tmp_path / "opt")
@@ -205,11 +209,15 @@ def test_accounts_without_a_single_hash(monkeypatch, tmp_path):
     monkeypatch.setattr(overlay, "open", opened, raising=False)
     etc = tmp_path / "etc"
     etc.mkdir()
-    (etc / "shadow").symlink_to("/dev/null")
-    overlay.write_accounts(str(etc))
-    assert (etc / "shadow").read_text() == "root:*:19000:0:99999:7:::\ndaemon:*:1:0\n"
-    assert stat.S_IMODE((etc / "shadow").lstat().st_mode) == 0o640
-    assert [path.name for path in etc.iterdir()] == ["shadow"]
+    for name in ("shadow", "gshadow"):  # on a host that has this file only
+        there = {path: None for path in host} | {f"/etc/{name}": host["/etc/shadow"] or host["/etc/gshadow"]}
+        host.update(there)
+        (etc / name).symlink_to("/dev/null")
+        overlay.write_accounts(str(etc))
+        assert (etc / name).read_text() == "root:*:19000:0:99999:7:::\ndaemon:*:1:0\n"
+        assert stat.S_IMODE((etc / name).lstat().st_mode) == 0o640
+        assert [path.name for path in etc.iterdir()] == [name]
+        (etc / name).unlink()
 
 
 def test_names_that_lead_to_the_sandbox_itself(tmp_path):

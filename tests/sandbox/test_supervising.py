@@ -250,6 +250,30 @@ def test_an_exit_code_is_what_a_shell_makes_of_it(boxed, code, shown):
         box.run(["c"], answer_limit=7)
 
 
+def test_more_than_a_pipe_holds_is_taken_while_a_program_runs(boxed):
+    class Talking(Programs):
+        """Prints and answers 300,000 bytes each; what is not taken holds it up."""
+
+        def start(self, argv: list[str], *, output: int, descriptors: dict[int, int]) -> None:
+            [answer] = descriptors.values()
+            script = f"head -c 300000 /dev/zero; head -c 300000 /dev/zero >&{answer}"
+            self.child = subprocess.Popen(["bash", "-c", script], stdout=output, pass_fds=[answer])
+            self._reading = os.pidfd_open(self.child.pid)
+
+        def ended(self) -> int:
+            os.close(self._reading)
+            return self.child.wait()
+
+    box = boxed(Talking())
+    box._deadline = time.monotonic() + 20
+    try:
+        code, answered = box.run(["a"], answer_limit=300_000)
+    finally:
+        box._starter.child.kill()
+        box._starter.child.wait()
+    assert (code, len(answered), len(b"".join(box.printed))) == (0, 300_000, 300_000)
+
+
 def test_a_program_that_runs_leaves_no_descriptor_open(boxed):
     box = boxed()
     before = descriptors_open()

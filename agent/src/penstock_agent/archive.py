@@ -192,8 +192,7 @@ class Unpacker:
             inner = os.path.join(root, entries[0])
             if any(b"appspec" in entry for entry in os.listdir(inner)):
                 root = inner
-        for name in sorted(self._directories, reverse=True):
-            mode, mtime = self._directories[name]
+        for name, (mode, mtime) in self._directories.items():
             path = os.path.join(self._root, name)
             os.chmod(path, mode & 0o755 | 0o700)
             if mtime is not None:

@@ -207,7 +207,6 @@ class GitServer:
             elif complete:
                 if body.read(len(_LIST_REFERENCES)) != _LIST_REFERENCES:
                     self._record(exchange)
-                body.seek(0)
                 await self._fetch(exchange, folder, body, protocol)
             else:
                 raise Answer(413, f"The request is larger than {limit >> 20} MiB.")

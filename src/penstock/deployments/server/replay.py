@@ -43,7 +43,9 @@ class Replay:
         if needs.running:
             return tuple(running)
         if needs.overdue:
-            rows = [row for row in running if (row.deadline or now + 1) <= now or row.name in needs.hosts]
+            rows = [
+                row for row in running if (row.deadline is not None and row.deadline <= now) or row.name in needs.hosts
+            ]
         else:
             rows = [self.rows[name] for name in needs.hosts if name in self.rows]
         limit = needed.followers(self.deployment, needs, len(rows))

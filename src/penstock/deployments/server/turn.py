@@ -157,8 +157,7 @@ class Turn:
             return
         last_seen = dict(event.unheard)
         for host in self._loaded(HostStatus.IN_PROGRESS):
-            if host.current is None:
-                continue
+            assert host.current is not None
             if self._vanished(host, last_seen):
                 self._give_up(host, lifecycle.gone(self.now - last_seen[host.name]))
             elif host.deadline is not None and host.deadline <= self.now:
@@ -171,8 +170,7 @@ class Turn:
         self.end(Ending(status=DeploymentStatus.STOPPED, code=ErrorCode.MANUAL_STOP, message=STOPPED))
         last_seen = dict(event.unheard)
         for host in self._loaded(HostStatus.IN_PROGRESS):
-            if host.current is None:
-                continue
+            assert host.current is not None
             if not host.acknowledged:
                 self.effects.append(WithdrawCommand(position=host.position, index=host.current))
                 self._host_ended(host, HostStatus.FAILED if host.touched else HostStatus.SKIPPED)
@@ -357,9 +355,8 @@ class Turn:
         minutes = self.deployment.timeouts.deployment // 60_000
         self._fail(ErrorCode.TIMEOUT, OVERRUN.format(minutes=minutes))
         for host in self._loaded(HostStatus.IN_PROGRESS):
-            if host.current is not None:
-                why = lifecycle.not_completed(self.deployment.timeouts.event)
-                self._give_up(host, replace(why, message=OVERRUN.format(minutes=minutes)))
+            why = lifecycle.not_completed(self.deployment.timeouts.event)
+            self._give_up(host, replace(why, message=OVERRUN.format(minutes=minutes)))
 
     def _fail(self, code: ErrorCode, message: str) -> None:
         self.end(Ending(status=DeploymentStatus.FAILED, code=code, message=message))

@@ -152,7 +152,7 @@ class _Enclosure:
         self._private = specification.network.mode != "host"
         self._filter = seccomp.program(os.uname().machine)
         self._init: Started
-        self._first = 0  # the pid of the namespace's first process
+        self._first: int  # the pid of the namespace's first process
         self._mounts = -1
 
     def prepare(self) -> None:
