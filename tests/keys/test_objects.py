@@ -14,7 +14,9 @@ import penstock.keys
 import penstock.objects
 from penstock.fleet import MODEL
 from penstock.identity.operations import security_tokens  # noqa: F401 - sts
+from penstock.objects.checksums import ALGORITHMS
 from penstock.objects.segments import DamagedBlob
+from penstock.store.schema import metadata
 from penstock.wire.services import Service
 
 WHERE = {"Bucket": "artifacts", "Key": "a/b"}
@@ -88,6 +90,69 @@ async def test_every_way_to_the_bytes_asks_the_key(harness, owner, key, reader):
     await denied(digest, "Decrypt")
     await denied(s3(harness, reader, "HeadObject", **WHERE, ChecksumMode="ENABLED"), "Decrypt")
     await denied(s3(harness, reader, "GetObjectAttributes", **WHERE, ObjectAttributes=["Checksum"]), "Decrypt")
+
+
+async def test_a_database_without_its_keys_confirms_no_guess_of_the_bytes(harness, owner, key, bucket):
+    """No digest of the bytes stands in it in clear, whichever way they came under the key, and each is answered all the same."""
+    body, under = b"a guess", {**UNDER, "SSEKMSKeyId": key}
+    digests = {name: algorithm.begin() for name, algorithm in ALGORITHMS.items()}
+    for digest in digests.values():
+        digest.update(body)
+    value = {name: base64.b64encode(digest.digest()).decode() for name, digest in digests.items()}
+
+    async def checksums(name):
+        head = await s3(harness, owner, "HeadObject", Bucket="artifacts", Key=name, ChecksumMode="ENABLED")
+        wanted = {"Bucket": "artifacts", "Key": name, "ObjectAttributes": ["Checksum", "ObjectParts"]}
+        attributes = await s3(harness, owner, "GetObjectAttributes", **wanted)
+        where = {"bucketName": "artifacts", "objectKey": name}
+        ours = await harness.app.invoke(owner, "penstock", "GetObjectDigest", where, region="us-east-1")
+        assert ours["sha256"] == hashlib.sha256(body).hexdigest()
+        found = {name: one for name, one in head.items() if name.startswith("Checksum") and name != "ChecksumType"}
+        assert {member: one.partition("-")[0] for member, one in found.items()}.items() <= attributes[
+            "Checksum"
+        ].items()
+        return found, [part.get("ChecksumSHA256") for part in (attributes.get("ObjectParts") or {}).get("Parts", [])]
+
+    for name in ("CRC64NVME", "SHA256"):
+        where = {"Bucket": "artifacts", "Key": name}
+        put = await s3(harness, owner, "PutObject", **where, Body=body, ChecksumAlgorithm=name, **under)
+        assert put[f"Checksum{name}"] == value[name]
+        assert await checksums(name) == ({f"Checksum{name}": value[name]}, [])
+        where = {"Bucket": "artifacts", "Key": f"copy of {name}", "CopySource": f"artifacts/{name}"}
+        copied = await s3(harness, owner, "CopyObject", **where, **under)
+        assert copied["CopyObjectResult"][f"Checksum{name}"] == value[name]
+        assert await checksums(f"copy of {name}") == ({f"Checksum{name}": value[name]}, [])
+    of_parts = base64.b64encode(hashlib.sha256(base64.b64decode(value["SHA256"])).digest()).decode()
+    for name, source in (("parts", None), ("copied parts", "SHA256")):
+        up = {"Bucket": "artifacts", "Key": name}
+        begin = {**up, **under, "ChecksumAlgorithm": "SHA256"}
+        up["UploadId"] = (await s3(harness, owner, "CreateMultipartUpload", **begin))["UploadId"]
+        if source:
+            copy = {"PartNumber": 1, "CopySource": f"artifacts/{source}"}
+            part = (await s3(harness, owner, "UploadPartCopy", **up, **copy))["CopyPartResult"]
+        else:
+            part = await s3(harness, owner, "UploadPart", **up, PartNumber=1, Body=body, ChecksumAlgorithm="SHA256")
+        (listed,) = (await s3(harness, owner, "ListParts", **up))["Parts"]
+        assert listed["ChecksumSHA256"] == part["ChecksumSHA256"] == value["SHA256"]
+        done = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"], "ChecksumSHA256": part["ChecksumSHA256"]}]}
+        for _ in range(2):
+            made = await s3(harness, owner, "CompleteMultipartUpload", **up, MultipartUpload=done)
+            assert made["ChecksumSHA256"] == f"{of_parts}-1"
+        assert await checksums(name) == ({"ChecksumSHA256": f"{of_parts}-1"}, [value["SHA256"]])
+        first = await s3(
+            harness, owner, "GetObject", Bucket="artifacts", Key=name, PartNumber=1, ChecksumMode="ENABLED"
+        )
+        assert first["ChecksumSHA256"] == value["SHA256"]
+    raw = [digest.digest() for digest in digests.values()]
+    raw += [hashlib.md5(body, usedforsecurity=False).digest(), hashlib.sha256(raw[-1]).digest()]
+    guesses = {text for one in raw for text in (one.hex(), base64.b64encode(one).decode())}
+    everything = str(await harness.app.store.read(_everything))
+    assert "copied parts" in everything
+    assert not {guess for guess in guesses if guess in everything}
+
+
+def _everything(conn):
+    return [conn.execute(sa.select(table)).all() for table in metadata.sorted_tables]
 
 
 async def test_who_may_list_only_learns_nothing_of_the_bytes(harness, owner, key, reader):

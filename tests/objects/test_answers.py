@@ -55,6 +55,7 @@ def test_what_is_said_of_what_is_read(input, answer):
             reads._described(input, found, 0)
         return
     output, start, stop, partial = reads._described(input, found, 0)
+    output |= reads._checksum_of_range(input, found, b"", (start, stop))
     assert {
         name: value for name, value in output.items() if name.startswith(("Content", "Checksum", "Parts"))
     } == answer

@@ -21,7 +21,7 @@ from penstock.objects.model import About, Upload
 
 async def test_what_is_collected_is_older_than_its_time(store):
     def row(name: str, **more: Any) -> dict[str, Any]:
-        made = {"id": name, "account": "", "region": "", "size": 0, "sha256": "", "created": 0}
+        made = {"id": name, "account": "", "region": "", "size": 0, "created": 0}
         return made | {"unreferenced": None, "removed": None} | more
 
     def fill(conn: sa.Connection) -> None:

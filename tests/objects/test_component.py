@@ -250,7 +250,7 @@ async def test_a_late_writer_cannot_refer_to_collected_bytes(harness) -> None:
     assert await collector.collect(harness.app, harness.blobs) == 1
 
     def tx(conn):
-        contents.insert_blob(conn, written.blob, sha256="", account="1", region="r", now=0)
+        contents.insert_blob(conn, written.blob, account="1", region="r", now=0)
 
     with pytest.raises(sa.exc.IntegrityError):
         await harness.app.store.write(tx)

@@ -25,7 +25,7 @@ async def test_two_transactions_keep_one_blob_at_once(postgresql_url: str):
         return found
 
     try:
-        await store.write(contents.insert_blob, blob, sha256="", account="1", region="r", now=1)
+        await store.write(contents.insert_blob, blob, account="1", region="r", now=1)
         async with await psycopg.AsyncConnection.connect(postgresql_url) as holder, asyncio.timeout(60):
             await holder.execute("SELECT pg_advisory_lock(1)")
             first = asyncio.ensure_future(store.write(keep_for_long))

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import os
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from penstock_object_rows import BUCKET, refused, version
 
-from penstock.objects import (
-    commits,
-)
+from penstock.objects import commits, data_keys
 from penstock.objects.blobs import Blob, Piece
 from penstock.objects.checksums import ALGORITHMS, ChecksumType
 from penstock.objects.errors import (
@@ -130,16 +129,19 @@ async def test_what_a_copy_is_read_for(monkeypatch, kept, parts, sha256, algorit
 
     async def digests_of(_blobs, _source, start, stop, algorithm, root, *, md5):
         reads_.append((start, stop, algorithm.name, root))
-        return SimpleNamespace(md5=bytes(16) if md5 else b"", value=lambda one: f"new {one.name}")
+        return SimpleNamespace(md5=bytes(16) if md5 else b"", sha256=bytes(32), value=lambda one: f"new {one.name}")
 
     monkeypatch.setattr(copies, "digests_of", digests_of)
     checksum = kept and Checksum(algorithm=kept[0], type=kept[1], value="old")
-    whole = Piece(blob=Blob(id="b", size=10, key=b""), start=0, length=10, sha256=sha256)
-    about = About(checksum=checksum, data_key="of KMS" if md5.startswith("not known") else "")
+    whole = Piece(blob=Blob(id="b", size=10, key=b""), start=0, length=10)
+    about = About(checksum=checksum, sha256=sha256, data_key="of KMS" if md5.startswith("not known") else "")
+    root = os.urandom(32) if about.data_key else b""
+    about = data_keys.closed_about(root, about)
     found = Found(bucket=BUCKET, version=version(part_count=parts, about=about), pieces=[whole])
     asked: dict[str, Any] = {"md5": not md5.endswith("wanted")}
-    etag, made = await copies._hashes(None, found, ALGORITHMS[algorithm], b"root", **asked)  # type: ignore[arg-type]
-    assert reads_ == ([(0, 10, algorithm, b"root")] if read else [])
+    etag, made, digest = await copies._hashes(None, found, ALGORITHMS[algorithm], root, **asked)  # type: ignore[arg-type]
+    assert reads_ == ([(0, 10, algorithm, root)] if read else [])
+    assert digest == ("00" * 32 if read else sha256)
     assert etag == ("e" if not read else "0" * 32 if asked["md5"] else "")
     assert (made.algorithm, made.type) == (algorithm, ChecksumType.FULL_OBJECT)
     if not read:

@@ -7,15 +7,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from penstock_object_rows import piece, refused
+from penstock_object_rows import refused
 
-from penstock.objects import (
-    backend,
-    contents,
-)
+from penstock.objects import backend, data_keys
 from penstock.objects.backend import DiskBackend
 from penstock.objects.blob_keys import open_key, seal_key
-from penstock.objects.blobs import Blob, Piece
+from penstock.objects.checksums import ChecksumType
+from penstock.objects.model import About, Checksum
 from penstock.objects.segments import DamagedBlob
 
 
@@ -117,8 +115,15 @@ def test_a_key_opens_under_its_own_root_only():
             opened(raw, under, blob)
 
 
-def test_a_blob_that_is_one_part_has_a_known_digest():
-    whole = Piece(blob=Blob(id="b", size=5, key=b""), start=0, length=5, sha256="s")
-    assert contents.digest_of_complete_blob([whole]) == "s"
-    for pieces in ([], [whole, whole], [piece(4, 1)], [Piece(blob=whole.blob, start=0, length=4, sha256="s")]):
-        assert contents.digest_of_complete_blob(pieces) == ""
+def test_a_digest_is_sealed_under_its_objects_data_key_only():
+    root = os.urandom(32)
+    about = About(checksum=Checksum(algorithm="SHA1", type=ChecksumType.FULL_OBJECT, value="c="), sha256="ab")
+    kept = data_keys.closed_about(root, about)
+    assert kept.document()["checksum"][2] != "c="
+    assert len(data_keys.closed(root, "x" * 44)) <= 128
+    assert data_keys.opened_about(root, kept) == about
+    assert data_keys.closed_about(b"", about) is data_keys.opened_about(b"", about) is about
+    assert data_keys.closed(root, "") == data_keys.opened(root, "") == ""
+    for under, value in ((os.urandom(32), kept.sha256), (root, "ab"), (root, kept.sha256[:-4]), (root, "AAAA")):
+        with refused(DamagedBlob, "a digest is not sealed"):
+            data_keys.opened(under, value)

@@ -231,7 +231,7 @@ async def test_whose_parts_are_listed(kind, listed):
     call: Any = SimpleNamespace(app=SimpleNamespace(store=SimpleNamespace(scan=scan)))
     checksum = kind and Checksum(algorithm="CRC32", type=kind, value="v")
     shown = version(part_count=4, about=About(checksum=checksum))
-    answer = await reads._parts(call, {"MaxParts": 2, "PartNumberMarker": 1}, shown)
+    answer = await reads._parts(call, {"MaxParts": 2, "PartNumberMarker": 1}, shown, b"")
     if not listed:
         assert (answer, asked) == ({"TotalPartsCount": 4}, [])
         return
@@ -241,5 +241,5 @@ async def test_whose_parts_are_listed(kind, listed):
         "Parts": [{"PartNumber": number, "Size": 5 * MIB, "ChecksumCRC32": CRC} for number in (2, 3)],
     }  # fmt: skip
     for limit, last in ((3, 4), (4, 4), (0, 0)):
-        rest = await reads._parts(call, {"MaxParts": limit}, shown)
+        rest = await reads._parts(call, {"MaxParts": limit}, shown, b"")
         assert (rest["IsTruncated"], rest["NextPartNumberMarker"], len(rest["Parts"])) == (False, last, min(limit, 3))

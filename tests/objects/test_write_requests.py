@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -214,6 +215,13 @@ def test_a_body_is_what_was_announced():
     for wrong in ("", "!", base64.b64encode(bytes(15)).decode()):
         with refused(InvalidDigest):
             requirements(ContentMD5=wrong)
+
+
+def test_a_digest_is_known_by_a_checksum_too():
+    sha256 = Checksum(algorithm="SHA256", type=ChecksumType.FULL_OBJECT, value=SHA256)
+    assert About(checksum=sha256).digest == hashlib.sha256(b"x").hexdigest()
+    assert About(checksum=replace(sha256, type=ChecksumType.COMPOSITE), sha256="ab").digest == "ab"
+    assert About(checksum=replace(sha256, algorithm="SHA1")).digest == ""
 
 
 def _sha256_of(body: bytes, md5: bytes) -> Any:

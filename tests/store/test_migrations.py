@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import shutil
 import uuid
 from collections.abc import AsyncIterator
@@ -99,6 +100,7 @@ FROZEN = {
     "0026_secret_rotation": "e8dedbb0a93d30a508552eabb35cf58747bd92f1b09e25aa08747325f6077760",
     "0027_passkeys": "160613c091f90b413a4bc54349db5436298ba0e92fbe93f401f26b2d2ed2b510",
     "0028_authorities_rotate": "7b563651cfa60a5681649346a9b1c915658d659b83348246143ee1525d143faa",
+    "0029_sealed_digests": "d0e1c1437932df6e5eba70dd3112017fc8bf5c8da62b15dbf3f8163dfbeab737",
 }
 
 
@@ -165,6 +167,8 @@ async def test_rows_of_the_first_release_survive_every_revision_up_and_down(empt
     rows = await empty.write(fill)
     await empty.write(migrate.upgrade)
     await empty.write(migrate.downgrade, "0001_initial")
+    for row in rows["s3_blobs"]:
+        row["sha256"] = ""  # is forgotten, and computed anew where it is asked for
     assert await empty.write(kept, rows) == {name: sorted(made, key=str) for name, made in rows.items()}
 
 
@@ -183,6 +187,70 @@ async def test_there_is_no_way_back_once_objects_share_bytes_under_different_key
     await empty.write(write)
     with pytest.raises(RuntimeError, match="delete the copies, or restore a backup"):
         await empty.write(migrate.downgrade, "0009_grants")
+
+
+async def test_what_stood_in_clear_of_bytes_under_a_key_is_forgotten(empty: Store):
+    """Seals nobody but KMS: what is known of an object's bytes goes, and an upload that is under way begins anew."""
+    checksum = ["CRC64NVME", "FULL_OBJECT", "clear"]
+    plain = {"v": 1, "metadata": {"sha256": "clear", "checksum": "x"}, "checksum": checksum, "sha256": "clear"}
+    under = plain | {"data_key": "of KMS"}
+
+    def write(conn: sa.Connection) -> None:
+        found = sa.MetaData()
+        found.reflect(conn)
+        where = {"account": "1", "region": "r"}
+        conn.execute(
+            found.tables["s3_versions"].insert(),
+            [
+                where | {
+                    "bucket": "b", "key": b"%04d" % number, "rank": -number, "version": str(number), "latest": True, "live": True,
+                    "marker": False, "modified": 1, "etag": "e", "size": 1, "content": f"c{number}",
+                    "about": json.dumps(about, separators=(",", ":")),
+                }
+                for number, about in enumerate([plain, under] + [under] * 600)
+            ],
+        )  # fmt: skip
+        for id, about in (("u1", plain), ("u2", {"v": 1, "data_key": "of KMS"})):
+            conn.execute(
+                found.tables["s3_uploads"].insert(),
+                where | {
+                    "id": id, "bucket": "b", "key": b"k", "initiated": 1, "initiator": "", "open": True,
+                    "about": json.dumps(about, separators=(",", ":")),
+                },
+            )  # fmt: skip
+        for content, blob in (("c0", "b0"), ("c1", "b1"), ("u1", "b2"), ("u2", "b3"), ("u2", "b0")):
+            conn.execute(
+                found.tables["s3_parts"].insert(),
+                where | {
+                    "content": content, "number": int(blob[1]) + 1, "blob": blob, "start": 0, "size": 1, "etag": "", "modified": 1,
+                    "checksum": "clear", "key": b"",
+                },
+            )  # fmt: skip
+        for number in range(4):
+            blob = {"id": f"b{number}", "size": 1, "sha256": "clear", "created": 7}
+            conn.execute(found.tables["s3_blobs"].insert(), where | blob)
+
+    def read(conn: sa.Connection) -> dict[str, list[sa.Row[Any]]]:
+        names = {
+            "s3_versions": "key, about", "s3_uploads": "id", "s3_parts": "content, blob, checksum", "s3_blobs": "id, unreferenced",
+        }  # fmt: skip
+        return {
+            table: sorted(conn.execute(sa.text(f"SELECT {columns} FROM {table}")), key=str)  # noqa: S608 - our own names
+            for table, columns in names.items()
+        }
+
+    await empty.write(migrate.upgrade, "0028_authorities_rotate")
+    await empty.write(write)
+    await empty.write(migrate.upgrade, "0029_sealed_digests")
+    found = await empty.read(read)
+    abouts = [json.loads(row.about) for row in found["s3_versions"]]
+    assert abouts[0] == plain
+    assert abouts[1:] == [{"v": 1, "metadata": plain["metadata"], "data_key": "of KMS"}] * 601
+    assert [row.id for row in found["s3_uploads"]] == ["u1"]
+    assert [tuple(row) for row in found["s3_parts"]] == [("c0", "b0", "clear"), ("c1", "b1", ""), ("u1", "b2", "clear")]
+    assert [tuple(row) for row in found["s3_blobs"]] == [("b0", None), ("b1", None), ("b2", None), ("b3", 7)]
+    with pytest.raises(RuntimeError, match="delete these objects, or restore a backup"):
+        await empty.write(migrate.downgrade, "0028_authorities_rotate")
 
 
 async def test_events_of_an_earlier_release_are_read_and_still_delivered(empty: Store):

@@ -55,8 +55,7 @@ class Piece:
     blob: Blob
     start: int
     length: int
-    checksum: str = ""  # of the part that it is, in base64
-    sha256: str = ""  # of the blob, in hexadecimal, where it is known
+    checksum: str = ""  # of the part that it is, as it is kept
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

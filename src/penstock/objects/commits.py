@@ -52,12 +52,11 @@ def version_to_api(bucket: Bucket, version: Version) -> str | None:
     return version.version if bucket.versioning is Versioning.ENABLED else None
 
 
-def put_object(  # noqa: PLR0917
+def put_object(
     conn: sa.Connection,
     call: Call,
     pending: PendingVersion,
     written: Written,
-    checksum: str,
     conditions: Mapping[str, Any],
 ) -> tuple[Bucket, Version]:
     """Make freshly written bytes the latest version of a key."""
@@ -66,7 +65,6 @@ def put_object(  # noqa: PLR0917
     contents.insert_blob(
         conn,
         written.blob,
-        sha256=written.digests.sha256.hex(),
         account=bucket.account,
         region=bucket.region,
         now=call.now,
@@ -78,7 +76,7 @@ def put_object(  # noqa: PLR0917
         size=written.blob.size,
         etag=pending.etag,
         modified=call.now,
-        checksum=checksum,
+        checksum=pending.about.checksum.value if pending.about.checksum else "",
         key=written.blob.key,
     )
     contents.insert_parts(conn, pending.content, [part], account=bucket.account, region=bucket.region)
@@ -90,12 +88,12 @@ def copy_object(  # noqa: PLR0917
     call: Call,
     pending: PendingVersion,
     source: Found,
-    keys: Sequence[bytes],
+    kept: Sequence[tuple[bytes, str]],
     conditions: Mapping[str, Any],
 ) -> tuple[Bucket, Version]:
     """Make the bytes of another version the latest version of a key; they are shared, not moved.
 
-    `keys` are those of the copy's parts: what opens the blobs of the source's, in order.
+    `kept` are the keys and checksums of the copy's parts, in order: those of the source's, under the copy's data key.
     """
     sources = records.finding_version(source.version.bucket, source.version.key, source.version.version)
     keeping = contents.keeping(piece.blob.id for piece in source.pieces)
@@ -107,7 +105,7 @@ def copy_object(  # noqa: PLR0917
     # The null version is overwritten under the same id: what is copied must be what was authorised and hashed.
     if there is None or there.content != source.version.content or not contents.kept(answers):
         raise NoSuchVersion(Key=source.version.key, VersionId=source.version.version)
-    copied = [replace(part, key=key) for part, key in zip(found, keys, strict=True)]
+    copied = [replace(part, key=key, checksum=checksum) for part, (key, checksum) in zip(found, kept, strict=True)]
     contents.insert_parts(conn, pending.content, copied, account=bucket.account, region=bucket.region)
     return bucket, insert_latest(conn, call, bucket, current, pending)
 

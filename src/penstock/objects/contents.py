@@ -21,7 +21,7 @@ from penstock.store.statement import Question, Statement, ask
 _INSERT_BLOB = Statement(sa.insert(blobs))
 
 
-def insert_blob(conn: sa.Connection, blob: Blob, *, sha256: str, account: str, region: str, now: int) -> None:
+def insert_blob(conn: sa.Connection, blob: Blob, *, account: str, region: str, now: int) -> None:
     """Take a durable blob over into the books."""
     _INSERT_BLOB.later(
         conn,
@@ -30,7 +30,6 @@ def insert_blob(conn: sa.Connection, blob: Blob, *, sha256: str, account: str, r
             "account": account,
             "region": region,
             "size": blob.size,
-            "sha256": sha256,
             "created": now,
         },
     )
@@ -53,7 +52,7 @@ _PARTS = Statement(
 )
 _ANY_PIECES = (
     sa.select(parts.c.content, parts.c.start, parts.c.size, parts.c.checksum, parts.c.key)
-    .add_columns(blobs.c.id, blobs.c.size.label("blob_size"), blobs.c.sha256)
+    .add_columns(blobs.c.id, blobs.c.size.label("blob_size"))
     .join(blobs, blobs.c.id == parts.c.blob)
     .order_by(parts.c.number)
 )
@@ -149,17 +148,9 @@ def pieces_in(rows: Sequence[Any]) -> list[Piece]:
             start=row.start,
             length=row.size,
             checksum=row.checksum,
-            sha256=row.sha256,
         )
         for row in rows
     ]
-
-
-def digest_of_complete_blob(pieces: Sequence[Piece]) -> str:
-    """The SHA-256 (hexadecimal) of a content that is one complete blob; "" for one in parts."""
-    if len(pieces) != 1 or (pieces[0].start, pieces[0].length) != (0, pieces[0].blob.size):
-        return ""
-    return pieces[0].sha256
 
 
 def release_content(conn: sa.Connection, content: str, now: int, *, numbers: Sequence[int] | None = None) -> None:
@@ -282,7 +273,6 @@ def give_up_strays(conn: sa.Connection, ids: Sequence[str], now: int) -> list[st
                     "account": "",
                     "region": "",
                     "size": 0,
-                    "sha256": "",
                     "created": now,
                     "removed": now,
                 }

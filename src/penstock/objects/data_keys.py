@@ -6,17 +6,24 @@ what the object keeps of it is its ciphertext. (AWS: S3 User Guide, "Using serve
 
 from __future__ import annotations
 
+import secrets
 from base64 import b64decode, b64encode
 from dataclasses import replace
 from typing import Any
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from penstock.application import Call
 from penstock.objects.errors import AccessDenied
 from penstock.objects.model import About
 from penstock.objects.names import arn_of_bucket, arn_of_object
+from penstock.objects.segments import DamagedBlob
 from penstock.wire.call import Input, Output
 from penstock.wire.errors import ServiceError, error_class
 
+_NONCE = 12
+_DIGEST = b"digest"  # what is sealed under a data key beside the keys of blobs
 _SERVICES_OWN = "alias/aws/s3"  # where neither the request nor the bucket names a key
 
 
@@ -56,6 +63,40 @@ def etag_of(call: Call, said: About, md5: str) -> str:
     objects have the same. (AWS: Object, "ETag".)
     """
     return call.app.ids.hex(32) if said.data_key else md5
+
+
+def closed(root: bytes, digest: str) -> str:
+    """A digest of bytes as it is kept: sealed under the data key (`root`) of its object, if that has one.
+
+    A database that fell into other hands would confirm guesses of the bytes otherwise.
+    """
+    if not root or not digest:
+        return digest
+    nonce = secrets.token_bytes(_NONCE)
+    return b64encode(nonce + AESGCM(root).encrypt(nonce, digest.encode(), _DIGEST)).decode()
+
+
+def opened(root: bytes, digest: str) -> str:
+    """A digest from what is kept of it. Raises DamagedBlob when it was sealed under another data key, or under none."""
+    if not root or not digest:
+        return digest
+    try:
+        kept = b64decode(digest, validate=True)
+        return AESGCM(root).decrypt(kept[:_NONCE], kept[_NONCE:], _DIGEST).decode()
+    except (InvalidTag, ValueError) as error:
+        raise DamagedBlob("a digest is not sealed under the data key of its object") from error
+
+
+def closed_about(root: bytes, said: About) -> About:
+    """What is said of an object, as it is kept: without digests that anybody can read."""
+    checksum = said.checksum and replace(said.checksum, value=closed(root, said.checksum.value))
+    return replace(said, checksum=checksum, sha256=closed(root, said.sha256)) if root else said
+
+
+def opened_about(root: bytes, kept: About) -> About:
+    """What is said of an object, with its digests. Raises DamagedBlob."""
+    checksum = kept.checksum and replace(kept.checksum, value=opened(root, kept.checksum.value))
+    return replace(kept, checksum=checksum, sha256=opened(root, kept.sha256)) if root else kept
 
 
 async def _kms(call: Call, operation: str, input: Input, *, region: str) -> Output:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -88,10 +89,18 @@ class About:
     checksum_algorithm: str = ""  # of an upload that is under way
     checksum_type: str = ""
     replaces: str = ""  # of an upload that is under way: the content that its key held when it began
-    sha256: str = ""  # hexadecimal, of an object in parts whose digest was asked for
+    sha256: str = ""  # hexadecimal, where it is known and no checksum says it
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 (hexadecimal) of the bytes; "" where it is not known."""
+        checksum = self.checksum
+        if checksum is not None and (checksum.algorithm, checksum.type) == ("SHA256", ChecksumType.FULL_OBJECT):
+            return b64decode(checksum.value).hex()
+        return self.sha256
 
     def document(self) -> dict[str, Any]:
-        """As stored."""
+        """As stored: under SSE-KMS its digests are sealed already (`data_keys.closed_about`)."""
         document: dict[str, Any] = {"v": 1}
         for name in _PLAIN:
             if value := getattr(self, name):

@@ -83,7 +83,7 @@ parts = sa.Table(
     sa.Column("size", sa.BigInteger, nullable=False),
     sa.Column("etag", sa.String(64), nullable=False),
     sa.Column("modified", sa.BigInteger, nullable=False),
-    sa.Column("checksum", sa.String(128), nullable=False),
+    sa.Column("checksum", sa.String(128), nullable=False),  # sealed under the content's data key if it has one
     # Of the blob, wrapped under the content's data key if it has one.
     sa.Column("key", sa.LargeBinary, nullable=False, info=sealed(lambda row: context_of(row.blob))),
     sa.Index("ix_s3_parts_blob", "blob"),
@@ -96,7 +96,6 @@ blobs = sa.Table(
     sa.Column("account", sa.String(12), nullable=False),
     sa.Column("region", sa.String(32), nullable=False),
     sa.Column("size", sa.BigInteger, nullable=False),
-    sa.Column("sha256", sa.String(64), nullable=False),
     sa.Column("created", sa.BigInteger, nullable=False),
     sa.Column("unreferenced", sa.BigInteger),  # ms since when no part refers to it
     sa.Column("removed", sa.BigInteger),  # ms when the collector gave it up: no part may refer to it again

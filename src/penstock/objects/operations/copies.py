@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
 
 from penstock.application import Call
-from penstock.objects import commits, contents, records
-from penstock.objects.blobs import Blobs
+from penstock.objects import commits, records
+from penstock.objects.blobs import Blobs, Piece
 from penstock.objects.checksums import ALGORITHMS, DEFAULT, Algorithm, ChecksumType, Digests
 from penstock.objects.conditions import Conditions, check_write
-from penstock.objects.data_keys import data_key, etag_of, new_data_key
+from penstock.objects.data_keys import closed, closed_about, data_key, etag_of, new_data_key, opened, opened_about
 from penstock.objects.errors import InvalidArgument, InvalidRequest, MethodNotAllowed, NoSuchKey
 from penstock.objects.lookup import Found, bucket_of, cut, version_of
 from penstock.objects.model import MAX_PUT, About, Bucket, Checksum, time_to_api
@@ -54,19 +55,23 @@ async def copy_object(blobs: Blobs, call: Call, input: Input) -> Output:
     algorithm = _algorithm(input, source)
     opens = await data_key_of(call, source)
     said, seals = await new_data_key(call, said, bucket, key)
-    md5, checksum = await _hashes(blobs, source, algorithm, opens, md5=not said.data_key)
+    md5, checksum, digest = await _hashes(blobs, source, algorithm, opens, md5=not said.data_key)
     keys = await blobs.keys_for(source.pieces, opens=opens, seals=seals)
+    checksums = await blobs.run(_checksums_for, source.pieces, opens, seals)
     said = replace(said, checksum=checksum)
+    if not said.digest:
+        said = replace(said, sha256=digest)
     pending = commits.PendingVersion(
         bucket=bucket.name,
         key=key,
         etag=etag_of(call, said, md5),
         size=source.version.size,
         content=call.app.ids.hex(32),
-        about=said,
+        about=closed_about(seals, said),
         reason="CopyObject",
     )
-    bucket, version = await call.app.store.write(commits.copy_object, call, pending, source, keys, conditions)
+    kept = list(zip(keys, checksums, strict=True))
+    bucket, version = await call.app.store.write(commits.copy_object, call, pending, source, kept, conditions)
     failpoint("objects.copy_committed")
     result = {"ETag": version.quoted_etag, "LastModified": time_to_api(version.modified)}
     return {
@@ -160,19 +165,27 @@ def _algorithm(input: Input, source: Found) -> Algorithm:
     return ALGORITHMS[asked]
 
 
-async def _hashes(blobs: Blobs, source: Found, algorithm: Algorithm, root: bytes, *, md5: bool) -> tuple[str, Checksum]:
-    """(MD5 in hexadecimal, checksum) of the copy, which is a plain object; what is not known of the source is computed. `md5` is whether
-    that is wanted: otherwise it may be something else.
+async def _hashes(
+    blobs: Blobs, source: Found, algorithm: Algorithm, root: bytes, *, md5: bool
+) -> tuple[str, Checksum, str]:
+    """(MD5 in hexadecimal, checksum, SHA-256 in hexadecimal if it is known) of the copy, which is a plain object; what is not known of the
+    source is computed. `md5` is whether that is wanted: otherwise it may be something else.
     """
     version = source.version
-    kept = version.about.checksum
-    if not md5 or (version.part_count is None and not version.about.data_key):
+    about = opened_about(root, version.about)
+    kept = about.checksum
+    if not md5 or (version.part_count is None and not about.data_key):
         if kept and kept.algorithm == algorithm.name and kept.type is ChecksumType.FULL_OBJECT:
-            return version.etag, kept
-        if algorithm.name == "SHA256" and (known := contents.digest_of_complete_blob(source.pieces)):
-            return version.etag, _full(algorithm, b64encode(bytes.fromhex(known)).decode())
+            return version.etag, kept, about.digest
+        if algorithm.name == "SHA256" and about.digest:
+            return version.etag, _full(algorithm, b64encode(bytes.fromhex(about.digest)).decode()), about.digest
     digests = await digests_of(blobs, source, 0, version.size, algorithm, root, md5=md5)
-    return digests.md5.hex(), _full(algorithm, digests.value(algorithm))
+    return digests.md5.hex(), _full(algorithm, digests.value(algorithm)), digests.sha256.hex()
+
+
+def _checksums_for(pieces: Sequence[Piece], opens: bytes, seals: bytes) -> list[str]:
+    """The checksums of the copy's parts, as they are kept."""
+    return [closed(seals, opened(opens, piece.checksum)) for piece in pieces]
 
 
 def _full(algorithm: Algorithm, value: str) -> Checksum:

@@ -7,9 +7,9 @@ from dataclasses import replace
 import sqlalchemy as sa
 
 from penstock.application import Call
-from penstock.objects import contents, records
+from penstock.objects import records
 from penstock.objects.blobs import Blobs
-from penstock.objects.data_keys import data_key
+from penstock.objects.data_keys import closed, data_key, opened_about
 from penstock.objects.lookup import Found, version_of
 from penstock.objects.names import object_arn
 from penstock.objects.operations import ours
@@ -32,7 +32,7 @@ async def _arn(call: Call, input: Input) -> str:
 async def get_object_digest(blobs: Blobs, call: Call, input: Input) -> Output:
     """What an object is, for whoever may read it: version id, ETag, size, time (s) and SHA-256 (hexadecimal).
 
-    The digest of an object that was uploaded in parts is computed when it is first asked for, and kept. `maximumSize` (bytes)
+    A digest that is not known, such as that of an object that was uploaded in parts, is computed when it is first asked for, and kept. `maximumSize` (bytes)
     bounds what is read for that: a larger object is answered without `sha256`, and so is one above 64 MiB to a caller
     from outside.
     """
@@ -46,11 +46,11 @@ async def get_object_digest(blobs: Blobs, call: Call, input: Input) -> Output:
         output["versionId"] = found.version_id
     # A digest says what the bytes may be, so it is for whoever may have them.
     root = await data_key(call, version.about, version.bucket, version.key, region=found.bucket.region)
-    known = version.about.sha256 or contents.digest_of_complete_blob(found.pieces)
+    known = opened_about(root, version.about).digest
     bounds = (input.get("maximumSize"), None if call.via == "invoke" else _LARGEST)
     if not known and all(bound is None or version.size <= bound for bound in bounds):
         known = await blobs.sha256(version.content, found.pieces, root=root)
-        await call.app.store.write(_keep, found, known)
+        await call.app.store.write(_keep, found, closed(root, known))
     if known:
         output["sha256"] = known
     return output

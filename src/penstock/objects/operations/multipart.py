@@ -17,7 +17,7 @@ from penstock.objects.assembly import Wanted
 from penstock.objects.blobs import Blobs, Piece, Written
 from penstock.objects.checksums import ALGORITHMS, DEFAULT, Digests
 from penstock.objects.conditions import Conditions, check_completion, parse_copied_range
-from penstock.objects.data_keys import data_key, etag_of, new_data_key
+from penstock.objects.data_keys import closed, closed_about, data_key, etag_of, new_data_key, opened
 from penstock.objects.errors import (
     InvalidArgument,
     InvalidRequest,
@@ -37,6 +37,8 @@ from penstock.store.failpoints import failpoint
 from penstock.wire.call import Input, Output
 from penstock.wire.errors import ServiceError
 from penstock.wire.registry import Recorded
+
+_CHECKSUMS = frozenset(algorithm.member for algorithm in ALGORITHMS.values())
 
 
 @s3("CreateMultipartUpload", action="s3:PutObject", resource=object_arn, recorded=Recorded.DATA)
@@ -101,7 +103,8 @@ async def upload_part(blobs: Blobs, call: Call, input: Input) -> Output:
     number = _number(input)
     requirements = ChecksumRequirements(call, input, upload=upload.about)
     body = input.get("Body", b"")
-    written = await write_body(blobs, body, requirements, await _data_key(call, upload))
+    root = await _data_key(call, upload)
+    written = await write_body(blobs, body, requirements, root)
     async with pending_blob(blobs, written):
         checksum = requirements.check(written.digests, body)
         part = Part(
@@ -111,7 +114,7 @@ async def upload_part(blobs: Blobs, call: Call, input: Input) -> Output:
             size=written.blob.size,
             etag=etag_of(call, upload.about, written.digests.md5.hex()),
             modified=call.now,
-            checksum=checksum,
+            checksum=closed(root, checksum),
             key=written.blob.key,
         )
         failpoint("objects.part_durable")
@@ -131,7 +134,6 @@ def _add_part(conn: sa.Connection, call: Call, upload: Upload, part: Part, writt
         contents.insert_blob(
             conn,
             written.blob,
-            sha256=written.digests.sha256.hex(),
             account=bucket.account,
             region=bucket.region,
             now=call.now,
@@ -162,6 +164,7 @@ async def upload_part_copy(blobs: Blobs, call: Call, input: Input) -> Output:
             written = await blobs.write(opened, algorithms=(algorithm,), root=seals, md5=not seals)
             digests = written.digests
             piece, key = Piece(blob=written.blob, start=0, length=written.blob.size), written.blob.key
+        checksum = digests.value(algorithm)
         part = Part(
             number=number,
             blob=piece.blob.id,
@@ -169,7 +172,7 @@ async def upload_part_copy(blobs: Blobs, call: Call, input: Input) -> Output:
             size=piece.length,
             etag=etag_of(call, upload.about, digests.md5.hex()),
             modified=call.now,
-            checksum=digests.value(algorithm),
+            checksum=closed(seals, checksum),
             key=key,
         )
         await call.app.store.write(_add_copied_part, call, upload, part, written, source.version)
@@ -182,7 +185,7 @@ async def upload_part_copy(blobs: Blobs, call: Call, input: Input) -> Output:
             blobs.settled(written.blob)
     result: dict[str, Any] = {"ETag": f'"{part.etag}"', "LastModified": time_to_api(call.now)}
     if asked is not None:
-        result[asked.member] = part.checksum
+        result[asked.member] = checksum
     return {"CopyPartResult": result, "CopySourceVersionId": source.version_id} | _encryption(upload)
 
 
@@ -206,17 +209,20 @@ async def complete_multipart_upload(blobs: Blobs, call: Call, input: Input) -> O
     for item in listed:
         refuse_unserved(item)
     wanted = [Wanted.of(item) for item in listed]
+    root = b""
     if upload is not None and (upload.bucket, upload.key) == (bucket.name, key):
-        await _data_key(call, upload)  # the answer has the checksum of the whole
-    output = await call.app.store.write(_complete, call, input, bucket.name, key, wanted)
+        root = await _data_key(call, upload)  # the answer has the checksum of the whole
+    output = await call.app.store.write(_complete, call, input, bucket.name, key, wanted, root)
     failpoint("objects.upload_completed")
+    output = {name: opened(root, value) if name in _CHECKSUMS else value for name, value in output.items()}
     location = f"{call.app.public_url}/{bucket.name}/{quote(key, safe='/')}"
     return {"Bucket": bucket.name, "Key": key, "Location": location, **output}
 
 
 def _complete(  # noqa: PLR0917
-    conn: sa.Connection, call: Call, input: Input, bucket_name: str, key: str, wanted: list[Wanted]
+    conn: sa.Connection, call: Call, input: Input, bucket_name: str, key: str, wanted: list[Wanted], root: bytes
 ) -> Output:
+    """The answer, its checksum as it is kept."""
     bucket, current, _ = commits.begin(conn, bucket_name, key)
     upload = contents.find_upload(conn, input["UploadId"], lock=True)
     if upload is None or (upload.bucket, upload.key) != (bucket_name, key):
@@ -227,7 +233,9 @@ def _complete(  # noqa: PLR0917
             raise NoSuchUpload(UploadId=upload.id)
         return upload.outcome["output"]
     check_completion(input, current, upload.about.replaces)
-    assembled = assembly.assemble(upload, contents.list_parts(conn, upload.id), wanted, input)
+    parts = [replace(part, checksum=opened(root, part.checksum)) for part in contents.list_parts(conn, upload.id)]
+    assembled = assembly.assemble(upload, parts, wanted, input)
+    said = replace(upload.about, checksum=assembled.checksum, checksum_algorithm="", checksum_type="", replaces="")
     if assembled.unused:
         contents.release_content(conn, upload.id, call.now, numbers=assembled.unused)
     pending = commits.PendingVersion(
@@ -236,7 +244,7 @@ def _complete(  # noqa: PLR0917
         etag=assembled.etag,
         size=assembled.size,
         content=upload.id,
-        about=replace(upload.about, checksum=assembled.checksum, checksum_algorithm="", checksum_type="", replaces=""),
+        about=closed_about(root, said),
         part_count=len(wanted),
         reason="CompleteMultipartUpload",
     )
@@ -268,7 +276,7 @@ def _abort(conn: sa.Connection, upload: str, now: int) -> None:
 async def list_parts(blobs: Blobs, call: Call, input: Input) -> Output:
     """The parts of an upload under way."""
     upload = await _upload(call, input)
-    await _data_key(call, upload)  # whoever may not decrypt learns no checksum (AWS: ListParts, "Permissions")
+    root = await _data_key(call, upload)  # whoever may not decrypt learns no checksum (AWS: ListParts, "Permissions")
     limit, marker = part_page(input)
     rows = await call.app.store.scan(contents.list_parts, upload.id, after=marker, limit=limit + 1)
     page = rows[:limit]
@@ -282,7 +290,7 @@ async def list_parts(blobs: Blobs, call: Call, input: Input) -> Output:
             "Size": part.size,
         }
         if algorithm is not None:
-            entry[algorithm.member] = part.checksum
+            entry[algorithm.member] = opened(root, part.checksum)
         entries.append(entry)
     who = owner(upload.account)
     return {

@@ -9,7 +9,7 @@ from penstock.objects import contents
 from penstock.objects.blobs import Blobs
 from penstock.objects.checksums import ChecksumType
 from penstock.objects.conditions import Conditions, parse_range
-from penstock.objects.data_keys import data_key
+from penstock.objects.data_keys import data_key, opened, opened_about
 from penstock.objects.errors import InvalidArgument, InvalidPartNumber, InvalidRequest, NotModified
 from penstock.objects.lookup import Found, cut, version_of, with_headers
 from penstock.objects.model import Version, time_to_api
@@ -39,7 +39,9 @@ async def get_object(blobs: Blobs, call: Call, input: Input) -> Reply:
     """Read an object or a range of it. `Body` is a stream with `length`, `read()` and `aclose()`: iterate or close it."""
     found = await version_of(call, input)
     output, start, stop, partial = _described(input, found, call.now)
-    output["Body"] = await blobs.open(cut(found.pieces, start, stop), root=await _data_key(call, found))
+    root = await _data_key(call, found)
+    output |= _checksum_of_range(input, found, root, (start, stop))
+    output["Body"] = await blobs.open(cut(found.pieces, start, stop), root=root)
     # At the console's own address an object is somebody else's page: it may be shown there, but not act as its reader. An address
     # with the bucket in its host serves nothing but the bucket.
     return Reply(output, status=206 if partial else 200, headers={} if call.virtual_host else dict(_AS_A_GUEST))
@@ -49,9 +51,10 @@ async def get_object(blobs: Blobs, call: Call, input: Input) -> Reply:
 async def head_object(blobs: Blobs, call: Call, input: Input) -> Reply:
     """What GetObject would answer, without the bytes."""
     found = await version_of(call, input, located=input.get("PartNumber") is not None)
-    output, _, _, partial = _described(input, found, call.now)
-    if (input.get("ChecksumMode") or "").upper() == "ENABLED":
-        await _data_key(call, found)  # a checksum says what the bytes may be (AWS: HeadObject, "Permissions")
+    output, start, stop, partial = _described(input, found, call.now)
+    if _wants_checksum(input):
+        # A checksum says what the bytes may be (AWS: HeadObject, "Permissions").
+        output |= _checksum_of_range(input, found, await _data_key(call, found), (start, stop))
     return Reply(output, status=206 if partial else 200)
 
 
@@ -83,17 +86,22 @@ def _described(input: Input, found: Found, now: int) -> tuple[Output, int, int, 
     if partial and stop > start:
         output["ContentRange"] = f"bytes {start}-{stop - 1}/{version.size}"
     output["ContentLength"] = stop - start
-    if (input.get("ChecksumMode") or "").upper() == "ENABLED":
-        output |= _checksum_of_range(found, number, (start, stop))
     return output, start, stop, partial
 
 
-def _checksum_of_range(found: Found, number: int | None, span: tuple[int, int]) -> Output:
-    """The checksum of what is answered: the object's if that is all of it, or its part's own where parts have their own."""
-    checksum = found.version.about.checksum
+def _wants_checksum(input: Input) -> bool:
+    return (input.get("ChecksumMode") or "").upper() == "ENABLED"
+
+
+def _checksum_of_range(input: Input, found: Found, root: bytes, span: tuple[int, int]) -> Output:
+    """The checksum of what is answered, if it is asked for: the object's if that is all of it, or its part's own where parts have their own."""
+    if not _wants_checksum(input):
+        return {}
+    checksum, number = found.version.about.checksum, input.get("PartNumber")
     if number is not None and checksum is not None and checksum.type is ChecksumType.COMPOSITE:
-        return {checksum.spec.member: found.pieces[number - 1].checksum, "ChecksumType": checksum.type.value}
-    return checksum_of(found.version.about) if span == (0, found.version.size) else {}
+        value = opened(root, found.pieces[number - 1].checksum)
+        return {checksum.spec.member: value, "ChecksumType": checksum.type.value}
+    return checksum_of(opened_about(root, found.version.about)) if span == (0, found.version.size) else {}
 
 
 def _members(input: Input, found: Found) -> Output:
@@ -157,20 +165,18 @@ async def get_object_attributes(blobs: Blobs, call: Call, input: Input) -> Outpu
         output["ObjectSize"] = version.size
     if "StorageClass" in wanted:
         output["StorageClass"] = version.about.storage_class
-    if {"Checksum", "ObjectParts"} & wanted:
-        await _data_key(call, found)
-    if "Checksum" in wanted and version.about.checksum is not None:
-        answer = checksum_of(version.about)
+    root = await _data_key(call, found) if {"Checksum", "ObjectParts"} & wanted else b""
+    if "Checksum" in wanted:
         # Here, and only here, S3 leaves the number of parts away.
-        output["Checksum"] = answer | {
-            version.about.checksum.spec.member: version.about.checksum.value.partition("-")[0]
-        }
+        output["Checksum"] = {
+            member: value.partition("-")[0] for member, value in checksum_of(opened_about(root, version.about)).items()
+        } or None
     if "ObjectParts" in wanted and version.part_count is not None:
-        output["ObjectParts"] = await _parts(call, input, version)
+        output["ObjectParts"] = await _parts(call, input, version, root)
     return output
 
 
-async def _parts(call: Call, input: Input, version: Version) -> dict[str, Any]:
+async def _parts(call: Call, input: Input, version: Version, root: bytes) -> dict[str, Any]:
     limit, marker = part_page(input)
     answer: dict[str, Any] = {"TotalPartsCount": version.part_count}
     checksum = version.about.checksum
@@ -183,7 +189,10 @@ async def _parts(call: Call, input: Input, version: Version) -> dict[str, Any]:
         "NextPartNumberMarker": page[-1].number if page else 0,
         "MaxParts": limit,
         "IsTruncated": bool(page) and len(rows) > limit,
-        "Parts": [{"PartNumber": part.number, "Size": part.size, checksum.spec.member: part.checksum} for part in page],
+        "Parts": [
+            {"PartNumber": part.number, "Size": part.size, checksum.spec.member: opened(root, part.checksum)}
+            for part in page
+        ],
     }
 
 

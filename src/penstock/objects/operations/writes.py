@@ -11,7 +11,7 @@ from penstock.application import Call
 from penstock.objects import commits, records
 from penstock.objects.blobs import Blobs, Written
 from penstock.objects.conditions import check_write
-from penstock.objects.data_keys import etag_of, new_data_key
+from penstock.objects.data_keys import closed_about, etag_of, new_data_key
 from penstock.objects.errors import EntityTooLarge
 from penstock.objects.lookup import mine
 from penstock.objects.model import MAX_PUT, About, Bucket, Version
@@ -56,17 +56,19 @@ async def put_object(blobs: Blobs, call: Call, input: Input) -> Output:
     async with pending_blob(blobs, written):
         checksum = requirements.check(written.digests, body)
         said = replace(said, checksum=requirements.kept(checksum))
+        if not said.digest:
+            said = replace(said, sha256=written.digests.sha256.hex())
         pending = commits.PendingVersion(
             bucket=bucket.name,
             key=key,
             etag=etag_of(call, said, written.digests.md5.hex()),
             size=written.blob.size,
             content=written.blob.id,
-            about=said,
+            about=closed_about(root, said),
             reason="PutObject",
         )
         failpoint("objects.bytes_durable")
-        bucket, version = await call.app.store.write(commits.put_object, call, pending, written, checksum, input)
+        bucket, version = await call.app.store.write(commits.put_object, call, pending, written, input)
         failpoint("objects.object_committed")
     output: Output = {"ETag": version.quoted_etag, "VersionId": commits.version_to_api(bucket, version)}
     return output | checksum_of(said) | encryption_of(said)
