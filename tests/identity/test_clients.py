@@ -4,7 +4,9 @@ import configparser
 import json
 
 import pytest
+from botocore import xform_name
 from botocore.exceptions import ClientError
+from penstock_waiting import until
 
 from penstock.cli import accounts
 from penstock.cli.main import parser_of
@@ -180,3 +182,56 @@ def test_the_command_shows_the_key_of_a_new_account_once(live, monkeypatch, caps
     status, listed, _ = typed("list")
     assert (status, "shop" in {line.split()[2] for line in listed.splitlines()}) == (0, True)
     assert keys["aws_secret_access_key"] not in listed
+
+
+@pytest.fixture(scope="module")
+def nobody(live):
+    """Keys of a user without policies."""
+    iam = live.client("iam")
+    iam.create_user(UserName="nobody")
+    key = iam.create_access_key(UserName="nobody")["AccessKey"]
+    return {"aws_access_key_id": key["AccessKeyId"], "aws_secret_access_key": key["SecretAccessKey"]}
+
+
+@pytest.mark.parametrize(
+    ("service", "operation"),
+    [
+        ("iam", "ListUsers"),  # Query
+        ("codepipeline", "ListPipelines"),  # JSON
+        ("rolesanywhere", "ListProfiles"),  # REST and JSON
+        ("s3", "GetBucketPolicy"),  # REST and XML
+    ],
+)
+def test_the_answer_and_the_record_bear_the_message(live, nobody, service, operation):
+    given = {"Bucket": "of-nobody"} if service == "s3" else {}
+    if service == "s3":
+        live.client("s3").create_bucket(**given)
+    with pytest.raises(ClientError) as caught:
+        getattr(live.client(service, keys=nobody), xform_name(operation))(**given)
+    answer = caught.value.response
+    message = answer["ResponseMetadata"]["HTTPHeaders"]["x-penstock-authorization-message"]
+    said = json.loads(live.client("sts").decode_authorization_message(EncodedMessage=message)["DecodedMessage"])
+    assert said["context"]["action"] == f"{service}:{operation}"
+    assert said["context"]["principal"]["name"] == "nobody"
+    assert answer["Error"]["Message"].endswith(f"allows the {service}:{operation} action"), "texts are AWS's"
+    record = until(lambda: _record(live, answer["ResponseMetadata"]["RequestId"]))
+    assert record["additionalEventData"] == {"encodedAuthorizationMessage": message}
+
+
+def _record(live, request_id):
+    asked = [{"AttributeKey": "Username", "AttributeValue": "nobody"}]
+    events = live.client("cloudtrail").lookup_events(LookupAttributes=asked)["Events"]
+    records = (json.loads(one["CloudTrailEvent"]) for one in events)
+    return next((one for one in records if one["requestID"] == request_id), None)
+
+
+def test_the_cli_decodes_a_message(live, nobody):
+    with pytest.raises(ClientError) as caught:
+        live.client("codedeploy", keys=nobody).list_applications()
+    message = caught.value.response["ResponseMetadata"]["HTTPHeaders"]["x-penstock-authorization-message"]
+    said = live.aws("sts", "decode-authorization-message", "--encoded-message", message)
+    assert json.loads(said["DecodedMessage"])["context"]["action"] == "codedeploy:ListApplications"
+    with pytest.raises(ClientError, match=r"\(AccessDenied\).*sts:DecodeAuthorizationMessage"):
+        live.client("sts", keys=nobody).decode_authorization_message(EncodedMessage=message)
+    with pytest.raises(ClientError, match=r"InvalidAuthorizationMessageException.*Message is not valid"):
+        live.client("sts").decode_authorization_message(EncodedMessage=message[:-8])

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from botocore.exceptions import ClientError
 from penstock_certificates import authority
 from penstock_git import Clone, git_environment, with_key
 from penstock_live import Live
@@ -121,6 +122,17 @@ def _trail(server: Live) -> None:
     )
 
 
+def _denied(server: Live) -> str:
+    """The message of a denial."""
+    made = server.client("sts").get_federation_token(Name="victims")["Credentials"]
+    keys = {"aws_access_key_id": made["AccessKeyId"], "aws_secret_access_key": made["SecretAccessKey"]}
+    iam = server.client("iam", keys={**keys, "aws_session_token": made["SessionToken"]})
+    try:
+        raise AssertionError(iam.list_users())
+    except ClientError as denied:
+        return denied.response["ResponseMetadata"]["HTTPHeaders"]["x-penstock-authorization-message"]
+
+
 def _identity(server: Live, named: dict[Any, Any]) -> None:
     iam = server.client("iam")
     iam.create_user(UserName="victims", Tags=_TAGS)
@@ -163,6 +175,7 @@ def _identity(server: Live, named: dict[Any, Any]) -> None:
     iam.enable_mfa_device(UserName="victims", SerialNumber=device["SerialNumber"], **codes)
     named |= {("iam", member): "123456" for member in codes}
     server.run(_sign_in(server))
+    named[("sts", "EncodedMessage")] = _denied(server)
     named |= {
         "RoleArn": role["Arn"],
         "roleArn": role["Arn"],

@@ -15,6 +15,7 @@ from penstock.identity.operations import (
     account,
     assumed_roles,
     authorization_details,
+    authorization_messages,
     boundaries,
     credential_reports,
     groups,
@@ -117,6 +118,7 @@ def component(app: App) -> Component[Authority]:
             user_sessions,
             security_tokens,
             assumed_roles,
+            authorization_messages,
             web_identities,
         ),
         expiring=(

@@ -101,32 +101,42 @@ _AGENT = 1024  # characters of a User-Agent header that policies see
 
 # The global condition keys: one row serves every way in. An empty value means that the request does not have the key.
 # (AWS: IAM User Guide, "AWS global condition context keys".)
-_VALUES: dict[str, Callable[[Call], Value]] = {
-    "aws:calledvia": lambda call: call.called_via,
-    "aws:calledviafirst": lambda call: call.called_via[0] if call.called_via else "",
-    "aws:calledvialast": lambda call: call.called_via[-1] if call.called_via else "",
-    "aws:currenttime": lambda call: _time(call.now),
-    "aws:epochtime": lambda call: str(call.now // 1000),
-    "aws:federatedprovider": lambda call: call.session.provider,
-    "aws:multifactorauthage": lambda call: str((call.now - call.session.mfa) // 1000) if call.session.mfa else "",
-    "aws:multifactorauthpresent": _mfa_present,
-    "aws:principalaccount": lambda call: call.session.account,
-    "aws:principalarn": _principal_arn,
-    "aws:principalisawsservice": lambda call: "true" if call.session.kind is PrincipalKind.SERVICE else "false",
-    "aws:principalservicename": lambda call: call.session.service,
-    "aws:principalservicenameslist": _service_names,
-    "aws:principaltype": lambda call: _TYPES.get(call.session.kind, ""),
-    "aws:requestedregion": lambda call: call.memo.get("region", call.region),
-    "aws:securetransport": lambda call: "true" if call.secure else "false",
+_GLOBAL: dict[str, Callable[[Call], Value]] = {
+    "aws:CalledVia": lambda call: call.called_via,
+    "aws:CalledViaFirst": lambda call: call.called_via[0] if call.called_via else "",
+    "aws:CalledViaLast": lambda call: call.called_via[-1] if call.called_via else "",
+    "aws:CurrentTime": lambda call: _time(call.now),
+    "aws:EpochTime": lambda call: str(call.now // 1000),
+    "aws:FederatedProvider": lambda call: call.session.provider,
+    "aws:MultiFactorAuthAge": lambda call: str((call.now - call.session.mfa) // 1000) if call.session.mfa else "",
+    "aws:MultiFactorAuthPresent": _mfa_present,
+    "aws:PrincipalAccount": lambda call: call.session.account,
+    "aws:PrincipalArn": _principal_arn,
+    "aws:PrincipalIsAWSService": lambda call: "true" if call.session.kind is PrincipalKind.SERVICE else "false",
+    "aws:PrincipalServiceName": lambda call: call.session.service,
+    "aws:PrincipalServiceNamesList": _service_names,
+    "aws:PrincipalType": lambda call: _TYPES.get(call.session.kind, ""),
+    "aws:RequestedRegion": lambda call: call.memo.get("region", call.region),
+    "aws:SecureTransport": lambda call: "true" if call.secure else "false",
     # Of a service that assumes a role: for whom and for what it acts. Sessions of the role do not have them.
-    "aws:sourceaccount": lambda call: call.session.account if call.session.kind is PrincipalKind.SERVICE else "",
-    "aws:sourcearn": lambda call: call.session.source_arn,
-    "aws:sourceidentity": lambda call: call.session.source_identity,
-    "aws:sourceip": lambda call: call.source_ip,
-    "aws:tokenissuetime": lambda call: _time(call.session.issued) if call.session.issued else "",
-    "aws:useragent": lambda call: call.user_agent[:_AGENT],
+    "aws:SourceAccount": lambda call: call.session.account if call.session.kind is PrincipalKind.SERVICE else "",
+    "aws:SourceArn": lambda call: call.session.source_arn,
+    "aws:SourceIdentity": lambda call: call.session.source_identity,
+    "aws:SourceIp": lambda call: call.source_ip,
+    "aws:TokenIssueTime": lambda call: _time(call.session.issued) if call.session.issued else "",
+    "aws:UserAgent": lambda call: call.user_agent[:_AGENT],
     "aws:userid": lambda call: call.session.principal_id,
     "aws:username": _username,
     # Only of a service that hands on the caller's own session: under a role of its own it is a caller like any other.
-    "aws:viaawsservice": lambda call: "true" if call.called_via else "false",
+    "aws:ViaAWSService": lambda call: "true" if call.called_via else "false",
 }
+_VALUES = {key.lower(): value for key, value in _GLOBAL.items()}
+_SPELT = {key.lower(): key for key in (*_GLOBAL, "aws:ResourceAccount", "aws:TagKeys", "iam:PassedToService")}
+_SPELT_BEFORE = {key.lower(): key for key in ("aws:PrincipalTag/", "aws:RequestTag/", "aws:ResourceTag/")}
+
+
+def as_documented(key: str) -> str:
+    """A condition key in the spelling of AWS's documentation, as far as it has one that all services share."""
+    beginning, slash, rest = key.partition("/")
+    before = _SPELT_BEFORE.get(beginning + slash)
+    return _SPELT.get(key, key) if before is None else before + rest

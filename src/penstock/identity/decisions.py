@@ -9,13 +9,13 @@ import logging
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 import sqlalchemy as sa
 
-from penstock.identity import records
+from penstock.identity import denials, records
 from penstock.identity.cache import Cache, Memories, Remembered, compiled_bytes
 from penstock.identity.context import RequestContext
 from penstock.identity.documents import identity_policy
@@ -24,11 +24,26 @@ from penstock.identity.guarded import Guarded
 from penstock.identity.managed import managed_policy
 from penstock.identity.own_account import CHANGE_PASSWORD, self_service
 from penstock.identity.password_policy import of_account
-from penstock.identity.policy import Decision, Named, Policy, Verdict, decide, weigh
+from penstock.identity.policy import (
+    BOUNDARY,
+    IDENTITY,
+    RESOURCE,
+    SESSION,
+    Decision,
+    Denying,
+    Named,
+    Policy,
+    Verdict,
+    asked_for,
+    decide,
+    denying,
+    weigh,
+)
 from penstock.identity.variables import Context, Value
 from penstock.identity.wildcards import MAX_TEXT
 from penstock.wire.call import LET_INTO, PrincipalKind, Session, partition_of
 from penstock.wire.errors import AccessDenied, ExpiredSession
+from penstock.wire.identity import ResourcePolicy
 
 if TYPE_CHECKING:
     from penstock.application import App, Call
@@ -83,6 +98,17 @@ class Principal:
         )
 
 
+class _Said(NamedTuple):
+    """What the policies of a principal say."""
+
+    verdict: Verdict
+    by: Denying | None = None
+
+
+_SAID = {verdict: _Said(verdict) for verdict in Verdict}
+_UNASKED = _SAID[Verdict.SILENT]
+
+
 class Decisions:
     """Decides, and remembers what it has read and compiled for it until identity changes."""
 
@@ -94,7 +120,7 @@ class Decisions:
         self._narrowings: Cache[str, Principal] = memories.cache(_PRINCIPAL_BYTES)  # by Session.session_policy
         self._guarded: Cache[str, Guarded] = memories.cache(_DOCUMENT_BYTES)  # by ARN of what has a policy
         # By principal, action, resource.
-        self._verdicts: Cache[tuple[int, str, str], Verdict] = memories.cache(_VERDICT_BYTES)
+        self._verdicts: Cache[tuple[int, str, str], _Said] = memories.cache(_VERDICT_BYTES)
 
     async def authorize(self, call: Call, action: str, resources: Sequence[str], more: Mapping[str, Value]) -> None:
         """Raises AccessDenied unless policy allows an action on every resource. `more` are condition keys of the action's own."""
@@ -114,13 +140,52 @@ class Decisions:
             else:
                 decision = await self._decision_on(call, guarded, action, resource, context)
             if not decision.allowed and (decision.explicit or not await self._own(call, action, resource)):
-                guard, _ = self._guard(resource)
-                if guard is not None and guarded is not None and guarded.account != session.account:
-                    hidden = guard.to_strangers
-                    raise AccessDenied(hidden(call, action) if hidden else _sentence(session, action, resource))
-                raise AccessDenied(f"{_sentence(session, action, resource)} {_reason(decision, action)}")
+                denial = denials.Denial(
+                    entity=session.entity,
+                    principal=session.principal_id,
+                    arn=session.arn,
+                    action=action,
+                    resource=resource,
+                    at=call.now,
+                    source=call.source_ip,
+                )
+                raise await self._refused(call, denial, decision, guarded, context)
             if guarded is not None and guarded.account != call.account:
                 call.memo.setdefault(LET_INTO, {})[guarded.root] = guarded.account
+
+    async def _refused(
+        self, call: Call, denial: denials.Denial, decision: Decision, guarded: Guarded | None, context: Context
+    ) -> AccessDenied:
+        """The refusal, with what is behind it for those who may decode that."""
+        session, action, resource = call.session, denial.action, denial.resource
+        sentence = _sentence(session, action, resource)
+        guard, _ = self._guard(resource)
+        if guard is not None and guarded is not None and guarded.account != session.account:
+            # What the policies and tags of another account say is not for the caller's.
+            hidden = guard.to_strangers
+            refused = AccessDenied(hidden(call, action) if hidden else sentence)
+        else:
+            refused = AccessDenied(f"{sentence} {_reason(decision, action)}")
+            asked = (*await self._policies_of(session), *(() if guarded is None else guarded.policies))
+            denial = replace(
+                denial,
+                kind=decision.kind,
+                explicit=decision.explicit,
+                by=decision.by,
+                conditions=denials.conditions(asked_for(asked, action), context),
+            )
+        refused.authorization = denials.encode(self._app.sealer, session.account, denial)
+        return refused
+
+    async def _policies_of(self, session: Session) -> tuple[Policy, ...]:
+        """All that a session stands on."""
+        principal = await self.principal(session.entity) if session.kind in _WITH_POLICIES else None
+        found = () if principal is None else principal.policies
+        if principal is not None and principal.boundary is not None:
+            found += principal.boundary.policies
+        if session.session_policy:
+            found += (await self._narrowing(session.session_policy)).policies
+        return found
 
     async def _own(self, call: Call, action: str, resource: str) -> bool:
         """Whether everybody may do so with their own sign-in, which no policy forbids."""
@@ -147,6 +212,8 @@ class Decisions:
         )
         named = guarded.name(session, action, resource, call.region, context)
         decision = await decide(named=named)
+        if named is Named.DENIED:
+            return replace(decision, by=guarded.denying(session, action, resource, call.region, context))
         guard, state = self._guard(resource)
         if decision.allowed or decision.explicit or guard is None or guard.grants is None:
             return decision
@@ -163,19 +230,29 @@ class Decisions:
 
     async def _guarded_by(self, resource: str) -> Guarded | None:
         """The policy that speaks for a resource, and whose it is; None where there is none."""
-        guard, state = self._guard(resource)
+        guard, _ = self._guard(resource)
         if guard is None or guard.policy is None:
             return None
         root = guard.root(resource)
         known = self._guarded.get(root)
         if known is None:
             epoch = self._memories.epoch
-            found = await guard.policy(state, root)
+            found = await self.policy_of(root)
             if found is None:
                 return None
             known = Guarded.of(root, found)
             self._memories.keep(self._guarded, root, known, epoch, compiled_bytes(sum(map(len, found.documents))))
         return known
+
+    def root_of(self, resource: str) -> str:
+        """The ARN of what has the policy for a resource, such as an object's bucket."""
+        guard, _ = self._guard(resource)
+        return resource if guard is None else guard.root(resource)
+
+    async def policy_of(self, root: str) -> ResourcePolicy | None:
+        """The policy of a resource as it is written; None where there is none."""
+        guard, state = self._guard(root)
+        return None if guard is None or guard.policy is None else await guard.policy(state, root)
 
     async def _asked_of(self, session: Session, guarded: Guarded | None, resource: str) -> Mapping[str, Value]:
         """The condition keys of a resource that the policies which speak of it ask for: each costs a read."""
@@ -213,10 +290,11 @@ class Decisions:
         """
         if session.expires is not None and session.expires <= self._app.clock.now():
             raise ExpiredSession
-        own: Verdict = Verdict.SILENT
-        bound = narrowed = None
+        own = _UNASKED
+        bound: _Said | None = None
+        narrowed: _Said | None = None
         if session.kind is PrincipalKind.ROOT:
-            own = Verdict.ALLOWED
+            own = _SAID[Verdict.ALLOWED]
         elif session.kind in _WITH_POLICIES:
             principal = await self.principal(session.entity)
             if principal is not None:
@@ -226,16 +304,20 @@ class Decisions:
             if session.session_policy:
                 narrowing = await self._narrowing(session.session_policy)
                 narrowed = await self._decide(narrowing, action, resource, context)
-        return weigh(
-            identity=own,
-            boundary=bound,
-            session=narrowed,
+        decision = weigh(
+            identity=own.verdict,
+            boundary=None if bound is None else bound.verdict,
+            session=None if narrowed is None else narrowed.verdict,
             resource=named,
             same_account=same_account,
             resource_must=resource_must,
         )
+        if not decision.explicit or decision.kind == RESOURCE:
+            return decision
+        denied = {IDENTITY: own, BOUNDARY: bound, SESSION: narrowed}[decision.kind]
+        return decision if denied is None else replace(decision, by=denied.by)
 
-    async def _decide(self, principal: Principal, action: str, resource: str, context: Context) -> Verdict:
+    async def _decide(self, principal: Principal, action: str, resource: str, context: Context) -> _Said:
         """What policies say."""
         key = (principal.number, action, resource)
         if not principal.conditional:
@@ -243,13 +325,13 @@ class Decisions:
             if known is not None:
                 return known
         if principal.turns is None:
-            verdict = await _work_out(principal, action, resource, context)
+            said = await _work_out(principal, action, resource, context)
         else:
             async with principal.turns:
-                verdict = await _work_out(principal, action, resource, context)
+                said = await _work_out(principal, action, resource, context)
         if not principal.conditional:
-            self._verdicts.put(key, verdict, sys.getsizeof(action) + sys.getsizeof(resource))
-        return verdict
+            self._verdicts.put(key, said, sys.getsizeof(action) + sys.getsizeof(resource))
+        return said
 
     async def principal(self, principal_id: str) -> Principal | None:
         known = self._principals.get(principal_id)
@@ -286,17 +368,19 @@ class Decisions:
         return found
 
 
-async def _work_out(principal: Principal, action: str, resource: str, context: Context) -> Verdict:
+async def _work_out(principal: Principal, action: str, resource: str, context: Context) -> _Said:
     """What policies say, one after the other: they may be large, or asked for a thousand keys.
 
     However many requests a principal sends at once, it has no more than half of the event loop, and nobody else waits for its turn.
     """
-    verdict = Verdict.SILENT
+    verdict, by = Verdict.SILENT, None
     began = time.perf_counter()
     for policy in principal.policies:
         said = decide((policy,), action, resource, context)
         if said is not Verdict.SILENT:
             verdict = said
+        if said is Verdict.DENIED:
+            by = denying((policy,), action, resource, context)
         now = time.perf_counter()
         principal.spent += now - began
         began = now
@@ -305,7 +389,7 @@ async def _work_out(principal: Principal, action: str, resource: str, context: C
             began = time.perf_counter()
         if said is Verdict.DENIED:
             break
-    return verdict
+    return _SAID[verdict] if by is None else _Said(verdict, by)
 
 
 async def _pause(principal: Principal) -> None:

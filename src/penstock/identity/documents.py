@@ -7,6 +7,7 @@ resources. (AWS: IAM User Guide, "IAM JSON policy elements reference".)
 from __future__ import annotations
 
 import bisect
+import hashlib
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -100,6 +101,16 @@ def keys_as_written(document: str, asked: Collection[str]) -> dict[str, str]:
     return found
 
 
+def digest(document: str) -> str:
+    """What a policy is found again by: 16 hexadecimal digits that are its document's alone."""
+    return hashlib.sha256(document.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def statement_at(document: str, number: int) -> dict[str, Any]:
+    """A statement of a document that has been compiled, as it is written."""
+    return _Document(document).statements[number]
+
+
 Place = tuple[int, int]
 """A line and a column of a document, both from 1 on."""
 
@@ -156,6 +167,7 @@ class _Document:
         for statement in listed:
             _check_shape(statement)
         self.statements: list[dict[str, Any]] = listed
+        self._digest = digest(text)
 
     def identity(self) -> Policy:
         conditions = self._conditions()
@@ -215,7 +227,8 @@ class _Document:
                     sid=statement.get("Sid", ""),
                 )
                 for number, statement in enumerate(self.statements)
-            )
+            ),
+            self._digest,
         )
 
     def _conditions(self) -> list[Any]:

@@ -102,6 +102,10 @@ class AccessDeniedException(ServiceError):
     status = 403
 
 
+class InvalidAuthorizationMessageException(ServiceError):
+    """Message is not valid. It belongs to another account, was cut off or changed, or was sealed under a master key that is gone."""
+
+
 class PackedPolicyTooLargeException(ServiceError):
     """Packed policy consumes {percent}% of allotted space, please use smaller policy."""
 

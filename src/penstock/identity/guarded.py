@@ -17,7 +17,7 @@ from penstock.identity import records
 from penstock.identity.cache import Remembered
 from penstock.identity.documents import resource_policy, trust_policy
 from penstock.identity.errors import MalformedPolicyDocumentException
-from penstock.identity.policy import Caller, Named, Policy, grant
+from penstock.identity.policy import Caller, Denying, Named, Policy, denying, grant
 from penstock.identity.variables import Context
 from penstock.wire.call import PrincipalKind, Session
 from penstock.wire.identity import PolicyRefused, ResourcePolicy
@@ -54,6 +54,10 @@ class Guarded:
         if not self.policies:
             return Named.SILENT
         return grant(self.policies, action, resource, caller(session, self.ids, region), context)
+
+    def denying(self, session: Session, action: str, resource: str, region: str, context: Context) -> Denying | None:
+        """Which of its statements denies a session an action."""
+        return denying(self.policies, action, resource, context, caller(session, self.ids, region))
 
 
 def trusts(role: sa.Row[Any], session: Session, action: str, region: str, context: Context) -> Named:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
+from typing import NamedTuple
 
 from penstock.identity.conditions import Condition
 from penstock.identity.variables import NOTHING, Context, Template
@@ -123,6 +124,7 @@ class Policy:
     """A compiled document."""
 
     statements: tuple[Statement, ...]
+    digest: str = field(default="", compare=False)  # of its document, by which it is found again
     _covering: dict[str, tuple[Statement, ...]] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -163,6 +165,13 @@ class Caller:
     federated: frozenset[str] = frozenset()  # the identity provider that vouches for it
 
 
+class Denying(NamedTuple):
+    """Which statement denies."""
+
+    policy: str  # `Policy.digest`
+    number: int  # `Statement.number`
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     """What all policies together say, and which kind of them it is because of."""
@@ -170,6 +179,7 @@ class Decision:
     allowed: bool
     explicit: bool = False  # denied by a Deny
     kind: str = ""  # as AWS names it: "identity-based policy", "permissions boundary" …
+    by: Denying | None = None  # the Deny
 
 
 IDENTITY, RESOURCE = "identity-based policy", "resource-based policy"
@@ -205,6 +215,28 @@ def grant(policies: Iterable[Policy], action: str, resource: str, caller: Caller
                     return Named.DENIED
                 named = how
     return named
+
+
+def denying(
+    policies: Iterable[Policy], action: str, resource: str, context: Context, caller: Caller | None = None
+) -> Denying | None:
+    """The first statement that denies; those of a resource's policies have to name the `caller`."""
+    for policy in policies:
+        for statement in policy.covering(action.lower()):
+            if statement.allow:
+                break  # only those that allow follow
+            principals = statement.principals
+            named = caller is None or (principals is not None and principals.name(caller) is not Named.SILENT)
+            if named and statement.applies(resource, context):
+                return Denying(policy.digest, statement.number)
+    return None
+
+
+def asked_for(policies: Iterable[Policy], action: str) -> Iterator[str]:
+    """The condition keys that statements on an action ask for, in lower case, some of them more than once."""
+    for policy in policies:
+        for statement in policy.covering(action.lower()):
+            yield from sorted(statement.keys)
 
 
 def matching(

@@ -27,6 +27,7 @@ class ServiceError(Exception):
         self.message = message
         self.values = values  # modelled members of the error shape are taken from here
         self.headers: dict[str, str] = {}  # further headers of the answer; lower-case names
+        self.authorization = ""  # what is behind a denial, encoded for sts:DecodeAuthorizationMessage
 
     @property
     def wire_code(self) -> str:
@@ -58,6 +59,7 @@ class Refused(Exception):
         super().__init__(message or " ".join((type(self).__doc__ or "").split()))
         self.message = str(self)
         self.values = values
+        self.authorization = ""  # what is behind a denial, encoded for sts:DecodeAuthorizationMessage
 
 
 class AccessDenied(Refused):

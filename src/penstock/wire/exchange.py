@@ -52,6 +52,8 @@ _FORM_BYTES = 1 << 20
 _XML_BYTES = 4 << 20  # DeleteObjects with 1,000 long keys fits
 _IN_FLIGHT = 512  # operations at work at a time before floods are answered with ThrottlingException
 
+# AWS puts the encoded message into the text of EC2's errors alone. Clients compare texts, so it stands beside them here.
+_AUTHORIZATION = b"x-penstock-authorization-message"
 _NOT_CERTIFIED = (
     "The key of a certificate signs requests for a session, and none for anything else. Sign this one with the session's keys and"
     " AWS4-HMAC-SHA256."
@@ -363,7 +365,10 @@ class Exchange:
 
     def _error(self, error: ServiceError, where: Recognised) -> Response:
         operation = self._route.operation if self._route is not None else None
-        return self._codec(where).error(operation, error, self.request_id)
+        response = self._codec(where).error(operation, error, self.request_id)
+        if error.authorization:
+            response.headers.append((_AUTHORIZATION, error.authorization.encode()))
+        return response
 
     def _name(self) -> str:
         route = self._route
@@ -379,6 +384,7 @@ class Exchange:
             operation,
             code="" if failed is None else failed.wire_code,
             message="" if failed is None else failed.message,
+            authorization="" if failed is None else failed.authorization,
             input=self._input,
             output=self._output,
             size=self._size,

@@ -124,21 +124,28 @@ def bind_invoke(app: Any) -> None:
         began = time.perf_counter()
         call = call_of(app, session, service, operation, region=region, origin=origin)
         status, code = _CANCELLED
-        message, output = "", None
+        message, authorization, output = "", "", None
         called_by = origin.service or "".join(call.called_via[-1:])
         try:
             app.records.admit(registered)
             output = await _run(registered, call, input)
         except Exception as fault:
             error = _answer(app.services.get(service), fault)
-            status, code, message = error.status, error.wire_code, error.message
+            status, code, message, authorization = error.status, error.wire_code, error.message, error.authorization
             raise
         else:
             status, code = 200, ""
             return output
         finally:
             recorded = app.records.call(
-                call, registered, code=code, message=message, input=input, output=output, invoked_by=called_by
+                call,
+                registered,
+                code=code,
+                message=message,
+                authorization=authorization,
+                input=input,
+                output=output,
+                invoked_by=called_by,
             )
             app.requests.add(
                 session,

@@ -77,6 +77,7 @@ class Records:
         *,
         code: str,
         message: str,
+        authorization: str = "",
         input: Any,
         output: Any,
         invoked_by: str = "",
@@ -84,7 +85,7 @@ class Records:
     ) -> bool:
         """Record a call that has ended. False when it may not be answered as done, since it should be on record and is not.
 
-        `code` and `message` are those of an error, or empty. `input` is None when it could not be understood, `size` the bytes of the
+        `code` and `message` are those of an error, or empty, `authorization` what is behind a denial, encoded. `input` is None when it could not be understood, `size` the bytes of the
         request. `invoked_by` is the service that made the call in the caller's name.
         """
         shown: Vouched | Certified | None = call.memo.get("who")
@@ -109,6 +110,8 @@ class Records:
             # What could not be understood may be quoted in why.
             if message and (input is not None or not size):
                 more += b',"errorMessage":' + _encoded(_message(message, hidden))
+            if authorization:
+                more += b',"additionalEventData":{"encodedAuthorizationMessage":"%b"}' % authorization.encode()
         at, request = self._clock.now(), call.request_id.encode()
         behind = b'%b,"requestParameters":%b,"responseElements":%b}' % (more, parameters, response)
         record = b'%b%b,"requestID":"%b","eventID":"%b"%b' % (

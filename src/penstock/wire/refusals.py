@@ -109,4 +109,6 @@ def worded(refused: Refused, wordings: Wordings) -> ServiceError:
     own_message = refused.message != " ".join((type(refused).__doc__ or "").split())
     message = wording.message if wording.message and (wording.always or not own_message) else refused.message
     values = {name: value for name, value in refused.values.items() if name != "code"} if wordings.finer_codes else {}
-    return error_class(code, wording.status)(message, **values)
+    error = error_class(code, wording.status)(message, **values)
+    error.authorization = refused.authorization
+    return error

@@ -4,60 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
-
-import sqlalchemy as sa
 
 from penstock.application import Call
-from penstock.identity import records
 from penstock.identity.authority import Authority
 from penstock.identity.conditions import check_value
 from penstock.identity.documents import identity_policy, resource_policy
-from penstock.identity.errors import InvalidInputException, MalformedPolicyDocumentException, NoSuchEntityException
-from penstock.identity.managed import managed_policy
+from penstock.identity.errors import InvalidInputException, MalformedPolicyDocumentException
 from penstock.identity.operations import iam
-from penstock.identity.operations.entities import PAGES, find_group, find_role, find_user
+from penstock.identity.operations.entities import PAGES
+from penstock.identity.operations.owned_policies import FIND, Document, policies_of
 from penstock.identity.policy import Caller, Policy
 from penstock.identity.simulation import BOUNDARY, IDENTITY, ORGANIZATION, RESOURCE, Simulation, Source
 from penstock.identity.variables import Value
 from penstock.wire.call import Input, Output
 
 _ENTRIES = 10_000  # statements and keys of one page, which ends when it has them
-_FIND = {"user": find_user, "group": find_group, "role": find_role}
-
-
-class _Document(NamedTuple):
-    """A document before it is compiled."""
-
-    name: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Owned:
-    """A policy of a user, a group or a role: an attached one by its ARN, or an inline one by its owner."""
-
-    document: _Document
-    kind: str  # inline aws-managed user-managed
-    arn: str = ""
-    owner_kind: str = ""
-    owner: str = ""
-    policy_name: str = ""
-
-    def excluded(self, one: Input) -> bool:
-        """Whether the shape `PolicyIdentifier` names it."""
-        if inline := one.get("InlinePolicyIdentifier"):
-            named = (inline["AttachmentType"], inline["AttachmentName"].lower(), inline["PolicyName"])
-            return named == (self.owner_kind, self.owner.lower(), self.policy_name)
-        return one.get("PolicyType") == self.kind or (self.arn != "" and one.get("PolicyArn") == self.arn)
-
-
-class _Principal(NamedTuple):
-    """What the database has of the user, group or role whose policies are simulated."""
-
-    policies: list[_Owned]
-    boundary: list[_Document] | None  # none of it when the policy is gone: then it allows nothing
 
 
 def _of_source(call: Call, input: Input) -> str:
@@ -73,9 +34,9 @@ async def get_context_keys_for_custom_policy(authority: Authority, call: Call, i
 @iam("GetContextKeysForPrincipalPolicy", resource=_of_source)
 async def get_context_keys_for_principal_policy(authority: Authority, call: Call, input: Input) -> Output:
     """The condition keys that the policies of a user, a group or a role ask for, its boundary and further documents among them."""
-    found = await call.app.store.read(_principal, call, input["PolicySourceArn"])
+    found = await call.app.store.read(policies_of, call, input["PolicySourceArn"])
     documents = [one.document for one in found.policies]
-    return await _keys([*documents, *(found.boundary or ()), *_inputs(input, "PolicyInputList")])
+    return await _keys([*documents, *(found.bounds or ()), *_inputs(input, "PolicyInputList")])
 
 
 @iam("SimulateCustomPolicy")
@@ -89,17 +50,15 @@ async def simulate_custom_policy(authority: Authority, call: Call, input: Input)
 async def simulate_principal_policy(authority: Authority, call: Call, input: Input) -> Output:
     """What the policies of a user with its groups, of a group or of a role say, and further documents, of actions on resources."""
     source, excluded = input["PolicySourceArn"], input.get("PolicyExclusionList", [])
-    found = await call.app.store.read(_principal, call, source)
+    found = await call.app.store.read(policies_of, call, source)
     documents = [one.document for one in found.policies if not any(map(one.excluded, excluded))]
     bounded = not any(one.get("PolicyType") == "permission-boundary" for one in excluded)
     caller = input.get("CallerArn") or (source if ":user/" in source else "")
-    return await _simulate(
-        call, input, caller=caller, documents=documents, boundary=found.boundary if bounded else None
-    )
+    return await _simulate(call, input, caller=caller, documents=documents, boundary=found.bounds if bounded else None)
 
 
 async def _simulate(
-    call: Call, input: Input, *, caller: str, documents: Sequence[_Document], boundary: Sequence[_Document] | None
+    call: Call, input: Input, *, caller: str, documents: Sequence[Document], boundary: Sequence[Document] | None
 ) -> Output:
     actions, resources = input["ActionNames"], input.get("ResourceArns") or ["*"]
     _check(input, actions, resources)
@@ -131,11 +90,11 @@ async def _simulate(
     return {"EvaluationResults": results, "IsTruncated": bool(more), **more}
 
 
-def _inputs(input: Input, member: str) -> list[_Document]:
-    return [_Document(f"{member}.{number}", text) for number, text in enumerate(input.get(member, []), 1)]
+def _inputs(input: Input, member: str) -> list[Document]:
+    return [Document(f"{member}.{number}", text) for number, text in enumerate(input.get(member, []), 1)]
 
 
-async def _keys(documents: Iterable[_Document]) -> Output:
+async def _keys(documents: Iterable[Document]) -> Output:
     found: dict[str, str] = {}
     for source in await _compiled(documents, IDENTITY):
         found |= {key: spelt for key, spelt in source.spelling.items() if key not in found}
@@ -144,7 +103,7 @@ async def _keys(documents: Iterable[_Document]) -> Output:
 
 
 async def _compiled(
-    documents: Iterable[_Document], kind: str, compile: Callable[[str], Policy] = identity_policy
+    documents: Iterable[Document], kind: str, compile: Callable[[str], Policy] = identity_policy
 ) -> list[Source]:
     """Documents, ready to be asked. Raises InvalidInput."""
     sources = []
@@ -163,7 +122,7 @@ async def _resource_policy(input: Input, caller: str) -> Source | None:
         return None
     if not caller:
         raise InvalidInputException("Invalid caller - Caller cannot be null or empty.")
-    (source,) = await _compiled([_Document("ResourcePolicy", document)], RESOURCE, resource_policy)
+    (source,) = await _compiled([Document("ResourcePolicy", document)], RESOURCE, resource_policy)
     return source
 
 
@@ -194,7 +153,7 @@ def _caller(call: Call, arn: str) -> Caller:
         return Caller(account=call.account)
     parts = arn.split(":", 5)
     kind = parts[5].partition("/")[0] if len(parts) == 6 and parts[2] == "iam" else ""
-    if kind not in _FIND:
+    if kind not in FIND:
         raise InvalidInputException("Invalid caller - Caller must be an IAM user, role or group in this context.")
     names = frozenset((arn,))
     if kind == "role":
@@ -222,51 +181,3 @@ def _context(input: Input) -> dict[str, Value]:
         else:
             raise InvalidInputException(f"The context key {name} of the type {kind} takes exactly one value.")
     return found
-
-
-def _principal(conn: sa.Connection, call: Call, arn: str) -> _Principal:
-    """The policies of a user with its groups, of a group or of a role. Raises InvalidInput or NoSuchEntity."""
-    parts = arn.split(":", 5)
-    kind, _, rest = parts[-1].partition("/")
-    if len(parts) != 6 or parts[0] != "arn" or parts[2] != "iam" or kind not in _FIND or not rest:
-        raise InvalidInputException(f"Invalid Entity Arn: {arn} does not clearly define entity type and name.")
-    name = rest.rpartition("/")[2]
-    row = _FIND[kind](conn, call.account, name)
-    if row.arn != arn:
-        raise NoSuchEntityException(kind=kind, name=name)
-    holders = {row.id: (kind, row.name)}
-    if kind == "user":
-        g, m = records.groups, records.members
-        joined = sa.select(g.c.id, g.c.name).join(m, m.c.group == g.c.id).where(m.c.user == row.id)
-        holders |= {group.id: ("group", group.name) for group in conn.execute(joined.order_by(g.c.key))}
-    policies = [one for owner, (held_by, named) in holders.items() for one in _inline(conn, owner, held_by, named)]
-    attached = [one for owner in holders for one in records.attached(conn, owner)]
-    policies += [found for one in dict.fromkeys(attached) if (found := _managed(conn, call, one)) is not None]
-    boundary = getattr(row, "boundary", None)
-    if boundary is None:
-        return _Principal(policies, None)
-    bounding = _managed(conn, call, boundary)
-    return _Principal(policies, [] if bounding is None else [bounding.document])
-
-
-def _inline(conn: sa.Connection, owner: str, kind: str, name: str) -> list[_Owned]:
-    c = records.inline_policies.c
-    rows = conn.execute(sa.select(c.name, c.document).where(c.owner == owner).order_by(c.name))
-    return [
-        _Owned(
-            _Document(f"{kind}_{name}_{row.name}", row.document),
-            "inline",
-            owner_kind=kind,
-            owner=name,
-            policy_name=row.name,
-        )
-        for row in rows
-    ]
-
-
-def _managed(conn: sa.Connection, call: Call, arn: str) -> _Owned | None:
-    managed, name = managed_policy(arn, call.partition), arn.rpartition("/")[2]
-    if managed is not None:
-        return _Owned(_Document(name, managed.document(call.partition)), "aws-managed", arn)
-    texts, _ = records.merged_documents(conn, [], [arn])
-    return _Owned(_Document(name, texts[0]), "user-managed", arn) if texts else None
