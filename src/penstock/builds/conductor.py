@@ -281,7 +281,7 @@ class Conductor:
         if self._workspace.path.exists():
             self._say_end(self._state.phase, status, code=failed.code, message=failed.message)
         await self._end_phase(self._state.phase, status, code=failed.code, message=failed.message, last=True)
-        await self._ended()
+        await self._end()
 
     async def _end_early(self) -> None:
         """The build is to end, and no supervisor is there to do it."""
@@ -289,7 +289,7 @@ class Conductor:
         assert self._state.ending
         message = ENDING[self._state.ending]
         await self._end_phase(self._state.phase, self._state.ending, message=message, last=True)
-        await self._ended()
+        await self._end()
 
     async def _lose(self, message: str) -> None:
         log.error("builds.lost", extra={"build": self.id, "reason": message})
@@ -299,7 +299,7 @@ class Conductor:
         await self._record(Lost(message=message), last=True)
         await REMOVALS.run(self._workspace.remove)
 
-    async def _ended(self) -> None:
+    async def _end(self) -> None:
         """After a phase that ended the build here; one before DOWNLOAD_SOURCE completes it without FINALIZING."""
         if self._state.complete:
             await REMOVALS.run(self._workspace.remove)

@@ -121,7 +121,7 @@ async def _clear(app: App, folder: Path) -> None:
                 log.warning("builds.not_removed", extra={"folder": str(workspace.path), "error": str(error)})
 
 
-async def _ended(workspace: Workspace) -> None:
+async def _end(workspace: Workspace) -> None:
     """Have a run end, and delete its directory; one whose supervisor does not end is deleted at the next start."""
     if not workspace.path.exists():
         return
@@ -155,16 +155,16 @@ async def run(builds: Builds, job: Job) -> None:
     await builds.conduct(conductor)
 
 
-async def given_up(builds: Builds, job: Job, error: str) -> None:
+async def give_up(builds: Builds, job: Job, error: str) -> None:
     """End a build whose run fails over and over with a message, so that nobody waits for it for ever."""
     app, key = builds.app, Key(job.account, job.region, job.payload["id"])
     log.error("builds.given_up", extra={"build": key.id, "error": error})
     lost = Lost(message="The service failed over and over while it ran the build: the log of the server says why")
     await app.store.write(apply, app, key, [lost], job=job)
-    await _ended(_workspace(builds, key))
+    await _end(_workspace(builds, key))
 
 
-async def queued(builds: Builds, job: Job) -> None:
+async def end_waiting(builds: Builds, job: Job) -> None:
     """End a build that has waited too long."""
     key = Key(job.account, job.region, job.payload["id"])
     await builds.app.store.write(apply, builds.app, key, [TimePassed()])

@@ -185,7 +185,7 @@ class DeploymentAggregate(Aggregate[State, inputs.Input, effects.Effect]):
                 self._publish(DEPLOYMENT_CHANGED, event_details.deployment_detail(row, self.deployment, effect))
             case effects.Finished():
                 self.close()  # whoever follows looks at it
-                self._finished(effect)
+                self._finish(effect)
 
     def _publish(self, type: EventType, detail: dict[str, Any]) -> None:
         self.emit(type, detail, correlation=self.row.id, actor=self.row.body.get("requester", ""))
@@ -214,7 +214,7 @@ class DeploymentAggregate(Aggregate[State, inputs.Input, effects.Effect]):
             )
         self._publish(INSTANCE_CHANGED, event_details.host_detail(self.row, effect))
 
-    def _finished(self, effect: effects.Finished) -> None:
+    def _finish(self, effect: effects.Finished) -> None:
         group = GroupAggregate.find(self.conn, self.account, self.region, self.row.group_id)
         if group is None:
             return

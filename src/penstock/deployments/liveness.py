@@ -88,7 +88,7 @@ def give_up(conn: sa.Connection, deployment: str, *, before: int, now: int, seed
         aggregates.apply(conn, deployment, inputs.Deregistered(host=name), now=now, seed=seed)
 
 
-def replaced(conn: sa.Connection, account: str, region: str, name: str, *, now: int, seed: int) -> None:
+def fail_former(conn: sa.Connection, account: str, region: str, name: str, *, now: int, seed: int) -> None:
     """Another machine was registered under a host's name: what the deployments of that one still wanted from it has failed."""
     d = records.deployments.c
     theirs = (
@@ -107,7 +107,7 @@ def _active(account: str, region: str) -> sa.Select[Any]:
     return sa.select(g.active).where(g.account == account, g.region == region, g.active.is_not(None)).order_by(g.active)
 
 
-def deregistered(conn: sa.Connection, account: str, region: str, *, now: int, seed: int) -> None:
+def release_stopping(conn: sa.Connection, account: str, region: str, *, now: int, seed: int) -> None:
     """A host was deregistered: what is being stopped does not wait for it. The others do for a while (`work.watch`)."""
     for deployment in conn.execute(_active(account, region)).scalars().all():
         row = runs.deployment(conn, deployment)

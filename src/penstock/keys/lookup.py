@@ -112,7 +112,7 @@ async def _find(call: Call, key_id: str, action: str) -> Any:
         if row is not None:
             return row
         if place.account == call.account and name.startswith("aws/") and name[4:] in MANAGED:
-            return await _managed(call, name[4:])
+            return await _find_or_make_managed(call, name[4:])
     if place.account != call.account:
         raise AccessDenied(to_strangers(call, action))
     raise (
@@ -150,7 +150,7 @@ def placed(call: Call, key_id: str) -> Place:
     return Place(call.account, call.region, f"key/{key_id}")
 
 
-async def _managed(call: Call, service: str) -> Any:
+async def _find_or_make_managed(call: Call, service: str) -> Any:
     """The key of one of our services in the caller's account and region, made when it is missing."""
     name = f"alias/aws/{service}"
 

@@ -61,7 +61,7 @@ def insert_material(
     )
 
 
-def rotated(conn: sa.Connection, app: App, key: Any, rotation: str, now: int) -> None:
+def renew_material(conn: sa.Connection, app: App, key: Any, rotation: str, now: int) -> None:
     """Let a key encrypt with new material from now on."""
     number = key.material + 1
     secret = new_secret(key.spec)

@@ -45,15 +45,15 @@ async def collect(app: App, blobs: Blobs, *, grace_ms: int = GRACE_MS, stray_ms:
     """One round; how many blobs it removed."""
     now = app.clock.now()
     await app.store.write(contents.forget_uploads, now - COMPLETED_MS)
-    removed = await _unreferenced(app, blobs, now, grace_ms)
-    removed += await _strays(app, blobs, now, stray_ms)
+    removed = await _collect_unreferenced(app, blobs, now, grace_ms)
+    removed += await _collect_strays(app, blobs, now, stray_ms)
     await app.store.write(contents.forget_claims, now - CLAIM_MS)
     if removed:
         log.info("objects.collected", extra={"blobs": removed})
     return removed
 
 
-async def _unreferenced(app: App, blobs: Blobs, now: int, grace_ms: int) -> int:
+async def _collect_unreferenced(app: App, blobs: Blobs, now: int, grace_ms: int) -> int:
     removed = 0
     while ids := await app.store.scan(contents.unreferenced_blobs, now - grace_ms, _BATCH):
         given_up = await app.store.write(contents.give_up_blobs, ids, now)
@@ -65,7 +65,7 @@ async def _unreferenced(app: App, blobs: Blobs, now: int, grace_ms: int) -> int:
     return removed
 
 
-async def _strays(app: App, blobs: Blobs, now: int, grace_ms: int) -> int:
+async def _collect_strays(app: App, blobs: Blobs, now: int, grace_ms: int) -> int:
     removed = 0
     old = blobs.backend.older_than(grace_ms / 1000)
     while batch := await blobs.run(_take, old):

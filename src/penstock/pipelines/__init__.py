@@ -87,7 +87,7 @@ def component(app: App, providers: Providers | None = None) -> Component[Pipelin
             Subscription(
                 name="pipelines.sources",
                 types=of_sources,
-                handle=changes.changed,
+                handle=changes.start_watchers,
                 concerns=partial(changes.concerns, service),
             ),
         ),

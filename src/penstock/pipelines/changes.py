@@ -25,7 +25,7 @@ def concerns(service: PipelineService, conn: sa.Connection, event: Event) -> boo
     return any(records.watched(conn, event.account, event.region, subject) for subject in subjects)
 
 
-async def changed(service: PipelineService, event: Event) -> None:
+async def start_watchers(service: PipelineService, event: Event) -> None:
     """One change, one execution of every pipeline that watches it, however often the event is delivered."""
     subjects = service.providers.news(event.type, event.payload)
     if not subjects:

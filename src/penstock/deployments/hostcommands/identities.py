@@ -44,7 +44,7 @@ class Identities:
 
     async def host(self, call: Call, claimed: str | None = None) -> Host:
         """The registered instance that the caller is. Raises AccessDenied for anybody else, or when it claims to be another."""
-        known = await self._found(call)
+        known = await self._find(call)
         principal = call.session.principal_id.partition(":")[0]
         if known.principal != principal:
             raise AccessDenied(
@@ -56,7 +56,7 @@ class Identities:
             raise AccessDenied(f"{call.session.arn} cannot speak for the host {claimed}.")
         return known.host
 
-    async def _found(self, call: Call) -> _Known:
+    async def _find(self, call: Call) -> _Known:
         if self._changed.taken():
             self._known.clear()
         key = (call.account, call.region, call.session.arn)

@@ -15,7 +15,7 @@ from penstock.application import Call
 from penstock.deployments import errors, liveness, profile, progress, records
 from penstock.deployments.operations import PAGE, PAGES, ours
 from penstock.deployments.operations.groups import existing
-from penstock.deployments.operations.instances import another, deregister, identity_of, registered
+from penstock.deployments.operations.instances import another, deregister, identity_of, run_registration
 from penstock.deployments.records import Row
 from penstock.deployments.server import fleet
 from penstock.deployments.service import Deployments
@@ -70,9 +70,9 @@ async def register_instance(deployments: Deployments, call: Call, input: Input) 
             if known.deregistered is not None:
                 records.forget_health(conn, call.account, call.region, id_)
                 if another(known, iam_arn, principal):
-                    liveness.replaced(conn, call.account, call.region, id_, now=call.now, seed=seed)
+                    liveness.fail_former(conn, call.account, call.region, id_, now=call.now, seed=seed)
 
-    await registered(call, register)
+    await run_registration(call, register)
     return {"instanceId": id_, "instanceArn": arn}
 
 

@@ -90,9 +90,9 @@ async def register_on_premises_instance(deployments: Deployments, call: Call, in
             conn.execute(sa.update(records.instances).where(*where).values(**values))
             records.forget_health(conn, call.account, call.region, name)
             if another(known, iam_arn, principal):
-                liveness.replaced(conn, call.account, call.region, name, now=call.now, seed=seed)
+                liveness.fail_former(conn, call.account, call.region, name, now=call.now, seed=seed)
 
-    await registered(call, register)
+    await run_registration(call, register)
     return {}
 
 
@@ -101,7 +101,7 @@ def another(known: Row, iam_arn: str, principal: str | None) -> bool:
     return known.iam_arn != iam_arn or (known.principal or principal) != principal
 
 
-async def registered(call: Call, register: Callable[[sa.Connection], None]) -> None:
+async def run_registration(call: Call, register: Callable[[sa.Connection], None]) -> None:
     """Run a registration. When another came at the same moment, run it again: now it sees that one and says what is in the way."""
     try:
         await call.app.store.write(register)
@@ -118,7 +118,7 @@ async def deregister(call: Call, name: str) -> None:
         left = conn.execute(sa.update(records.instances).where(*where).values(tags=[], deregistered=call.now))
         if left.rowcount:
             records.registrations_changed(conn)
-            liveness.deregistered(conn, call.account, call.region, now=call.now, seed=seed)
+            liveness.release_stopping(conn, call.account, call.region, now=call.now, seed=seed)
 
     await call.app.store.write(tx)
 

@@ -20,16 +20,6 @@ IN_PLACE: Final = (
     "ValidateService",
 )
 
-IN_PLACE_WITH_TRAFFIC: Final = (
-    "BeforeBlockTraffic",
-    "BlockTraffic",
-    "AfterBlockTraffic",
-    *IN_PLACE,
-    "BeforeAllowTraffic",
-    "AllowTraffic",
-    "AfterAllowTraffic",
-)
-
 # Their scripts come from the last successful revision on the host, so that a broken old script could block every later
 # deployment; `ignoreApplicationStopFailures` lets the deployment pass over their failure.
 FROM_LAST_REVISION: Final = frozenset({"ApplicationStop", "BeforeBlockTraffic", "AfterBlockTraffic"})

@@ -11,7 +11,7 @@ from penstock.application import Call
 from penstock.keys import engine, records
 from penstock.keys.engine import DAY_MS, ROTATION_DAYS, Need, Rotation
 from penstock.keys.lookup import key_of, locked, own_key
-from penstock.keys.material import plan_rotation, rotated
+from penstock.keys.material import plan_rotation, renew_material
 from penstock.keys.operations import LIMIT, after, key_arn, keys_of, kms, page
 from penstock.keys.vault import Vault
 from penstock.store.failpoints import failpoint
@@ -71,7 +71,7 @@ async def rotate_key_on_demand(vault: Vault, call: Call, input: Input) -> Output
         key = locked(conn, row)
         _check(key)
         engine.check_on_demand(key, records.count_rotations(conn, key.id, Rotation.ON_DEMAND))
-        rotated(conn, call.app, key, Rotation.ON_DEMAND, call.now)
+        renew_material(conn, call.app, key, Rotation.ON_DEMAND, call.now)
 
     await call.app.store.write(tx)
     return {"KeyId": row.arn}
@@ -101,7 +101,7 @@ async def rotate(vault: Vault, job: Job) -> None:
         key, now = records.locked(conn, job.payload["key"]), app.clock.now()
         if key is None or not engine.is_rotation_due(key, due, now):
             return
-        rotated(conn, app, key, Rotation.AUTOMATIC, now)
+        renew_material(conn, app, key, Rotation.AUTOMATIC, now)
         plan_rotation(conn, key, days=key.rotation_days, due=engine.rotation_after(key, now))
         failpoint("keys.rotating")
 
