@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 import sample_counters
@@ -69,6 +70,7 @@ async def test_a_counter_over_every_protocol_its_timer_event_and_journal(empty_u
         emitted = await store.read(events.after, 0)
         assert [event.payload["value"] for event in emitted if event.type == CHANGED.name] == [*values, 0]
 
+        assert Counter.find_journal in harness.app.journals
         found = await store.read(Counter.find_journal, account, "us-east-1", "visits")
         assert found.arn == f"arn:aws:counters:us-east-1:{account}:counter/visits"
         assert await store.read(Counter.find_journal, account, "us-east-1", "misses") is None
@@ -78,7 +80,13 @@ async def test_a_counter_over_every_protocol_its_timer_event_and_journal(empty_u
             state, effects = decide(state, Counter.inputs.load(entry.input), entry.at, entry.seed)
             assert [Counter.effects.dump(effect) for effect in effects] == list(entry.effects)
         assert (len(entries), state.value) == (7, 0)
-        assert entries[0].actor == f"arn:aws:iam::{account}:user/administrator"
+        assert {entry.actor for entry in entries[:-1]} == {f"arn:aws:iam::{account}:user/administrator"}
+        assert entries[-1].actor == ""
+        assert all(entry.cause for entry in entries)
+
+        gone = SimpleNamespace(id="j", account=account, region="us-east-1", payload={"id": "misses"})
+        await Counter.run_timer(harness.app, gone)
+        assert await store.read(Counter.find_journal, account, "us-east-1", "misses") is None
 
         lister = client(harness.url, harness.credentials_file, "counters-json11")
         monkeypatch.setattr(counters, "_LIMIT", 2)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from penstock.application import App, Asgi
+    from penstock.store.aggregate import RowAggregate
     from penstock.store.catalogue import EventType
     from penstock.store.events import Event
     from penstock.store.fanout import Concerns
@@ -135,7 +136,8 @@ class Component(Generic[S]):
     subscriptions: Sequence[Subscription[S]] = ()
     guards: Sequence[Guard[S]] = ()  # of its resources
     linked_roles: Sequence[LinkedRole] = ()  # of its services
-    journals: Sequence[Finder] = ()  # finds its aggregates for `penstock journal`
+    aggregates: Sequence[type[RowAggregate[Any, Any, Any]]] = ()  # those that are one row: their journals and timers
+    journals: Sequence[Finder] = ()  # finds its other aggregates for `penstock journal`
     expiring: Sequence[Expiring] = ()  # rows that are removed when their time is over, in this order
     pages: Sequence[Page] = ()  # of the console
     templates: Path | None = None  # folder of what its pages name as NAME/file.html
@@ -164,6 +166,8 @@ class Component(Generic[S]):
         for guard in self.guards:
             app.guards[guard.service] = (guard, self.state)
         app.linked_roles.update({linked.service: linked for linked in self.linked_roles})
+        for kind in self.aggregates:
+            self._add_aggregate(app, kind)
         app.journals += self.journals
         app.expiring += self.expiring
         taken = {page.path for page in app.pages} & {page.path for page in self.pages}
@@ -191,6 +195,11 @@ class Component(Generic[S]):
                 table = tables.setdefault(one.service, Operations(one.service, action_prefix=one.action_prefix))
                 table.operation(one.name, **one.options)(functools.partial(handler, self.state))
         yield from tables.values()
+
+    def _add_aggregate(self, app: App, kind: type[RowAggregate[Any, Any, Any]]) -> None:
+        app.journals += (kind.find_journal,)
+        if kind.timer is not None:
+            app.work.handler(kind.timer_kind())(kind.run_timer)
 
     def _add_job(self, app: App, job: JobKind[S]) -> None:
         async def run(_app: Any, taken: Job) -> None:

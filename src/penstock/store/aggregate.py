@@ -20,7 +20,7 @@ from penstock.store.events import Event, emit
 from penstock.store.ids import ordered_uuid
 from penstock.store.schema import Json, metadata
 from penstock.store.upsert import upsert
-from penstock.wire.call import partition_of
+from penstock.wire.call import Call, partition_of
 
 if TYPE_CHECKING:
     from penstock.store.clock import Clock
@@ -188,6 +188,7 @@ class RowAggregate(Aggregate[S, I, E]):
 
     kind: ClassVar[str]  # what its names begin with
     service: ClassVar[str] = ""  # of its ARN
+    timer: ClassVar[Any] = None  # the input when a timer has run out, of a kind that sets any
     table: ClassVar[sa.Table]  # see `aggregate_table`; others have at least its columns
     # Of one dataclass, whose members all have defaults: what a new one is before its first input.
     states: ClassVar[Codec[Any]]
@@ -231,19 +232,40 @@ class RowAggregate(Aggregate[S, I, E]):
         return {}
 
     @classmethod
-    async def step(
-        cls, app: Shell, account: str, region: str, id: str, input: I, *, actor: str = "", cause: str = ""
-    ) -> S:
-        """One decision in a transaction of its own, on one that is made if it is not there; its state then."""
+    async def step(cls, app: Shell, call: Call[Any], id: str, input: I) -> S:
+        """One decision for a caller in a transaction of its own, on one that is made if it is not there; its state then."""
 
         def step(conn: sa.Connection) -> S:
-            found = cls.create(conn, account, region, id) or cls.find(conn, account, region, id)
+            found = cls.create(conn, call.account, call.region, id) or cls.find(conn, call.account, call.region, id)
             assert found is not None
+            actor, cause = call.session.arn, call.request_id
             with found:
-                found.apply(input, now=app.clock.now(), seed=app.ids.seed(), actor=actor, cause=cause)
+                found.apply(input, now=call.now, seed=app.ids.seed(), actor=actor, cause=cause)
             return found.state
 
         return await app.store.write(step)
+
+    @classmethod
+    def timer_kind(cls) -> str:
+        """The kind of the jobs that are its timers."""
+        return f"{cls.service}.{cls.kind}.timer"
+
+    def set_timer(self, due: int) -> None:
+        """Let `timer` be an input at a time (ms UTC)."""
+        dedup = f"{self.account}/{self.region}/{self.id}/{due}"
+        self.enqueue(self.timer_kind(), {"id": self.id}, due=due, dedup=dedup)
+
+    @classmethod
+    async def run_timer(cls, app: Shell, job: jobs.Job) -> None:
+        """Give the aggregate of a timer its input, unless it is gone. A job may run twice, so `timer` may come too often."""
+
+        def step(conn: sa.Connection) -> None:
+            found = cls.find(conn, job.account, job.region, job.payload["id"])
+            if found is not None:
+                with found:
+                    found.apply(cls.timer, now=app.clock.now(), seed=app.ids.seed(), cause=job.id)
+
+        await app.store.write(step)
 
     @classmethod
     def find_journal(cls, conn: sa.Connection, account: str, region: str, id: str) -> journal.Found | None:

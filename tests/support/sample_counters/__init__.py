@@ -7,12 +7,10 @@ from pathlib import Path
 import orjson
 
 from penstock.application import App
-from penstock.component import Component, JobKind
+from penstock.component import Component
 from penstock.wire.services import Service
 from sample_counters import counters
 from sample_counters.pages import PAGE
-
-__all__ = ["SETTINGS", "component"]
 
 FOLDER = Path(__file__).parent
 SETTINGS = counters.CounterSettings
@@ -27,8 +25,7 @@ def component(app: App) -> Component[App]:
         state=app,
         services=[Service(name, FOLDER / "service-2.json", patch) for name, patch in PATCHES.items()],
         operations=(counters,),
-        jobs=(JobKind(kind=counters.RESET, run=counters.reset),),
+        aggregates=(counters.Counter,),
         events=(counters.CHANGED,),
-        journals=(counters.Counter.find_journal,),
         pages=(PAGE,),
     )

@@ -9,14 +9,12 @@ from penstock.component import operations_of, option
 from penstock.store.aggregate import RowAggregate
 from penstock.store.catalogue import EventType
 from penstock.store.codec import Codec
-from penstock.store.jobs import Job
 from penstock.wire import call as wire
 from penstock.wire.errors import ServiceError
 from penstock.wire.pages import Pages
 from sample_counters import records
 from sample_counters.engine import Add, Changed, Count, Effect, Input, SetTimer, TimePassed, decide
 
-RESET = "counters.reset"
 CHANGED = EventType(
     name="counters.counter.changed",
     description="A counter has another value.",
@@ -47,7 +45,7 @@ class Counter(RowAggregate[Count, Input, Effect]):
     """A counter whose row is locked."""
 
     kind, service = "counter", "counters"
-    table, engine = records.counters, staticmethod(decide)
+    table, engine, timer = records.counters, staticmethod(decide), TimePassed()
     states = Codec("the state of a counter", Count)
     inputs = Codec("an input of a counter", Add, TimePassed)
     effects = Codec("an effect of a counter", SetTimer, Changed)
@@ -56,14 +54,9 @@ class Counter(RowAggregate[Count, Input, Effect]):
         """Set the timer, emit the event."""
         match effect:
             case SetTimer(due=due):
-                self.enqueue(RESET, {"id": self.id}, due=due, dedup=f"{self.account}/{self.region}/{self.id}/{due}")
+                self.set_timer(due)
             case Changed(value=value):
                 self.emit(CHANGED, {"value": value}, correlation=self.id)
-
-
-async def reset(app: App, job: Job) -> None:
-    """The job of a counter's timer. It may run twice, as every job."""
-    await Counter.step(app, job.account, job.region, job.payload["id"], TimePassed())
 
 
 def _arn(call: Call, input: wire.Input) -> str:
@@ -75,8 +68,7 @@ async def add(app: App, call: Call, input: wire.Input) -> wire.Output:
     largest = app.settings.of(CounterSettings).largest
     if input["amount"] > largest:
         raise AmountTooLargeException(largest=largest)
-    added = Add(amount=input["amount"])
-    state = await Counter.step(app, call.account, call.region, input["name"], added, actor=call.session.arn)
+    state = await Counter.step(app, call, input["name"], Add(amount=input["amount"]))
     return {"value": state.value}
 
 
