@@ -200,7 +200,7 @@ def test_it_goes_on_wherever_a_server_is_killed(installation):
     installation.up(points[0])
     (old,) = read_key_file(installation.key)
     sealed = fill(installation)
-    assert installation.rekey("--patience", "1").returncode == 4
+    assert installation.rekey("--timeout", "1").returncode == 4
     assert installation.process.wait(60) == -signal.SIGKILL
     for point in points[1:]:
         installation.up(point)
@@ -254,7 +254,7 @@ def test_a_machine_with_an_old_key_file_loses_nothing_and_is_waited_for(machines
                 one.client("kms").encrypt(KeyId=each, Plaintext=b"x")
 
     def waits(*options: str) -> str:
-        done = first.rekey("--patience", "1", *options)
+        done = first.rekey("--timeout", "1", *options)
         assert done.returncode == (2 if options else 4), done.stderr
         assert f"process {second.process.pid} on {socket.gethostname()}" in done.stderr
         opened_by_both()
@@ -324,7 +324,7 @@ def rekey(stopped, *options):
 def test_without_a_server_it_says_who_does_the_work(stopped):
     _, path = stopped
     (old,) = read_key_file(path)
-    gave_up = rekey(stopped, "--patience", "1")
+    gave_up = rekey(stopped, "--timeout", "1")
     assert gave_up.returncode == 4
     assert "Servers do it while they run: start one with this key file" in gave_up.stderr
     refused = rekey(stopped, "--remove-old")
@@ -363,7 +363,7 @@ def test_keys_of_a_command_are_changed_by_the_command(stopped):
     assert refused.returncode == 1
     assert "Let it print one more line, marked `next`" in refused.stderr
     replace_key_file(path, [*read_key_file(path), new_key()])
-    assert rekey(stopped, *command, "--patience", "1").returncode == 4
+    assert rekey(stopped, *command, "--timeout", "1").returncode == 4
 
 
 @pytest.mark.parametrize(
@@ -373,7 +373,7 @@ def test_keys_of_a_command_are_changed_by_the_command(stopped):
         (("--master-key-file", "/nonexistent"), "there is no such master key file"),
         (("--database", "postgresql://127.0.0.1:1/none"), "the database cannot be read"),
         (("--prepare", "--remove-old"), "not allowed with argument"),
-        (("--patience", "0"), "--patience"),
+        (("--timeout", "0"), "--timeout"),
     ],
 )
 def test_what_it_cannot_work_with(stopped, options, said):

@@ -181,12 +181,12 @@ async def test_a_page_shows_what_its_visitor_may_see(browser):
         "secrets/secret?id=db",
     ):
         seen = await browser.see(path)
-        assert "A policy keeps you from reading it." in seen
+        assert "A policy does not let you read it." in seen
         assert "hush" not in browser.text
         assert "Show the value" not in seen
     for path, form in (("parameters/parameter/value", {"name": "/shop/token"}), ("secrets/secret/value", {"id": "db"})):
         assert "not authorized to perform" in await browser.see(path, 403, **form)
-    assert "A policy keeps you from seeing the key's policy." in await browser.see(f"keys/{key}")
+    assert "A policy does not let you see the key's policy." in await browser.see(f"keys/{key}")
     browser.session = await browser.harness.user("nobody")
     for path in (
         "users",

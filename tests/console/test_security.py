@@ -96,7 +96,7 @@ def test_an_operator_sees_and_ends_the_sessions_of_a_user(live, people):  # noqa
 def test_a_policy_may_keep_somebody_from_it(live, people):  # noqa: F811
     visitor = Visitor(live, "kiosk")
     page = visitor.get("security")
-    assert "A policy keeps you from changing your password." in page.visible_text
+    assert "A policy does not let you change your password." in page.visible_text
     for where, fields in (("password", {"old": PASSWORD, "new": NEW, "again": NEW}), ("sessions", {})):
         assert "explicit deny" in visitor.post(f"security/{where}", fields, token=page.token).visible_text
     assert Visitor(live, "kiosk").get("security").status == 200

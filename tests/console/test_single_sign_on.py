@@ -96,7 +96,7 @@ def test_with_one_role_nobody_is_asked(served):
     assert names["penstock-sso"].has_nonstandard_attr("HttpOnly")
     assert visitor.get(back).url.endswith("/console/security")
     assert {cookie.name for cookie in visitor.jar} == {"penstock-session"}
-    assert "A policy keeps you" not in visitor.get("security").visible_text
+    assert "A policy does not let you" not in visitor.get("security").visible_text
     again = visitor.get(back)  # the code, and what the browser held, were good once
     assert "not begun in this browser" in again.visible_text
 

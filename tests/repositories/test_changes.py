@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from penstock_git_child import Told
+from penstock_git_child import ScriptedGit
 
 from penstock.repositories import changes, records
 from penstock.repositories.changes import Change, Changes, RepositoryBusy, RepositoryGone
@@ -180,7 +180,7 @@ async def test_what_is_gone_is_not_tidied(tmp_path):
         return SimpleNamespace(id="i", account="1", region="r") if repository_id == "i" else None
 
     kept = Changes(SimpleNamespace(settings=SimpleNamespace(data_dir=tmp_path), store=SimpleNamespace(read=read)))  # type: ignore[arg-type]
-    kept.git = git = Told()
+    kept.git = git = ScriptedGit()
     await kept.tidy("none")
     await kept.tidy("i")
     assert git.asked == []
@@ -266,7 +266,7 @@ def settling(tmp_path: Path, rows: dict[str, Any], intents: list[Any], written: 
         settings=SimpleNamespace(data_dir=tmp_path), store=SimpleNamespace(read=read, write=write, scan=read)
     )
     made = Changes(app)
-    made.git = Told(b"11  refs/heads/side\n22  refs/heads/master\n")
+    made.git = ScriptedGit(b"11  refs/heads/side\n22  refs/heads/master\n")
     return made
 
 
@@ -287,7 +287,7 @@ async def test_the_branch_that_a_clone_checks_out(tmp_path, default, listed, bra
         chosen.append(reference)
 
     made = settling(tmp_path, {}, [], [])
-    made.git = git = Told(listed)
+    made.git = git = ScriptedGit(listed)
     git.set_head = set_head  # type: ignore[method-assign]
     found = {} if default else await git.references(tmp_path)
     assert await made._default_branch(SimpleNamespace(default_branch=default), tmp_path, found) == branch

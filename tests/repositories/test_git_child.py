@@ -10,7 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from penstock_git_child import Told, nothing_runs_but
+from penstock_git_child import ScriptedGit, nothing_runs_but
 
 from penstock.repositories import archives
 from penstock.repositories import git as running_git
@@ -20,12 +20,12 @@ from penstock.repositories.git import Git, GitFailed, GitMissing, Pointer
 
 
 async def test_what_git_prints_is_read_to_its_limit():
-    assert await Told(b"x" * 10).output("a", limit=10) == b"x" * 10
+    assert await ScriptedGit(b"x" * 10).output("a", limit=10) == b"x" * 10
     with pytest.raises(GitFailed, match=r"^git printed more than is looked at$"):
-        await Told(b"x" * 11).output("a", limit=10)
-    assert len(await Told(b"x" * (16 << 20)).output("a")) == 16 << 20
+        await ScriptedGit(b"x" * 11).output("a", limit=10)
+    assert len(await ScriptedGit(b"x" * (16 << 20)).output("a")) == 16 << 20
     with pytest.raises(GitFailed):
-        await Told(b"x" * ((16 << 20) + 1)).output("a")
+        await ScriptedGit(b"x" * ((16 << 20) + 1)).output("a")
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ async def test_what_git_prints_is_read_to_its_limit():
 )
 async def test_what_git_died_of(complaint, code, error, said):
     with pytest.raises(error) as caught:
-        await Told(b"", complaint, code).output("a")
+        await ScriptedGit(b"", complaint, code).output("a")
     assert str(caught.value) == said
     if error is OSError:
         assert caught.value.errno in (errno.ENOSPC, errno.EIO)
@@ -48,7 +48,7 @@ async def test_what_git_died_of(complaint, code, error, said):
 
 async def test_a_git_that_does_not_end_is_given_up_with_all_that_read_it():
     before = asyncio.all_tasks()
-    silent = Told(ends=False)
+    silent = ScriptedGit(ends=False)
     with pytest.raises(TimeoutError):
         await silent.output("a", seconds=0.01)
     with pytest.raises(TimeoutError):
@@ -102,15 +102,15 @@ def test_without_git_there_is_no_command(monkeypatch, tmp_path):
 
 
 async def test_a_commit_is_asked_for_by_its_own_id_only():
-    assert await Told(b"tag\n").commit(Path("/x"), "1" * 40) is None
-    assert await Told(b"", b"fatal: none", 128).commit(Path("/x"), "1" * 40) is None
+    assert await ScriptedGit(b"tag\n").commit(Path("/x"), "1" * 40) is None
+    assert await ScriptedGit(b"", b"fatal: none", 128).commit(Path("/x"), "1" * 40) is None
     with pytest.raises(AssertionError):
-        await Told(b"commit\n").commit(Path("/x"), "main")
+        await ScriptedGit(b"commit\n").commit(Path("/x"), "main")
 
 
 async def test_references_as_git_lists_them():
     listed = b"11 22 refs/tags/v1\n33  refs/heads/main\n"
-    assert await Told(listed).references(Path("/x")) == {
+    assert await ScriptedGit(listed).references(Path("/x")) == {
         "refs/tags/v1": Pointer("11", "22"),
         "refs/heads/main": Pointer("33", "33"),
     }
@@ -129,7 +129,7 @@ def entry(size: int, path: bytes) -> bytes:
     ],
 )  # fmt: skip
 async def test_what_a_commit_holds_is_counted_to_the_byte(listed, said):
-    git = Told(listed)
+    git = ScriptedGit(listed)
     with pytest.raises(CommitTooLargeException) if said else contextlib.nullcontext() as refused:
         await archives.count(git, Path("/x"), "c", Bounds(entries=2, size=20))
     assert git.options == {"bounded": True}
@@ -141,17 +141,17 @@ async def test_what_a_commit_holds_is_counted_to_the_byte(listed, said):
 async def test_the_longest_entry_of_a_commit(more):
     path = b"x" * (4196 + more - len(entry(7, b"")) + 1)
     with pytest.raises(CommitTooLargeException, match="too long for a file") if more else contextlib.nullcontext():
-        await archives.count(Told(entry(7, path)), Path("/x"), "c", Bounds(entries=9, size=9999))
+        await archives.count(ScriptedGit(entry(7, path)), Path("/x"), "c", Bounds(entries=9, size=9999))
 
 
 async def test_a_count_that_git_does_not_finish_is_none():
     with pytest.raises(GitFailed, match="fatal: bad"):
-        await archives.count(Told(b"", b"fatal: bad", 1), Path("/x"), "c", Bounds(entries=9, size=9))
+        await archives.count(ScriptedGit(b"", b"fatal: bad", 1), Path("/x"), "c", Bounds(entries=9, size=9))
 
 
 async def test_nothing_goes_on_counting_what_was_refused():
     before = asyncio.all_tasks()
-    git = Told(entry(7, b"a") * 3)
+    git = ScriptedGit(entry(7, b"a") * 3)
     git.finish = lambda *_: asyncio.Event().wait()  # type: ignore[method-assign,assignment]
     with pytest.raises(CommitTooLargeException):
         await archives.count(git, Path("/x"), "c", Bounds(entries=2, size=99))

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from penstock_git_child import Told, nothing_runs_but
+from penstock_git_child import ScriptedGit, nothing_runs_but
 
 from penstock.repositories import smart_http
 from penstock.repositories.changes import RepositoryBusy, RepositoryGone
@@ -180,7 +180,7 @@ async def test_an_answer_is_complete_when_git_says_so(printed, complaint, code, 
         await asyncio.Event().wait()
 
     before = asyncio.all_tasks()
-    server = GitServer(None, SimpleNamespace(git=Told(printed, complaint, code)))  # type: ignore[arg-type]
+    server = GitServer(None, SimpleNamespace(git=ScriptedGit(printed, complaint, code)))  # type: ignore[arg-type]
     exchange = smart_http._Exchange({}, receive, send, {}, "x", "", "info/refs")  # type: ignore[arg-type]
     with pytest.raises(GitFailed, match="fatal: x|ended with code 2") if code else contextlib.nullcontext():
         await server._stream(exchange, ("a",), "text/x", environment={}, head=b"HEAD")
@@ -200,7 +200,7 @@ async def test_nothing_of_git_is_read_for_a_client_that_left():
         return {"type": "http.disconnect"}
 
     before = asyncio.all_tasks()
-    server = GitServer(None, SimpleNamespace(git=Told(ends=False)))  # type: ignore[arg-type]
+    server = GitServer(None, SimpleNamespace(git=ScriptedGit(ends=False)))  # type: ignore[arg-type]
     exchange = smart_http._Exchange({}, receive, send, {}, "x", "", "info/refs")  # type: ignore[arg-type]
     with pytest.raises(ClientLeft):
         await server._stream(exchange, ("a",), "text/x", environment={})
@@ -268,7 +268,7 @@ async def test_what_receive_pack_says_is_given_back_when_it_is_true(tmp_path, mo
         opened.append(real(**more))
         return opened[-1]
 
-    class Asked(Told):
+    class Asked(ScriptedGit):
         @contextlib.asynccontextmanager
         async def running(self, *arguments, **more):
             steps.append((arguments[:2], more["keep"], more["bounded"]))

@@ -26,7 +26,7 @@ def stream(*pieces: bytes, ends: bool = True) -> asyncio.StreamReader:
     return reader
 
 
-class Told(Git):
+class ScriptedGit(Git):
     """Git whose children print what a test says, and end with `code`."""
 
     def __init__(self, printed: bytes = b"", complaint: bytes = b"", code: int = 0, *, ends: bool = True) -> None:

@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser, _command: str) -> None:
         "--remove-old", action="store_true", help="remove the keys under which nothing is sealed any more"
     )
     parser.add_argument(
-        "--patience",
+        "--timeout",
         type=arguments.count(1),
         default=60,
         metavar="SECONDS",
@@ -119,7 +119,7 @@ class _Change:
                     return Exit.DONE
                 if not self._promote(self._source.path, options):
                     return Exit.TIMED_OUT
-            return self._wait(options.patience, options.grace)
+            return self._wait(options.timeout, options.grace)
 
     @property
     def _newest(self) -> MasterKey:
@@ -141,7 +141,7 @@ class _Change:
         time.sleep(options.grace)
         waiting = [key for key in self._keys if key.next]
         if lacking := self._those_without(
-            lambda one: {key.id.hex() for key in waiting} <= set(one.opens), options.patience
+            lambda one: {key.id.hex() for key in waiting} <= set(one.opens), options.timeout
         ):
             complain(
                 f"penstock rekey: {lacking} lacks the new key, and could not open what is sealed with it, so nothing is. Copy {path} to that "
@@ -154,9 +154,9 @@ class _Change:
         say(f"From now on {self._newest.id.hex()} seals.")
         return True
 
-    def _wait(self, patience: int, grace: float) -> int:
+    def _wait(self, timeout: int, grace: float) -> int:
         """Until every process seals with the new key, and servers have sealed everything again."""
-        if lacking := self._those_without(self._seals_with_newest, patience):
+        if lacking := self._those_without(self._seals_with_newest, timeout):
             complain(
                 f"penstock rekey: {lacking} still seals with an older key. Copy the key file to that machine as it is now, or end the process, "
                 "and run this again"
@@ -175,9 +175,9 @@ class _Change:
             if left != seen:
                 say("1 value is under an older key" if left == 1 else f"{left} values are under older keys")
                 seen, since = left, time.monotonic()
-            elif time.monotonic() - since > patience:
+            elif time.monotonic() - since > timeout:
                 complain(
-                    f"penstock rekey: {left} values are under older keys, and none was sealed again for {patience} seconds. Servers do it "
+                    f"penstock rekey: {left} values are under older keys, and none was sealed again for {timeout} seconds. Servers do it "
                     "while they run: start one with this key file, see what it logs, and run this again"
                 )
                 return Exit.TIMED_OUT
@@ -234,7 +234,7 @@ class _Change:
                 "the command that gives the master keys gives new ones too. Let it print one more line, marked `next`, and restart every "
                 "process; then print that line last and without the mark, restart them again, and run this"
             )
-        return self._wait(options.patience, options.grace)
+        return self._wait(options.timeout, options.grace)
 
     def _show(self) -> int:
         known = {key.id: "seals" if key is self._newest else "next" if key.next else "old" for key in self._keys}
@@ -254,9 +254,9 @@ class _Change:
     def _seals_with_newest(self, one: Holder) -> bool:
         return one.seals == self._newest.id.hex()
 
-    def _those_without(self, fits: Callable[[Holder], bool], patience: float = 0) -> str:
+    def _those_without(self, fits: Callable[[Holder], bool], timeout: float = 0) -> str:
         """The first of the processes that are there and do not fit, when none of them has come to for so long (s); "" when all fit."""
-        until = time.monotonic() + patience
+        until = time.monotonic() + timeout
         while True:
             with self._engine.connect() as conn:
                 lacking = [one for one in holders(conn) if not fits(one)]

@@ -260,7 +260,7 @@ def _comparison(
             try:
                 return holds(read(value), limit)
             except ValueError:
-                return False  # the key is none
+                return False  # the value is not one of this kind
 
         return test
 

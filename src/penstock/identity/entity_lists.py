@@ -67,7 +67,7 @@ async def attachments(view: View, operation: str, **of: str) -> Part:
         title="Managed policies",
         columns=(Column("Policy"), Column("ARN", "clip")),
         rows=rows,
-        none="A policy keeps you from seeing them." if answer is None else "None is attached.",
+        none="A policy does not let you see them." if answer is None else "None is attached.",
     )
 
 
@@ -75,7 +75,7 @@ async def inline_policies(view: View, lists: str, reads: str, **of: str) -> list
     """The policies of its own that a user, group or role has."""
     answer = await view.allowed("iam", lists, MaxItems=_SHOWN, **of)
     if answer is None or not answer["PolicyNames"]:
-        none = "A policy keeps you from seeing them." if answer is None else "There is none."
+        none = "A policy does not let you see them." if answer is None else "There is none."
         return [Part(title="Inline policies", none=none)]
     found = []
     for name in answer["PolicyNames"]:
@@ -84,7 +84,7 @@ async def inline_policies(view: View, lists: str, reads: str, **of: str) -> list
             Part(
                 title=f"Inline policy {name}",
                 text="" if read is None else policy_text(read["PolicyDocument"]),
-                none="A policy keeps you from seeing it.",
+                none="A policy does not let you see it.",
             )
         )
     if answer.get("IsTruncated"):

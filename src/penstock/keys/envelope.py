@@ -26,7 +26,7 @@ _PREFIXES = {0: "", 1: "mrk-"}
 
 
 class BadCiphertextError(Exception):
-    """It is none, it was changed, or the encryption context is another one."""
+    """It is not a ciphertext, it was changed, or the encryption context is another one."""
 
 
 @dataclass(frozen=True, slots=True)

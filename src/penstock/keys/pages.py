@@ -67,7 +67,7 @@ async def _row(view: View, key_id: str, aliases: list[str]) -> Row:
     answer = await view.allowed("kms", "DescribeKey", KeyId=key_id)
     named = Cell(text=key_id, href=f"/console/keys/{part(key_id)}")
     if answer is None:
-        return Row((named, ", ".join(aliases), "A policy keeps you from seeing it.", "", None))
+        return Row((named, ", ".join(aliases), "A policy does not let you see it.", "", None))
     key = answer["KeyMetadata"]
     return Row((named, ", ".join(aliases), _state(key), _use(key), Cell(at=key["CreationDate"])))
 
@@ -118,7 +118,7 @@ async def key(view: View) -> Detail:
             Part(
                 title="Who may use it",
                 text="" if policy is None else json.dumps(json.loads(policy["Policy"]), indent=2, ensure_ascii=False),
-                none="A policy keeps you from seeing the key's policy.",
+                none="A policy does not let you see the key's policy.",
             ),
             Part(
                 title="Grants",
@@ -133,7 +133,7 @@ async def key(view: View) -> Detail:
                     )
                     for one in (grants or {}).get("Grants", [])
                 ],
-                none="A policy keeps you from seeing the grants." if grants is None else "There is no grant.",
+                none="A policy does not let you see the grants." if grants is None else "There is no grant.",
             ),
         ],
         behind="DescribeKey, GetKeyRotationStatus, ListAliases, GetKeyPolicy, ListGrants",

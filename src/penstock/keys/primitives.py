@@ -170,7 +170,7 @@ def encrypt(private: Any, algorithm: str, plaintext: bytes) -> bytes:
 
 
 def decrypt(private: Any, algorithm: str, ciphertext: bytes) -> bytes | None:
-    """The plaintext of a ciphertext that `encrypt` or others have made for the key; None for what is none."""
+    """The plaintext of a ciphertext that `encrypt` or others have made for the key; None for anything else."""
     try:
         return private.decrypt(ciphertext, _oaep(algorithm))
     except ValueError:

@@ -115,7 +115,7 @@ async def _detail(view: View, name: str, *, value: str = "") -> Detail | Respons
                 text=value,
                 none="It is decrypted when you ask for it, and that is recorded."
                 if may
-                else "A policy keeps you from reading it.",
+                else "A policy does not let you read it.",
                 button="Show the value" if may and sealed and not value else "",
                 path="/console/parameters/parameter/value",
                 fields={"name": name},
@@ -134,7 +134,7 @@ async def _detail(view: View, name: str, *, value: str = "") -> Detail | Respons
                     )
                     for one in reversed(history or [])
                 ],
-                none="A policy keeps you from seeing the versions.",
+                none="A policy does not let you see the versions.",
             ),
         ],
         behind="DescribeParameters, GetParameterHistory",

@@ -138,7 +138,7 @@ async def _detail(view: View, name: str, *, value: str = "") -> Detail:
                 if may
                 else "It cannot be read any more."
                 if deleted
-                else "A policy keeps you from reading it.",
+                else "A policy does not let you read it.",
                 button="Show the value" if may and not value else "",
                 path="/console/secrets/secret/value",
                 fields={"id": name},
@@ -156,14 +156,14 @@ async def _detail(view: View, name: str, *, value: str = "") -> Detail:
                     )
                     for one in (versions or {}).get("Versions", [])
                 ],
-                none="A policy keeps you from seeing the versions." if versions is None else "It has no value yet.",
+                none="A policy does not let you see the versions." if versions is None else "It has no value yet.",
             ),
             Part(
                 title="Policy",
                 text=json.dumps(json.loads(policy["ResourcePolicy"]), indent=2, ensure_ascii=False)
                 if policy and "ResourcePolicy" in policy
                 else "",
-                none="A policy keeps you from seeing it."
+                none="A policy does not let you see it."
                 if policy is None
                 else "It has none: only this account reads it.",
             ),

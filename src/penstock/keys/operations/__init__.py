@@ -45,7 +45,7 @@ def ask_grants(call: Call[Any], context: Mapping[str, str] | None) -> None:
 
 
 def check_tokens(input: Input) -> None:
-    """Grants count from the answer of CreateGrant on, with or without a token. Raises InvalidGrantTokenException for what is none."""
+    """Grants count from the answer of CreateGrant on, with or without a token. Raises InvalidGrantTokenException for anything else."""
     for token in input.get("GrantTokens") or ():
         named(token)
 

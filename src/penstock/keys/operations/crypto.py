@@ -227,7 +227,7 @@ async def _encrypted(
 async def _decrypted(
     vault: Vault, call: Call, input: Input, operation: str, prefix: str = ""
 ) -> tuple[Any, str, Material, bytes]:
-    """(key, algorithm, material, plaintext) of a ciphertext. Raises what KMS answers when there is none."""
+    """(key, algorithm, material, plaintext) of a ciphertext. Raises what KMS answers for anything else."""
     row = await _key_of_ciphertext(call, input, prefix)
     algorithm = input.get(f"{prefix}EncryptionAlgorithm", SYMMETRIC_DEFAULT)
     context = _context(input, algorithm, prefix)
@@ -266,7 +266,7 @@ def _context(input: Input, algorithm: str = SYMMETRIC_DEFAULT, prefix: str = "")
 
 
 def _check(input: Input) -> None:
-    """Refuse what is not served, and tokens that are none."""
+    """Refuse what is not served, and texts that are not grant tokens."""
     check_tokens(input)
     if "Recipient" in input:
         raise UnsupportedOperationException("Nitro enclaves are not served here: leave Recipient out.")
