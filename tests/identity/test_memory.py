@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from penstock_identity_harness import ACCOUNT, allow, document, trusting
 
-from penstock.identity import authority, cache, decisions, records
+from penstock.identity import cache, credentials, decisions, records
 from penstock.identity.documents import identity_policy
 from penstock.identity.wildcards import MAX_TEXT
 from penstock.wire.errors import AccessDenied, InvalidSessionToken, UnknownAccessKey
@@ -17,7 +17,7 @@ class Held:
     def __init__(self, store, name, monkeypatch):
         self.reached, self.go = asyncio.Event(), asyncio.Event()
         read, lookup = store.read, store.lookup
-        wanted = getattr(authority, name, None)  # a statement; functions are known by their names
+        wanted = getattr(credentials, name, None)  # a statement; functions are known by their names
 
         async def stop():
             if not self.reached.is_set():

@@ -7,7 +7,6 @@ usually within milliseconds, and at the latest after STALE_SECONDS.
 
 from __future__ import annotations
 
-import hmac
 import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -17,10 +16,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import orjson
 import sqlalchemy as sa
 
-from penstock.identity import accounts, console_sessions, invitations, naming, records, second_step, sessions, signin
+from penstock.identity import accounts, console_sessions, invitations, naming, records, second_step, signin
 from penstock.identity.addresses import Addresses, Refusals
 from penstock.identity.cache import Cache, Memories
 from penstock.identity.context import RequestContext
+from penstock.identity.credentials import Credentials
 from penstock.identity.decisions import Decisions
 from penstock.identity.errors import AccessDeniedException
 from penstock.identity.guarded import Guarded, check_policy, policy_to_api, trusts
@@ -31,13 +31,11 @@ from penstock.identity.password_policy import new_password, of_account
 from penstock.identity.passwords import Passwords
 from penstock.identity.policy import Named
 from penstock.identity.reserved import Reservations, reserve, revoke, revoke_all
-from penstock.identity.service_credentials import BY_NAME, ServiceCredential, credential_of, may_be_name
 from penstock.identity.signin import SignedIn
 from penstock.loops import Loop
 from penstock.store.database import after_commit
-from penstock.store.statement import Statement
-from penstock.wire.call import Credential, PrincipalKind, Session, partition_of, service_session
-from penstock.wire.errors import AccessDenied, ExpiredSession, InvalidSessionToken, UnknownAccessKey
+from penstock.wire.call import PrincipalKind, Session, partition_of, service_session
+from penstock.wire.errors import AccessDenied
 from penstock.wire.identity import ResourcePolicy
 from penstock.wire.invoke import call_of
 from penstock.wire.sign_in import SingleSignOn
@@ -47,23 +45,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 STALE_SECONDS = 1.0
-# Bytes that each kind of memory may take; beyond them it starts anew.
-_KEY_BYTES = 32 << 20  # of credentials: those of 20,000 hosts, each of which asks again and again
-_SESSION_BYTES = 8 << 20  # of sessions
-_ROLE_BYTES = 16 << 20  # of rows of roles
-_SERVICE_BYTES = 8 << 20  # of service-specific credentials
+_ROLE_BYTES = 16 << 20  # of memory for rows of roles; beyond them it starts anew
 # Of web identities, of one address: calls at a time, and refusals in a minute. Runners of a provider share addresses, and clients try again.
 _AT_ONCE = 16
 _REFUSALS = 120
-_SESSION_SIZE = 1500  # bytes of a Session with its credential
 
 _log = logging.getLogger("penstock.identity")
-_k, _u = records.access_keys.c, records.users.c
-_KEY_AND_USER = Statement(
-    sa.select(_k.id.label("key_id"), _k.account, _k.status, _k.secret, _k.user_id, _u.arn, _u.tags)
-    .select_from(records.access_keys.join(records.users, _u.id == _k.user_id))
-    .where(_k.id == sa.bindparam("key"))
-)
 
 
 class Authority:
@@ -75,12 +62,12 @@ class Authority:
         self._watching: Loop | None = None
         self._generation: int | None = None  # of what other processes wrote, when it was last read
         self._memories = Memories()
-        self._credentials: Cache[str, Credential] = self._memories.cache(_KEY_BYTES)  # by access key id
-        self._grants: Cache[str, Credential] = self._memories.cache(_SESSION_BYTES)  # by session token
         self._roles: Cache[str, Any] = self._memories.cache(_ROLE_BYTES)  # rows, by ARN
-        self._service_credentials: Cache[str, ServiceCredential] = self._memories.cache(_SERVICE_BYTES)  # by user name
         self.decisions = Decisions(app, self._memories)
         self.reservations = Reservations(app, self._memories)
+        self.credentials = Credentials(app, self._memories, self.decisions, self.reservations)
+        # Not methods that hand on: every request takes this path.
+        self.credential, self.service_session = self.credentials.find, self.credentials.service_session
         self.passwords = Passwords()
         self.issuers = Issuers(app)
         self.uses = LastUses(app)
@@ -91,48 +78,6 @@ class Authority:
     def forget(self) -> None:
         """Empty the caches: identity has changed."""
         self._memories.clear()
-
-    async def credential(self, access_key_id: str, session_token: str) -> Credential:
-        """The secret and session behind a key.
-
-        Raises UnknownAccessKey, InvalidSessionToken or ExpiredSession.
-        """
-        if session_token:
-            return await self._temporary(access_key_id, session_token)
-        found = self._credentials.get(access_key_id)
-        if found is not None:
-            return found
-        epoch = self._memories.epoch
-        looked_for = 16 <= len(access_key_id) <= 32 and access_key_id.isalnum()
-        row = await self._app.store.lookup(_KEY_AND_USER, key=access_key_id) if looked_for else None
-        if row is None or row.status != "Active":
-            raise UnknownAccessKey
-        found = Credential(
-            secret=self._app.sealer.open(row.secret, records.secret_context(row.key_id)).decode(),
-            session=Session(
-                account=row.account,
-                kind=PrincipalKind.USER,
-                arn=row.arn,
-                principal_id=row.user_id,
-                access_key_id=row.key_id,
-                tags=records.tags_of(row),
-            ),
-        )
-        self._memories.keep(self._credentials, access_key_id, found, epoch, _SESSION_SIZE)
-        return found
-
-    async def service_session(self, service: str, user_name: str, password: str) -> Session:
-        """See `penstock.wire.identity.Identity`."""
-        found = self._service_credentials.get(user_name)
-        if found is None and may_be_name(user_name):
-            epoch = self._memories.epoch
-            row = await self._app.store.lookup(BY_NAME, name=user_name)
-            if row is not None and row.status == "Active":
-                found = credential_of(row)
-                self._memories.keep(self._service_credentials, user_name, found, epoch, _SESSION_SIZE)
-        if found is None or found.service != service or not found.fits(password):
-            raise UnknownAccessKey("The user name and password are not those of an active credential for this service.")
-        return found.session
 
     def used(self, session: Session, service: str, region: str) -> None:
         """A key or a session of a role has made a request; noted now and then. See `penstock.identity.last_uses`."""
@@ -354,31 +299,6 @@ class Authority:
         if self._generation == generation - 1:
             self._generation = generation
         self.forget()
-
-    async def _temporary(self, access_key_id: str, token: str) -> Credential:
-        found = self._grants.get(token)
-        if found is None:
-            epoch = self._memories.epoch
-            grant = sessions.unseal(self._app.sealer, token)
-            if grant is None:
-                raise InvalidSessionToken
-            principal = await self.decisions.principal(grant.principal)
-            if principal is None:
-                raise InvalidSessionToken
-            if grant.kind is PrincipalKind.ROLE:
-                reserved = await self.reservations.of(grant.arn, grant.session_name)
-                if reserved is not None and (grant.by != reserved.by or grant.issued < reserved.since):
-                    raise ExpiredSession
-            found = grant.credential()
-            if principal.tags:
-                session = replace(found.session, tags=records.over(principal.tags, found.session.tags))
-                found = replace(found, session=session)
-            self._memories.keep(self._grants, token, found, epoch, _SESSION_SIZE + 2 * len(token))
-        if not hmac.compare_digest(found.session.access_key_id.encode(), access_key_id.encode()):
-            raise InvalidSessionToken
-        if found.session.expires is not None and found.session.expires <= self._app.clock.now():
-            raise ExpiredSession
-        return found
 
     async def start(self) -> None:
         """Note uses of keys and roles, and subscribe to other processes' writes. SQLite serves one process, so there are none."""
