@@ -8,7 +8,7 @@ import pytest
 
 from penstock.objects.service import s3
 from penstock.wire.message import RequestHead
-from penstock.wire.recognise import ORDER, RESERVED_PATHS, Kind, Port, Route, recognise
+from penstock.wire.recognise import ORDER, RESERVED_PATHS, Kind, Port, Recognised, recognise
 from penstock.wire.services import Service, Services
 
 SCOPE = (
@@ -33,39 +33,45 @@ def head(method="POST", path="/", query="", *, scope="", region="us-east-1", **h
 ROWS = {
     "virtual-host bucket": (
         head("GET", "/key", scope="s3", host="my.bucket.penstock.example:8470"),
-        Route(Kind.REST, OBJECTS, "my.bucket"),
+        Recognised(Kind.REST, OBJECTS, "my.bucket"),
     ),
-    "virtual-host bucket, anonymous": (head("GET", "/key", host="site.localhost"), Route(Kind.REST, OBJECTS, "site")),
+    "virtual-host bucket, anonymous": (
+        head("GET", "/key", host="site.localhost"),
+        Recognised(Kind.REST, OBJECTS, "site"),
+    ),
     "scope with target prefix": (
         head(scope="codepipeline", x_amz_target="CodePipeline_20150709.GetPipeline"),
-        Route(Kind.TARGET, detail="CodePipeline_20150709.GetPipeline"),
+        Recognised(Kind.TARGET, detail="CodePipeline_20150709.GetPipeline"),
     ),
-    "scope with Query version": (head(scope="iam", content_type=FORM), Route(Kind.QUERY)),
-    "scope of S3": (head("PUT", "/bucket/key", scope="s3"), Route(Kind.REST, OBJECTS)),
+    "scope with Query version": (head(scope="iam", content_type=FORM), Recognised(Kind.QUERY)),
+    "scope of S3": (head("PUT", "/bucket/key", scope="s3"), Recognised(Kind.REST, OBJECTS)),
     "presigned scope of S3": (
         head(
             "GET", "/bucket/key", "X-Amz-Credential=AKID%2F20261121%2Feu-west-1%2Fs3%2Faws4_request&X-Amz-Signature=0"
         ),
-        Route(Kind.REST, OBJECTS),
+        Recognised(Kind.REST, OBJECTS),
     ),
     "Smithy RPC": (
         head(path="/service/CodePipeline_20150709/operation/GetPipeline", scope="codepipeline"),
-        Route(Kind.SMITHY, detail="CodePipeline_20150709/GetPipeline"),
+        Recognised(Kind.SMITHY, detail="CodePipeline_20150709/GetPipeline"),
     ),
-    "Smithy RPC, unsigned": (head(path="/service/S/operation/O"), Route(Kind.SMITHY, detail="S/O")),
+    "Smithy RPC, unsigned": (head(path="/service/S/operation/O"), Recognised(Kind.SMITHY, detail="S/O")),
     "unsigned target": (
         head(x_amz_target="CodePipeline_20150709.GetPipeline"),
-        Route(Kind.TARGET, detail="CodePipeline_20150709.GetPipeline"),
+        Recognised(Kind.TARGET, detail="CodePipeline_20150709.GetPipeline"),
     ),
-    "reserved path": (head("GET", "/console/pipelines"), Route(Kind.MOUNT, detail="console")),
-    "git": (head("GET", "/v1/repos/hello/info/refs", authorization="Basic abc"), Route(Kind.MOUNT, detail="v1")),
-    "a browser at the root": (head("GET", "/"), Route(Kind.ROOT)),
-    "unsigned Query": (head(content_type=FORM), Route(Kind.QUERY)),
-    "unsigned REST": (head("GET", "/2015-03-31/functions"), Route(Kind.REST, FUNCTIONS)),
-    "unsigned, anything else": (head("GET", "/bucket/key"), Route(Kind.REST, OBJECTS)),
-    "unsigned, a path of no operation": (head("GET", "/2015-03-31/nothing"), Route(Kind.REST, OBJECTS)),
-    "scope of a REST service": (head("GET", "/2015-03-31/functions/x", scope="lambda"), Route(Kind.REST, FUNCTIONS)),
-    "scope of a service that is not served": (head("GET", "/v20180820/jobs", scope="glacier"), Route(Kind.REST)),
+    "reserved path": (head("GET", "/console/pipelines"), Recognised(Kind.MOUNT, detail="console")),
+    "git": (head("GET", "/v1/repos/hello/info/refs", authorization="Basic abc"), Recognised(Kind.MOUNT, detail="v1")),
+    "a browser at the root": (head("GET", "/"), Recognised(Kind.ROOT)),
+    "unsigned Query": (head(content_type=FORM), Recognised(Kind.QUERY)),
+    "unsigned REST": (head("GET", "/2015-03-31/functions"), Recognised(Kind.REST, FUNCTIONS)),
+    "unsigned, anything else": (head("GET", "/bucket/key"), Recognised(Kind.REST, OBJECTS)),
+    "unsigned, a path of no operation": (head("GET", "/2015-03-31/nothing"), Recognised(Kind.REST, OBJECTS)),
+    "scope of a REST service": (
+        head("GET", "/2015-03-31/functions/x", scope="lambda"),
+        Recognised(Kind.REST, FUNCTIONS),
+    ),
+    "scope of a service that is not served": (head("GET", "/v20180820/jobs", scope="glacier"), Recognised(Kind.REST)),
 }
 
 
@@ -91,7 +97,7 @@ def test_a_signed_s3_request_keeps_reserved_names(path):
 def test_a_root_account_key_with_slashes_in_the_scope_is_read_from_its_end():
     odd = "AWS4-HMAC-SHA256 Credential=AK/ID/20261121/eu-west-1/s3/aws4_request, SignedHeaders=host, Signature=00"
     # With another scope: a Query call.
-    assert recognise(head("POST", "/", authorization=odd), PORT) == Route(Kind.REST, OBJECTS)
+    assert recognise(head("POST", "/", authorization=odd), PORT) == Recognised(Kind.REST, OBJECTS)
 
 
 def test_a_broken_scope_is_still_a_signed_request():

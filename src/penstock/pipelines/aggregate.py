@@ -12,7 +12,7 @@ from penstock.pipelines import effects, engine, event_details, inputs, records
 from penstock.pipelines.effects import Effect, EventState
 from penstock.pipelines.events import ACTION_CHANGED, EXECUTION_CHANGED, STAGE_CHANGED
 from penstock.pipelines.inputs import Input
-from penstock.pipelines.model import ActionPlan, ExecutionMode, Key, Plan, aggregate_name
+from penstock.pipelines.model import ActionPlan, ActionStatus, ExecutionMode, Key, Plan, aggregate_name
 from penstock.pipelines.replay import journalled
 from penstock.pipelines.state import BLANK, Execution, Pipeline, with_executions
 from penstock.pipelines.versions import Versions
@@ -209,7 +209,7 @@ class PipelineAggregate(Aggregate[Pipeline, Input, Effect]):
             "action": effect.name,
             "provider": f"{kind.category}/{kind.owner}/{kind.provider}/{kind.version}",
             "attempt": execution.attempt,
-            "status": "InProgress",
+            "status": ActionStatus.IN_PROGRESS.value,
             "started": self.now,
             "updated": self.now,
             "token": effect.token or None,

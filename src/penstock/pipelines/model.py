@@ -53,6 +53,10 @@ class PipelineType(StrEnum):
     V2 = "V2"
 
 
+EXECUTION_TYPE = "STANDARD"
+"""The type of every execution; AWS's other one, ROLLBACK, is not served."""
+
+
 class ExecutionStatus(StrEnum):
     """Where a pipeline execution stands. One that waits before a stage is InProgress."""
 

@@ -12,7 +12,7 @@ from penstock.pipelines import records
 from penstock.pipelines.actions.provider import Action, Invoke
 from penstock.pipelines.artifacts import object_key
 from penstock.pipelines.declaration import declared_action, store_of
-from penstock.pipelines.model import ArtifactLocation, Key
+from penstock.pipelines.model import ActionStatus, ArtifactLocation, Key
 from penstock.pipelines.records import type_of
 from penstock.pipelines.variables import PIPELINE, RESERVED, references
 from penstock.pipelines.versions import Versions
@@ -37,7 +37,7 @@ class Prepared:
 def prepare(conn: sa.Connection, versions: Versions, action: str, *, ended: bool = False) -> Prepared | None:
     """What is known of an action execution; None when it is over (unless `ended`) or gone."""
     row = records.ACTION.first(conn, {"x": action})
-    if row is None or (row.status != "InProgress" and not ended):
+    if row is None or (row.status != ActionStatus.IN_PROGRESS and not ended):
         return None
     return prepare_row(conn, versions, row)
 
@@ -120,7 +120,7 @@ def _earlier(
     scope: dict[str, Mapping[str, str]] = {}
     found = conn.execute(
         sa.select(table.c.stage, table.c.action, table.c.outputs, table.c.variables)
-        .where(table.c.execution_id == row.execution_id, table.c.status == "Succeeded")
+        .where(table.c.execution_id == row.execution_id, table.c.status == ActionStatus.SUCCEEDED.value)
         .order_by(table.c.ordinal)
     )
     for earlier in found:

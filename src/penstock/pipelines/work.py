@@ -30,7 +30,7 @@ from penstock.pipelines.inputs import (
     ActionTimedOut,
     Input,
 )
-from penstock.pipelines.model import NO_DETAILS, Details, Key
+from penstock.pipelines.model import NO_DETAILS, ActionStatus, Details, Key
 from penstock.pipelines.pinning import changed_input
 from penstock.pipelines.preparation import Prepared, action_of, prepare, prepare_row, prepare_unread
 from penstock.pipelines.records import type_of
@@ -337,7 +337,7 @@ def _running(conn: sa.Connection, account: str, region: str, external_id: str) -
     """
     table, others = records.actions, sa.select(records.pipelines.c.account).distinct()
     waiting = sa.select(table.c.id).where(
-        table.c.region == region, table.c.external_id == external_id, table.c.status == "InProgress"
+        table.c.region == region, table.c.external_id == external_id, table.c.status == ActionStatus.IN_PROGRESS.value
     )
     found = list(conn.execute(waiting.where(table.c.account == account)).scalars())
     return found or list(conn.execute(waiting.where(table.c.account.in_(others))).scalars())

@@ -33,8 +33,7 @@ from penstock.wire.errors import (
 from penstock.wire.hold import Hold
 from penstock.wire.invoke import authorize
 from penstock.wire.message import ARRIVED, Codec, RequestHead, Response, client_address
-from penstock.wire.recognise import Kind
-from penstock.wire.recognise import Route as Recognised
+from penstock.wire.recognise import Kind, Recognised
 from penstock.wire.regions import region_of_call
 from penstock.wire.registry import Access, Operation, Recorded
 from penstock.wire.services import Route

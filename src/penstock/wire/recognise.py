@@ -41,7 +41,7 @@ class Kind(StrEnum):
 
 
 @dataclass(slots=True)  # not frozen: one is made for each request, which would take three times as long
-class Route:
+class Recognised:
     """Where a request goes."""
 
     kind: Kind
@@ -90,62 +90,62 @@ def _scope(head: RequestHead) -> str:
     return found[1] if found else ""
 
 
-def _virtual_host(head: RequestHead, port: Port) -> Route | None:
+def _virtual_host(head: RequestHead, port: Port) -> Recognised | None:
     found = None if "x-amz-target" in head.headers else port.virtual_host(head)
     if found is None:
         return None
     service, label = found
     if _signed(head) and _scope(head) not in ("", *service.signing_names):
         return None
-    return Route(Kind.REST, service, label)
+    return Recognised(Kind.REST, service, label)
 
 
-def _scoped(head: RequestHead, port: Port) -> Route | None:
+def _scoped(head: RequestHead, port: Port) -> Recognised | None:
     if not _signed(head):
         return None
     if target := head.headers.get("x-amz-target"):
-        return Route(Kind.TARGET, detail=target)
+        return Recognised(Kind.TARGET, detail=target)
     name = _scope(head)
     if service := port.services.rest(name, head):
-        return Route(Kind.REST, service)
+        return Recognised(Kind.REST, service)
     if rpc := _smithy(head, port):
         return rpc
     if head.path in ("", "/"):
-        return Route(Kind.QUERY)
+        return Recognised(Kind.QUERY)
     # Without a name in its scope it can only be meant for the fallback; the signature check says what is wrong.
-    return Route(Kind.REST, None if name else port.services.fallback)
+    return Recognised(Kind.REST, None if name else port.services.fallback)
 
 
-def _smithy(head: RequestHead, _port: Port) -> Route | None:
+def _smithy(head: RequestHead, _port: Port) -> Recognised | None:
     rpc = _SMITHY_RPC.fullmatch(head.path) if head.method == "POST" else None
-    return Route(Kind.SMITHY, detail=f"{rpc[1]}/{rpc[2]}") if rpc else None
+    return Recognised(Kind.SMITHY, detail=f"{rpc[1]}/{rpc[2]}") if rpc else None
 
 
-def _unsigned_target(head: RequestHead, _port: Port) -> Route | None:
+def _unsigned_target(head: RequestHead, _port: Port) -> Recognised | None:
     target = head.headers.get("x-amz-target")
-    return Route(Kind.TARGET, detail=target) if target else None
+    return Recognised(Kind.TARGET, detail=target) if target else None
 
 
-def _reserved(head: RequestHead, _port: Port) -> Route | None:
+def _reserved(head: RequestHead, _port: Port) -> Recognised | None:
     first = head.path[1:].partition("/")[0] if head.path.startswith("/") else ""
     if first in RESERVED_PATHS:
-        return Route(Kind.MOUNT, detail=first)
+        return Recognised(Kind.MOUNT, detail=first)
     if head.path in ("", "/") and head.method in ("GET", "HEAD"):
-        return Route(Kind.ROOT)
+        return Recognised(Kind.ROOT)
     return None
 
 
-def _unsigned_query(head: RequestHead, _port: Port) -> Route | None:
+def _unsigned_query(head: RequestHead, _port: Port) -> Recognised | None:
     if head.method != "POST" or head.path not in ("", "/"):
         return None
-    return Route(Kind.QUERY) if head.headers.get("content-type", "").startswith(_FORM) else None
+    return Recognised(Kind.QUERY) if head.headers.get("content-type", "").startswith(_FORM) else None
 
 
-def _unsigned_rest(head: RequestHead, port: Port) -> Route | None:
-    return Route(Kind.REST, port.services.rest_unsigned(head))
+def _unsigned_rest(head: RequestHead, port: Port) -> Recognised | None:
+    return Recognised(Kind.REST, port.services.rest_unsigned(head))
 
 
-ORDER: tuple[Callable[[RequestHead, Port], Route | None], ...] = (
+ORDER: tuple[Callable[[RequestHead, Port], Recognised | None], ...] = (
     _virtual_host,
     _scoped,
     _smithy,
@@ -156,7 +156,7 @@ ORDER: tuple[Callable[[RequestHead, Port], Route | None], ...] = (
 )
 
 
-def recognise(head: RequestHead, port: Port) -> Route:
+def recognise(head: RequestHead, port: Port) -> Recognised:
     """The route of a request; always one, the last row catches all."""
     for row in ORDER:
         if route := row(head, port):

@@ -12,6 +12,7 @@ from penstock.pipelines.errors import (
     InvalidApprovalTokenException,
 )
 from penstock.pipelines.inputs import ApprovalAnswered
+from penstock.pipelines.model import ActionStatus
 from penstock.pipelines.operations import operation
 from penstock.pipelines.operations.addressing import action_arn, apply_asked, key_of, locked, require_stage
 from penstock.pipelines.service import PipelineService
@@ -42,7 +43,7 @@ def _put(conn: sa.Connection, service: PipelineService, call: Call, input: Input
         if all(s.action(name) is None for s in pipeline.plan.stages if s.name == stage):
             raise ActionNotFoundException(name=pipeline.key.name, stage=stage, action=name)
         raise InvalidApprovalTokenException
-    if row.status != "InProgress":
+    if row.status != ActionStatus.IN_PROGRESS:
         if row.updated_by is not None:
             raise ApprovalAlreadyCompletedException
         if row.version != pipeline.state.version:

@@ -18,7 +18,7 @@ from penstock.pipelines.errors import (
 from penstock.pipelines.idempotent_start import start_idempotently
 from penstock.pipelines.inputs import RetryRequested, StartRequested, StopRequested
 from penstock.pipelines.links import Links
-from penstock.pipelines.model import Key, RetryMode, Trigger, TriggerType
+from penstock.pipelines.model import EXECUTION_TYPE, Key, RetryMode, Trigger, TriggerType
 from penstock.pipelines.operations import PAGES, operation
 from penstock.pipelines.operations.addressing import (
     PAGE,
@@ -137,7 +137,7 @@ def _get(conn: sa.Connection, service: PipelineService, key: Key, execution_id: 
                 ],
                 "trigger": {"triggerType": row.trigger_type, "triggerDetail": row.trigger_detail},
                 "executionMode": str(run.mode),
-                "executionType": "STANDARD",
+                "executionType": EXECUTION_TYPE,
             }
         )
     }
@@ -195,7 +195,7 @@ def _summary(links: Links, row: Any, fetched: list[Any]) -> Output:
             "trigger": {"triggerType": row.trigger_type, "triggerDetail": row.trigger_detail},
             "stopTrigger": None if run.stop_reason is None else {"reason": run.stop_reason},
             "executionMode": str(run.mode),
-            "executionType": "STANDARD",
+            "executionType": EXECUTION_TYPE,
         }
     )
 

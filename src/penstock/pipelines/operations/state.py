@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from penstock.application import Call
 from penstock.pipelines import records
 from penstock.pipelines.links import Links
-from penstock.pipelines.model import ExecutionMode, Key
+from penstock.pipelines.model import EXECUTION_TYPE, ActionStatus, ExecutionMode, ExecutionStatus, Key
 from penstock.pipelines.operations import operation
 from penstock.pipelines.operations.addressing import (
     declaration_of,
@@ -70,7 +70,7 @@ def _stage(links: Links, stage: dict[str, Any], slot: Slot, runs: dict[str, Any]
         answer["latestExecution"] = {
             "pipelineExecutionId": slot.latest,
             "status": str(slot.status),
-            "type": "STANDARD",
+            "type": EXECUTION_TYPE,
         }
     if slot.automatic_retries or slot.manual_retries:
         answer["retryStageMetadata"] = without_nones(
@@ -103,7 +103,7 @@ def _action(links: Links, declared: Mapping[str, Any], run: Any) -> Output:
             answer["revisionUrl"] = url
     approval = run.provider.startswith("Approval/")
     # Until its configuration is resolved there is no request yet that somebody could read and answer.
-    asked = run.status == "InProgress" and run.resolved is not None
+    asked = run.status == ActionStatus.IN_PROGRESS and run.resolved is not None
     answer["latestExecution"] = without_nones(
         {
             "actionExecutionId": run.id,
@@ -123,7 +123,7 @@ def _action(links: Links, declared: Mapping[str, Any], run: Any) -> Output:
 
 
 def _waiting(execution: str) -> Output:
-    return {"pipelineExecutionId": execution, "status": "InProgress", "type": "STANDARD"}
+    return {"pipelineExecutionId": execution, "status": ExecutionStatus.IN_PROGRESS.value, "type": EXECUTION_TYPE}
 
 
 def _transition(transition: Transition) -> Output:
