@@ -24,9 +24,8 @@ from penstock_agent.sigv4 import Credentials
 from penstock_agent.spool import Spool
 
 EMPTY_TOO_FAST_S = 1.0
-HELD_S = (
-    15.0  # a poll that fails later was held and then cut, or was a wait by itself: the next one need not wait longer
-)
+# A poll that fails later was held and then cut, or was a wait by itself: the next one need not wait longer.
+HELD_S = 15.0
 SAY_AGAIN_S = 3600.0  # a reason for which polls fail again and again is logged so often
 OWED_GRACE_S = 1.0  # what is owed is in the spool, too
 

@@ -30,9 +30,8 @@ WATCH = "deployments.watch"  # job: look after the deadlines of a running deploy
 AGENT_TIMEOUT_TAG = "penstock:agent-timeout-seconds"  # of a group: how long an agent may take to pick an event up
 STRICT_TAG = "penstock:strict"  # of a group: `true` fails a host whose revision names hooks that do not exist
 STOP_TIMEOUT_TAG = "penstock:stop-timeout-seconds"  # of a group: how long StopDeployment waits for an event that runs
-SILENT_HOST_TAG = (
-    "penstock:silent-host-seconds"  # of a group: when a host that does not poll counts as gone, once stopped
-)
+# Of a group: when a host that does not poll counts as gone, once stopped.
+SILENT_HOST_TAG = "penstock:silent-host-seconds"
 
 SEEN_LATELY_MS = 180_000
 

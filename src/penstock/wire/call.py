@@ -139,9 +139,8 @@ class Call(Generic[AppT]):
     headers: Mapping[str, str] = field(default_factory=dict)  # lower-case names; empty in process
     secure: bool = False  # came over TLS
     presigned: bool = False
-    certificate: bytes = (
-        b""  # DER of the certificate whose key has signed the request; nobody has said yet whom it speaks for
-    )
+    # DER of the certificate whose key has signed the request; nobody has said yet whom it speaks for.
+    certificate: bytes = b""
     memo: dict[str, Any] = field(default_factory=dict)  # what finding the resource has read: "region", where it lies
 
     @property

@@ -34,9 +34,8 @@ class RequestMembers:
         self._template = template_of(operation.request_uri)
         self._labels: dict[str, tuple[str, Convert]] = {}  # label → member
         self._queries: list[tuple[str, str, bool, Convert]] = []  # member, parameter, whether it is a list
-        self._query_map: tuple[str, bool] | None = (
-            None  # member that takes all parameters; whether it keeps lists of them
-        )
+        # Member that takes all parameters; whether it keeps lists of them.
+        self._query_map: tuple[str, bool] | None = None
         self._headers: list[tuple[str, str, Convert]] = []  # member, lower-case header
         self._header_maps: list[tuple[str, str]] = []  # member, lower-case prefix
         self._literals = frozenset(

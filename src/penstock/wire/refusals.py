@@ -37,9 +37,8 @@ class Wordings:
 
     table: Mapping[type[Refused], Wording]
     other: Wording  # for what the table does not know
-    finer_codes: bool = (
-        False  # takes the codes and values that a refusal states of its own, where those of others are coarser
-    )
+    # Takes the codes and values that a refusal states of its own, where those of others are coarser.
+    finer_codes: bool = False
 
 
 JSON = Wordings(

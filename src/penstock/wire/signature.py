@@ -47,13 +47,11 @@ class SigningRules:
     """How requests of a service are signed, where it departs from the others."""
 
     path_as_sent: bool = False  # the path is signed as it stands; others sign its normal form, encoded once more
-    open_payload: bool = (
-        False  # x-amz-content-sha256 is required, and may say that the body is unsigned or signed in chunks
-    )
+    # x-amz-content-sha256 is required, and may say that the body is unsigned or signed in chunks.
+    open_payload: bool = False
     scheme: Scheme | None = None
-    url_headers: Callable[[RequestHead, Signature], RequestHead] | None = (
-        None  # lays over a head what its presigned URL states
-    )
+    # Lays over a head what its presigned URL states.
+    url_headers: Callable[[RequestHead, Signature], RequestHead] | None = None
 
 
 USUAL = SigningRules()

@@ -154,9 +154,8 @@ class Timeouts:
     silent: int = 300_000  # without a poll, until the event that runs on a host has failed (AWS: 5 minutes)
     gone: int = 90_000  # the same, once StopDeployment was called
     stop: int = 300_000  # after StopDeployment, until an event that still runs is not waited for any longer
-    lost: int = (
-        900_000  # after an outage, until an agent that forgets its reports has lost the one of an event before it
-    )
+    # After an outage, until an agent that forgets its reports has lost the one of an event before it.
+    lost: int = 900_000
     deployment: int = 43_200_000  # the whole deployment (AWS: 12 hours)
 
 
