@@ -12,103 +12,18 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
+from penstock_front import IAM, OBJECTS, PIPELINES, SESSION, STS, Stand, asked, signature
 
-from penstock.objects.service import s3
 from penstock.wire import exchange
-from penstock.wire.call import ANONYMOUS, Call, Credential, PrincipalKind, Session
+from penstock.wire.call import ANONYMOUS, Call
 from penstock.wire.endpoint import Endpoint, _answer
-from penstock.wire.errors import MissingAuthentication, ServiceError, UnknownAccessKey
-from penstock.wire.exchange import Exchange
-from penstock.wire.hold import Hold
+from penstock.wire.errors import MissingAuthentication, ServiceError
 from penstock.wire.http import OVERLOADED
 from penstock.wire.invoke import _asked, authorize
 from penstock.wire.message import ARRIVED, RequestHead, Response
 from penstock.wire.regions import Scope, region_of_call
-from penstock.wire.registry import Access, Operations, Registry
-from penstock.wire.services import Service, Services
-
-SECRET = "secret"
-
-
-SESSION = Session(account="1" * 12, kind=PrincipalKind.ROOT, arn="arn:aws:iam::111111111111:root", principal_id="1")
-
-
-class Stand:
-    """As much of an application as a request meets."""
-
-    def __init__(self, *known: Service) -> None:
-        self.services = Services()
-        for service in known:
-            self.services.add(service)
-        self.registry = Registry()
-        self.public_url = "http://penstock.example:8470"
-        self.mounts: dict[str, Any] = {}
-        self.ids = SimpleNamespace(uuid=lambda: "the-id")
-        self.clock = SimpleNamespace(now=lambda: 5)
-        self.settings = SimpleNamespace(
-            region="us-east-1", all_regions=lambda: ("us-east-1", "eu-west-1"), requests_per_second=0
-        )
-        self.identity = self
-        self.requests = self.records = self
-        self.logged: list[dict[str, Any]] = []
-        self.credentials_asked: list[str] = []
-
-    async def credential(self, key: str, token: str) -> Credential:
-        self.credentials_asked.append(key)
-        if key != "AKIDKNOWN":
-            raise UnknownAccessKey
-        return Credential(secret=SECRET, session=SESSION)
-
-    async def authorize(self, *_: Any) -> None:
-        pass
-
-    def used(self, *_: Any) -> None:
-        pass
-
-    def admit(self, _operation: Any) -> None:
-        pass
-
-    def call(self, *_: Any, **_more: Any) -> bool:
-        return True
-
-    def add(self, session: Session, **line: Any) -> None:
-        self.logged.append(line | {"account": session.account})
-
-
-async def asked(app: Stand, method="POST", path="/", query="", body: bytes | None = b"", scope=None, **headers: str):
-    """Status, headers and body of an answer. With `body` None nothing of it may be read."""
-
-    async def receive():
-        if body is None:
-            raise AssertionError("the body was read")
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    sent: list[dict[str, Any]] = []
-
-    async def send(message):
-        sent.append(message)
-
-    raw = [(b"host", b"penstock.example:8470")]
-    raw += [(name.replace("_", "-").encode(), value.encode("latin-1")) for name, value in headers.items()]
-    full = {
-        "type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": query.encode(), "headers": raw,
-        "client": ("10.0.0.1", 1),
-    } | (scope or {})  # fmt: skip
-    await Endpoint(app)(full, receive, send)  # type: ignore[arg-type]
-    if not sent:
-        return None
-    return sent[0]["status"], dict(sent[0]["headers"]), b"".join(message["body"] for message in sent[1:])
-
-
-def signature(service: str, *, key="AKIDKNOWN", body=b"", method="POST", path="/", region="us-east-1", **headers: str):
-    request = AWSRequest(method, f"http://penstock.example:8470{path}", data=body)
-    for name, value in headers.items():
-        request.headers[name.replace("_", "-")] = value
-    SigV4Auth(Credentials(key, SECRET), service, region).add_auth(request)
-    return {name.lower().replace("-", "_"): value for name, value in request.headers.items()}
+from penstock.wire.registry import Access, Operations
+from penstock.wire.services import Service
 
 
 async def test_what_is_no_http_is_left_alone():
@@ -221,9 +136,6 @@ async def test_a_short_answer_to_a_head_has_no_body():
 
         await _answer(send, Response(200, [(b"content-length", b"3")], b"abc"), RequestHead(method, "/"))
         assert [message.get("body") for message in sent] == [None, body]
-
-
-PIPELINES, IAM, OBJECTS, STS = Service("codepipeline"), Service("iam"), s3(), Service("sts")
 
 
 def serving(*known: Service, **handlers: Any) -> Stand:
@@ -366,104 +278,6 @@ async def test_a_form_of_a_browser_is_not_taken_for_something_else():
     assert status == 403
 
 
-def held(handler: Any, *, draining: bool = False) -> tuple[Exchange, Any, Any]:
-    operations = Operations("s")
-    operations.operation("Poll", access=Access.UNSIGNED, long_poll=True)(handler)
-    one = object.__new__(Exchange)
-    one._endpoint = SimpleNamespace(draining=draining, polls=set(), in_flight=0)  # type: ignore[assignment]
-    one._raw_headers = [(b"a", b"b")]
-
-    async def receive():
-        await asyncio.Event().wait()
-
-    one.body = SimpleNamespace(receive=receive)  # type: ignore[assignment]
-    (operation,) = operations
-    return one, one._endpoint, operation
-
-
-async def test_a_held_poll_keeps_no_heads_and_ends_when_the_server_drains():
-    began = asyncio.Event()
-
-    async def poll(_call, _input):
-        began.set()
-        await asyncio.Event().wait()
-
-    before = asyncio.all_tasks()
-    one, endpoint, operation = held(poll)
-    running = asyncio.ensure_future(one._run(operation, None, {}))  # type: ignore[arg-type]
-    await began.wait()
-    assert one._raw_headers == []
-    assert len(endpoint.polls) == 1
-    for hold in tuple(endpoint.polls):
-        hold.end()
-        hold.end()
-    assert await running == {}
-    assert endpoint.polls == set()
-    for _ in range(10):
-        await asyncio.sleep(0)
-    assert asyncio.all_tasks() == before
-
-
-async def test_a_server_that_drains_holds_nothing():
-    async def poll(_call, _input):
-        raise AssertionError("held")
-
-    one, _, operation = held(poll, draining=True)
-    assert await one._run(operation, None, {}) == {}  # type: ignore[arg-type]
-
-
-async def test_a_poll_that_somebody_else_stops_is_stopped():
-    began = asyncio.Event()
-
-    async def poll(_call, _input):
-        began.set()
-        await asyncio.Event().wait()
-
-    one, endpoint, operation = held(poll)
-    running = asyncio.ensure_future(one._run(operation, None, {}))  # type: ignore[arg-type]
-    await began.wait()
-    running.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await running
-    assert endpoint.polls == set()
-
-
-async def test_a_drain_ends_what_is_held_and_what_comes_behind_it():
-    endpoint = Endpoint(Stand())
-    ended = []
-
-    class Poll(Hold):
-        def end(self) -> None:
-            ended.append(1)
-
-    endpoint.polls = {Poll()}
-    endpoint.drain()
-    assert (ended, endpoint.draining) == ([1], True)
-
-
-def test_a_hold_outside_a_task_ends_nothing(monkeypatch):
-    monkeypatch.setattr(asyncio, "current_task", lambda: None)
-    hold = Hold()
-    hold.end()
-    assert hold.forgiven() is False
-
-
-async def test_five_hundred_and_twelve_operations_are_at_work_at_a_time():
-    async def answer(_call, _input):
-        return {"in_flight": endpoint.in_flight}
-
-    one, endpoint, _ = held(answer)
-    operations = Operations("s")
-    operations.operation("Get", access=Access.UNSIGNED)(answer)
-    (get,) = operations
-    endpoint.in_flight = 511
-    assert await one._run(get, None, {}) == {"in_flight": 512}  # type: ignore[arg-type]
-    endpoint.in_flight = 512
-    with pytest.raises(exchange.Throttled):
-        await one._run(get, None, {})  # type: ignore[arg-type]
-    assert endpoint.in_flight == 512
-
-
 @pytest.mark.parametrize(
     ("input", "keys"),
     [
@@ -540,16 +354,6 @@ def test_the_region_of_a_call(scope, region, works_in):
         return
     with pytest.raises(exchange.SignatureMismatch, match=f"The region '{region}' is not configured .* configured are: eu-west-1, eu-west-2$"):  # fmt: skip
         region_of_call(("eu-west-1", "eu-west-2"), scope, region)
-
-
-async def test_of_two_faults_while_a_poll_is_left_the_first_is_told():
-    async def poll(_call, _input):
-        raise ValueError("mine")
-
-    one, endpoint, operation = held(poll)
-    with contextlib.suppress(ValueError):
-        await one._run(operation, None, {})  # type: ignore[arg-type]
-    assert endpoint.polls == set()
 
 
 @pytest.mark.parametrize(
