@@ -35,7 +35,8 @@ class Server:
             "0",
             "--master-key-file",
             str(self.keys),
-            "--builds", "0",
+            "--builds",
+            "0",
         )
         self.process = start(PENSTOCK, "up", *arguments, env=environment, stdout=self.log, stderr=self.log)
 

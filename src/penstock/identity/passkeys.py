@@ -91,7 +91,7 @@ class Passkeys:
                 return _COPIED if conn.execute(same.values(suspected=now)).rowcount else _GONE
             found = conn.execute(signin.PROFILE.where(records.users.c.id == row.user_id)).first()
             if found is None:
-                return "This user signs in to the console no more: there is no login profile. Ask an administrator of the account."
+                return "This user can no longer sign in to the console: there is no login profile. Ask an administrator of the account."
             user = signin.enter(conn, found, now)
             if user is None:
                 return signin.EXPIRED
