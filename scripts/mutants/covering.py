@@ -33,7 +33,7 @@ from breaking import ROOT, Mutation
 FORMAT = 2
 SOURCES = ("src", "agent/src")
 SHARED = "clients"  # whose tests go through every component
-NEAR = {"logfiles": ("monitoring",), "sandbox": ("builds",)}  # whose tests also are a package's own
+NEAR = {"logfiles": ("monitoring",), "sandbox": ("builds",), "webpages": ("console",)}  # whose tests also are a package's own
 # What starts servers and browsers is not recorded: it takes most of the time, and its work is done in child processes.
 SLOW = (
     "crashes",
