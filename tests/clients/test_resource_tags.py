@@ -71,6 +71,7 @@ def _pipeline(name: str, role: str) -> dict[str, Any]:
     return {"name": name, "roleArn": role, "artifactStore": store, "stages": [source, approve]}
 
 
+ANYTHING = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]})
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/tagged"
 
 
@@ -221,3 +222,55 @@ def test_a_policy_of_iam_can_ask_by_the_older_name_too(live):
         iam.create_user(UserName=name, Tags=_upper(value))
     assert by.get_user(UserName="of-red")["User"]["UserName"] == "of-red"
     assert _refused(lambda: by.get_user(UserName="of-blue")) == "AccessDenied"
+
+
+@dataclass(frozen=True)
+class Making:
+    """A call that makes something and may give it tags, and the action that those need beside the call's own."""
+
+    service: str
+    operation: str
+    input: dict[str, Any]
+    tags: dict[str, Any]
+    action: str
+
+
+MAKING = [
+    Making("iam", "create_user", {"UserName": "plain"}, {"Tags": _upper("red")}, "iam:TagUser"),
+    Making("iam", "create_role", {"RoleName": "plain", "AssumeRolePolicyDocument": TRUST}, {"Tags": _upper("red")}, "iam:TagRole"),
+    Making("iam", "create_policy", {"PolicyName": "plain", "PolicyDocument": ANYTHING}, {"Tags": _upper("red")}, "iam:TagPolicy"),
+    Making("iam", "create_instance_profile", {"InstanceProfileName": "plain"}, {"Tags": _upper("red")}, "iam:TagInstanceProfile"),
+    Making("iam", "create_open_id_connect_provider", {"Url": "https://plain.example", "ThumbprintList": ["0" * 40]}, {"Tags": _upper("red")}, "iam:TagOpenIDConnectProvider"),
+    Making("kms", "create_key", {}, {"Tags": [{"TagKey": "Team", "TagValue": "red"}]}, "kms:TagResource"),
+    Making("ssm", "put_parameter", {"Name": "plain", "Value": "v", "Type": "String"}, {"Tags": _upper("red")}, "ssm:AddTagsToResource"),
+    Making("secretsmanager", "create_secret", {"Name": "plain", "SecretString": "s"}, {"Tags": _upper("red")}, "secretsmanager:TagResource"),
+    Making("rolesanywhere", "create_profile", {"name": "plain", "roleArns": [ROLE]}, {"tags": _lower("red")}, "rolesanywhere:TagResource"),
+    Making("s3", "put_object", {"Bucket": "tagged", "Key": "plain", "Body": b"x"}, {"Tagging": "Team=red"}, "s3:PutObjectTagging"),
+    Making("s3", "create_multipart_upload", {"Bucket": "tagged", "Key": "plain"}, {"Tagging": "Team=red"}, "s3:PutObjectTagging"),
+    Making("s3", "copy_object", {"Bucket": "tagged", "Key": "copy", "CopySource": "tagged/plain"}, {"Tagging": "Team=red", "TaggingDirective": "REPLACE"}, "s3:PutObjectTagging"),
+]  # fmt: skip
+
+
+def test_what_is_made_with_tags_needs_the_permission_to_tag(live, red):
+    iam = live.client("iam")
+    iam.create_user(UserName="untagging")
+    statements = [
+        {"Effect": "Allow", "Action": "*", "Resource": "*"},
+        {"Effect": "Deny", "Action": [*{making.action for making in MAKING}], "Resource": "*"},
+    ]
+    policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
+    iam.put_user_policy(UserName="untagging", PolicyName="p", PolicyDocument=policy)
+    key = iam.create_access_key(UserName="untagging")["AccessKey"]
+    keys = {"aws_access_key_id": key["AccessKeyId"], "aws_secret_access_key": key["SecretAccessKey"]}
+    wrong = {}
+    for making in MAKING:
+        make = getattr(live.client(making.service, keys=keys), making.operation)
+        try:
+            make(**making.input, **making.tags)
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in ("AccessDenied", "AccessDeniedException"):
+                wrong[making.operation] = str(error)
+        else:
+            wrong[making.operation] = f"{making.action} was not asked for"
+        make(**making.input)  # without tags it may
+    assert wrong == {}
