@@ -149,7 +149,7 @@ class Map:
         environment = {
             **os.environ,
             "MUTANTS_RECORD": json.dumps(kept),
-            "PYTHONPATH": os.pathsep.join(filter(None, (str(Path(__file__).parent), os.environ.get("PYTHONPATH")))),
+            "PYTHONPATH": os.pathsep.join(map(str, (Path(__file__).parent, *(ROOT / each for each in SOURCES)))),
         }
         environment.pop("PENSTOCK_REQUIRE", None)
         command = [sys.executable, "-m", "pytest", "-q", "-m", "not prove", "--tb=no", "-p", "covering", *kept]
