@@ -198,3 +198,14 @@ async def test_lists_have_pages(ask):
     for bad in ({"nextToken": "x"}, {"pageSize": 0}, {"pageSize": 1001}):
         assert (await refused(ask("ListTrustAnchors", **bad)))[0] == "ValidationException"
     json.dumps(first)
+
+
+async def test_a_place_has_so_many_of_a_kind_and_no_more(ask, anchor, monkeypatch):
+    monkeypatch.setattr("penstock.certificates.operations.MAX_RESOURCES", 2)
+    await ask("CreateTrustAnchor", name="second", source=source(ROOT.pem))
+    assert await refused(ask("CreateTrustAnchor", name="third", source=source(ROOT.pem))) == (
+        "ValidationException", "An account has at most 2 of these in a region.",
+    )  # fmt: skip
+    assert len((await ask("ListTrustAnchors"))["trustAnchors"]) == 2
+    of_it = {"trustAnchorArn": anchor["trustAnchorArn"], "crlData": ROOT.revoke()}
+    assert (await ask("ImportCrl", name="l", **of_it))["crl"]["name"] == "l"  # others are counted by themselves

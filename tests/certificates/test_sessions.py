@@ -206,6 +206,22 @@ def test_a_profile_narrows_shortens_and_names(live, arns):
     )  # fmt: skip
 
 
+def test_a_profile_may_ask_what_it_is_used_on_and_narrow_by_a_managed_policy(live, arns):
+    iam, anywhere = live.client("iam"), live.client("rolesanywhere")
+    nothing = {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}}
+    policy = iam.create_policy(PolicyName="narrow", PolicyDocument=json.dumps(nothing))["Policy"]["Arn"]
+    profile = anywhere.create_profile(
+        name="careful", roleArns=[arns["roleArn"]], enabled=True, requireInstanceProperties=True, managedPolicyArns=[policy]
+    )["profile"]  # fmt: skip
+    asked = arns | {"profileArn": profile["profileArn"]}
+    status, answer = create_session(live.url, WEB, asked)
+    assert (status, answer["message"]) == (400, "The profile requires instanceProperties.")
+    status, answer = create_session(live.url, WEB, asked, more={"instanceProperties": {"rack": "7"}})
+    assert status == 201, answer
+    with pytest.raises(botocore.exceptions.ClientError, match="session policy"):
+        live.client("s3", keys=keys_of(answer)).list_buckets()
+
+
 def test_a_revocation_list_ends_it(live, arns):
     lost = shop(serial=815)
     assert create_session(live.url, lost, arns)[0] == 201
