@@ -89,6 +89,27 @@ def test_only_compose_makes_an_application():
     assert makers == {"src/penstock/app.py"}
 
 
+IMPURE = {"asyncio", "httpx", "os", "random", "secrets", "socket", "sqlalchemy", "subprocess", "threading", "time", "penstock.store.database",
+          "penstock.store.jobs", "penstock.wire.endpoint", "penstock.wire.invoke"}  # fmt: skip
+
+
+def test_modules_that_say_that_they_are_pure_import_neither_clock_nor_chance_nor_io():
+    """Import rules name the engines; here every module is held to what its own docstring says."""
+    found: dict[str, set[str]] = {}
+    for path in (ROOT / "src").rglob("*.py"):
+        source = path.read_text()
+        if "Pure." not in source[:2000]:  # parsing all of it takes seconds
+            continue
+        module = ast.parse(source)
+        if "Pure." in (ast.get_docstring(module) or ""):
+            imports = [node for node in module.body if isinstance(node, ast.Import | ast.ImportFrom)]
+            names = {name.name for node in imports if isinstance(node, ast.Import) for name in node.names}
+            names |= {node.module or "" for node in imports if isinstance(node, ast.ImportFrom)}
+            found[str(path.relative_to(ROOT / "src"))] = names & IMPURE
+    assert len(found) > 25
+    assert {path: names for path, names in found.items() if names} == {}
+
+
 async def test_what_is_subscribed_to_is_declared(store, tmp_path):
     """Subscribers name the events of other components by literals, since components do not import each other."""
     settings = Settings(data_dir=tmp_path / "data", master_key_file=tmp_path / "key")

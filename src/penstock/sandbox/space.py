@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import os
 
 KEPT = 1 << 30
 

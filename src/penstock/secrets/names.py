@@ -1,4 +1,4 @@
-"""What secrets are called, and what a request may call one. Pure. (AWS: Secrets Manager API Reference, CreateSecret, and User Guide, "Secrets Manager secret ARN".)"""
+"""What secrets are called, and what a request may call one. Pure but for the end of a new ARN. (AWS: Secrets Manager API Reference, CreateSecret, and User Guide, "Secrets Manager secret ARN".)"""
 
 from __future__ import annotations
 
