@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from penstock_identity_harness import ACCOUNT, allow, document, trusting
 
-from penstock.identity import cache, credentials, decisions, records
+from penstock.identity import cache, credentials, decisions, principals, records
 from penstock.identity.documents import identity_policy
 from penstock.identity.wildcards import MAX_TEXT
 from penstock.wire.errors import AccessDenied, InvalidSessionToken, UnknownAccessKey
@@ -116,7 +116,7 @@ async def test_the_hosts_of_a_fleet_share_what_their_policies_are_compiled_to(ha
     hosts = [
         await harness.user(f"host{number}", allow("s3:Get*", resource="arn:aws:s3:::fleet/*")) for number in range(3)
     ]
-    kept, weights = harness.app.identity.decisions._principals, []
+    kept, weights = harness.app.identity.decisions._principals._principals, []
     await asyncio.gather(harness.may(hosts[0], "s3:GetObject", "arn:aws:s3:::fleet/0"))
     harness.app.identity.forget()
     for host in hosts:
@@ -128,8 +128,8 @@ async def test_the_hosts_of_a_fleet_share_what_their_policies_are_compiled_to(ha
 
 
 async def test_policies_of_its_own_weigh_on_the_principal_that_brings_them(harness, monkeypatch):
-    monkeypatch.setattr(decisions, "_identity_policy", cache.Remembered(identity_policy, 1 << 20))
-    kept, weights = harness.app.identity.decisions._principals, []
+    monkeypatch.setattr(principals, "_identity_policy", cache.Remembered(identity_policy, 1 << 20))
+    kept, weights = harness.app.identity.decisions._principals._principals, []
     for number in range(2):
         mine = allow("s3:Get*", resource=[f"arn:aws:s3:::fleet/{number}-{one}" for one in range(40)])
         user = await harness.user(f"user{number}", mine)
@@ -190,7 +190,7 @@ async def test_of_a_principals_large_policies_one_is_looked_at_in_a_turn_of_the_
     large = [f"arn:aws:s3:::b/*a?{number}*?b" for number in range(12)]
     ann = await harness.user("ann", *(allow("s3:*", resource=pattern) for pattern in large))
     bob = await harness.user("bob", allow("s3:*"))
-    monkeypatch.setattr(decisions, "_SMALL", 0)
+    monkeypatch.setattr(principals, "_SMALL", 0)
     for user in (ann, bob):  # their policies are in memory
         await asyncio.gather(harness.may(user, "s3:GetObject"), return_exceptions=True)
     monkeypatch.setattr(decisions, "_SLICE_S", -1)  # however fast one is

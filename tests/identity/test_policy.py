@@ -10,13 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.identity import wildcards
-from penstock.identity.documents import (
-    check_managed,
-    identity_policy,
-    resource_policy,
-    size,
-    trust_policy,
-)
+from penstock.identity.document_texts import size
+from penstock.identity.documents import check_managed, identity_policy, resource_policy, trust_policy
 from penstock.identity.errors import MalformedPolicyDocumentException
 from penstock.identity.policy import Caller, Decision, Named, Verdict, decide, grant, matching, weigh
 from penstock.identity.wildcards import arn_wildcard, wildcard

@@ -5,7 +5,8 @@ import json
 import pytest
 from penstock_identity_harness import ACCOUNT, OTHER, allow, document, refused, trusting
 
-from penstock.identity.documents import keys_as_written, statement_places
+from penstock.identity.document_texts import statement_places
+from penstock.identity.documents import keys_as_written
 
 BUCKET, OBJECT = "arn:aws:s3:::shop", "arn:aws:s3:::shop/a"
 OWN = f"arn:aws:iam::{ACCOUNT}:user/ann"

@@ -30,6 +30,7 @@ from penstock.identity.passkeys import Passkeys
 from penstock.identity.password_policy import new_password, of_account
 from penstock.identity.passwords import Passwords
 from penstock.identity.policy import Named
+from penstock.identity.principals import Principals
 from penstock.identity.reserved import Reservations, reserve, revoke, revoke_all
 from penstock.identity.signin import SignedIn
 from penstock.loops import Loop
@@ -63,9 +64,10 @@ class Authority:
         self._generation: int | None = None  # of what other processes wrote, when it was last read
         self._memories = Memories()
         self._roles: Cache[str, Any] = self._memories.cache(_ROLE_BYTES)  # rows, by ARN
-        self.decisions = Decisions(app, self._memories)
+        principals = Principals(app, self._memories)
+        self.decisions = Decisions(app, self._memories, principals)
         self.reservations = Reservations(app, self._memories)
-        self.credentials = Credentials(app, self._memories, self.decisions, self.reservations)
+        self.credentials = Credentials(app, self._memories, principals, self.reservations)
         # Not methods that hand on: every request takes this path.
         self.credential, self.service_session = self.credentials.find, self.credentials.service_session
         self.passwords = Passwords()

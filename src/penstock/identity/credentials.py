@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from penstock.identity import records, sessions
 from penstock.identity.cache import Cache, Memories
-from penstock.identity.decisions import Decisions
+from penstock.identity.principals import Principals
 from penstock.identity.reserved import Reservations
 from penstock.identity.service_credentials import BY_NAME, ServiceCredential, credential_of, may_be_name
 from penstock.store.statement import Statement
@@ -40,10 +40,10 @@ _KEY_AND_USER = Statement(
 class Credentials:
     """The credentials that this installation knows."""
 
-    def __init__(self, app: App, memories: Memories, decisions: Decisions, reservations: Reservations) -> None:
+    def __init__(self, app: App, memories: Memories, principals: Principals, reservations: Reservations) -> None:
         self._app = app
         self._memories = memories
-        self._decisions = decisions
+        self._principals = principals
         self._reservations = reservations
         self._keys: Cache[str, Credential] = memories.cache(_KEY_BYTES)  # by access key id
         self._grants: Cache[str, Credential] = memories.cache(_SESSION_BYTES)  # by session token
@@ -98,7 +98,7 @@ class Credentials:
             grant = sessions.unseal(self._app.sealer, token)
             if grant is None:
                 raise InvalidSessionToken
-            principal = await self._decisions.principal(grant.principal)
+            principal = await self._principals.find(grant.principal)
             if principal is None:
                 raise InvalidSessionToken
             if grant.kind is PrincipalKind.ROLE:

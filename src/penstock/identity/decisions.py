@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import itertools
-import logging
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import orjson
-import sqlalchemy as sa
-
-from penstock.identity import denials, records
-from penstock.identity.cache import Cache, Memories, Remembered, compiled_bytes
+from penstock.identity import denials
+from penstock.identity.cache import Cache, Memories, compiled_bytes
 from penstock.identity.context import RequestContext
-from penstock.identity.documents import identity_policy
-from penstock.identity.errors import MalformedPolicyDocumentException
 from penstock.identity.guarded import Guarded
-from penstock.identity.managed import managed_policy
 from penstock.identity.own_account import CHANGE_PASSWORD, self_service
 from penstock.identity.password_policy import of_account
 from penstock.identity.policy import (
@@ -39,9 +31,10 @@ from penstock.identity.policy import (
     denying,
     weigh,
 )
+from penstock.identity.principals import Principal, Principals
 from penstock.identity.variables import Context, Value
 from penstock.identity.wildcards import MAX_TEXT
-from penstock.wire.call import LET_INTO, PrincipalKind, Session, partition_of
+from penstock.wire.call import LET_INTO, PrincipalKind, Session
 from penstock.wire.errors import AccessDenied, ExpiredSession
 from penstock.wire.identity import ResourcePolicy
 
@@ -50,52 +43,11 @@ if TYPE_CHECKING:
     from penstock.component import Guard
 
 # Bytes that each kind of memory may take; beyond them it starts anew.
-_PRINCIPAL_BYTES = 16 << 20  # of compiled policies of principals and of narrowed sessions, each
-_DOCUMENT_BYTES = 16 << 20  # of compiled documents
-_PRINCIPAL_SIZE = 400  # bytes of a Principal beside its policies
-_VERDICT_BYTES = 8 << 20
+_GUARDED_BYTES = 16 << 20  # of compiled policies of resources
+_VERDICT_BYTES = 8 << 20  # of what policies of principals were found to say
 _SLICE_S = 0.001  # that the policies of a principal take of the event loop before others have it
-_SMALL = 2048  # characters of policies of which one decision takes less, whatever it is asked for
 
 _WITH_POLICIES = (PrincipalKind.USER, PrincipalKind.ROLE, PrincipalKind.FEDERATED)
-
-_log = logging.getLogger("penstock.identity")
-_EVERYTHING_DENIED = identity_policy('{"Statement": {"Effect": "Deny", "Action": "*", "Resource": "*"}}')
-
-
-class _Compiled(NamedTuple):
-    """The policies of documents."""
-
-    policies: tuple[Policy, ...]
-    size: int  # characters of the documents
-    new: int  # of those that were not in memory
-
-
-@dataclass(slots=True)
-class Principal:
-    """The compiled policies of a user or role, or of one narrowed session."""
-
-    policies: tuple[Policy, ...]
-    conditional: bool = False  # whether its verdicts depend on more than action and resource
-    keys: frozenset[str] = frozenset()  # the condition keys that it asks for, those of its boundary among them
-    tags: dict[str, str] = field(default_factory=dict)  # of the user or role itself
-    boundary: Principal | None = None
-    spent: float = 0.0  # seconds that its decisions took since its last pause
-    since: float = 0.0  # end of that pause, as of time.perf_counter
-    turns: asyncio.Lock | None = None  # of its decisions, where they take long; most principals never have one
-    # What verdicts are remembered by. Policies that were read anew are another principal, so that no old verdict is theirs.
-    number: int = field(default_factory=itertools.count().__next__)
-
-    @classmethod
-    def of(cls, compiled: _Compiled, boundary: Principal | None = None) -> Principal:
-        keys = frozenset(key for policy in compiled.policies for key in policy.keys)
-        return cls(
-            compiled.policies,
-            conditional=any(policy.conditional for policy in compiled.policies),
-            keys=keys if boundary is None else keys | boundary.keys,
-            boundary=boundary,
-            turns=asyncio.Lock() if compiled.size > _SMALL else None,
-        )
 
 
 class _Said(NamedTuple):
@@ -112,13 +64,11 @@ _UNASKED = _SAID[Verdict.SILENT]
 class Decisions:
     """Decides, and remembers what it has read and compiled for it until identity changes."""
 
-    def __init__(self, app: App, memories: Memories) -> None:
+    def __init__(self, app: App, memories: Memories, principals: Principals) -> None:
         self._app = app
-        self._partition = partition_of(app.settings.region)
+        self._principals = principals
         self._memories = memories
-        self._principals: Cache[str, Principal] = memories.cache(_PRINCIPAL_BYTES)  # by AIDA…, AROA…
-        self._narrowings: Cache[str, Principal] = memories.cache(_PRINCIPAL_BYTES)  # by Session.session_policy
-        self._guarded: Cache[str, Guarded] = memories.cache(_DOCUMENT_BYTES)  # by ARN of what has a policy
+        self._guarded: Cache[str, Guarded] = memories.cache(_GUARDED_BYTES)  # by ARN of what has a policy
         # By principal, action, resource.
         self._verdicts: Cache[tuple[int, str, str], _Said] = memories.cache(_VERDICT_BYTES)
 
@@ -179,12 +129,12 @@ class Decisions:
 
     async def _policies_of(self, session: Session) -> tuple[Policy, ...]:
         """All that a session stands on."""
-        principal = await self.principal(session.entity) if session.kind in _WITH_POLICIES else None
+        principal = await self._principals.find(session.entity) if session.kind in _WITH_POLICIES else None
         found = () if principal is None else principal.policies
         if principal is not None and principal.boundary is not None:
             found += principal.boundary.policies
         if session.session_policy:
-            found += (await self._narrowing(session.session_policy)).policies
+            found += (await self._principals.narrowed(session.session_policy)).policies
         return found
 
     async def _own(self, call: Call, action: str, resource: str) -> bool:
@@ -261,10 +211,10 @@ class Decisions:
             return {}
         asked: Iterable[str] = () if guarded is None else guarded.keys
         if session.kind in _WITH_POLICIES:
-            principal = await self.principal(session.entity)
+            principal = await self._principals.find(session.entity)
             asked = (*asked, *(() if principal is None else principal.keys))
             if session.session_policy:
-                asked = (*asked, *(await self._narrowing(session.session_policy)).keys)
+                asked = (*asked, *(await self._principals.narrowed(session.session_policy)).keys)
         found: dict[str, Value] = {}
         for prefix, read in guard.keys.items():
             if any(key.startswith(prefix) for key in asked):
@@ -296,13 +246,13 @@ class Decisions:
         if session.kind is PrincipalKind.ROOT:
             own = _SAID[Verdict.ALLOWED]
         elif session.kind in _WITH_POLICIES:
-            principal = await self.principal(session.entity)
+            principal = await self._principals.find(session.entity)
             if principal is not None:
                 own = await self._decide(principal, action, resource, context)
                 if principal.boundary is not None:
                     bound = await self._decide(principal.boundary, action, resource, context)
             if session.session_policy:
-                narrowing = await self._narrowing(session.session_policy)
+                narrowing = await self._principals.narrowed(session.session_policy)
                 narrowed = await self._decide(narrowing, action, resource, context)
         decision = weigh(
             identity=own.verdict,
@@ -332,40 +282,6 @@ class Decisions:
         if not principal.conditional:
             self._verdicts.put(key, said, sys.getsizeof(action) + sys.getsizeof(resource))
         return said
-
-    async def principal(self, principal_id: str) -> Principal | None:
-        known = self._principals.get(principal_id)
-        if known is not None:
-            return known
-        epoch = self._memories.epoch
-        found = await self._app.store.read(_documents_of, principal_id)
-        if found is None:
-            return None
-        compiled = _compiled(principal_id, self._partition, *found.documents)
-        new, boundary = compiled.new, None
-        if found.boundary is not None:
-            bounding = _compiled(principal_id, self._partition, *found.boundary)
-            new += bounding.new
-            # A boundary that is gone allows nothing.
-            boundary = Principal.of(bounding)
-        principal = Principal.of(compiled, boundary)
-        principal.tags = found.tags
-        # Hosts of a fleet have the same policies, in one compiled form: each weighs what it brought into memory.
-        weight = _PRINCIPAL_SIZE + sys.getsizeof(principal.keys) + compiled_bytes(new)
-        self._memories.keep(self._principals, principal_id, principal, epoch, weight)
-        return principal
-
-    async def _narrowing(self, session_policy: str) -> Principal:
-        found = self._narrowings.get(session_policy)
-        if found is None:
-            epoch = self._memories.epoch
-            texts, arns = orjson.loads(session_policy)
-            documents = await self._app.store.read(records.merged_documents, texts, arns)
-            compiled = _compiled("", self._partition, *documents)
-            found = Principal.of(compiled)
-            weight = len(session_policy) + compiled_bytes(compiled.size)
-            self._memories.keep(self._narrowings, session_policy, found, epoch, weight)
-        return found
 
 
 async def _work_out(principal: Principal, action: str, resource: str, context: Context) -> _Said:
@@ -398,42 +314,6 @@ async def _pause(principal: Principal) -> None:
         principal.turns = asyncio.Lock()
     await asyncio.sleep(max(0.0, 2 * principal.spent - (time.perf_counter() - principal.since)))
     principal.spent, principal.since = 0.0, time.perf_counter()
-
-
-_identity_policy = Remembered(identity_policy, _DOCUMENT_BYTES)
-
-
-def _compiled(principal_id: str, partition: str, texts: list[str], arns: list[str]) -> _Compiled:
-    """Documents and AWS's managed ones.
-
-    A stored document that no longer compiles denies everything: what it would forbid is not known.
-    """
-    managed = [policy.document(partition) for arn in arns if (policy := managed_policy(arn, partition)) is not None]
-    documents = [*texts, *managed]
-    new = sum(len(text) for text in documents if text not in _identity_policy)
-    try:
-        policies = tuple(map(_identity_policy, documents))
-    except MalformedPolicyDocumentException:
-        _log.exception("identity.policy_unreadable", extra={"principal": principal_id})
-        return _Compiled((_EVERYTHING_DENIED,), 0, 0)
-    return _Compiled(policies, sum(map(len, documents)), new)
-
-
-class _Stored(NamedTuple):
-    """What the database has of a user or role: texts of documents, and ARNs of AWS's policies."""
-
-    documents: tuple[list[str], list[str]]
-    boundary: tuple[list[str], list[str]] | None
-    tags: dict[str, str]
-
-
-def _documents_of(conn: sa.Connection, principal_id: str) -> _Stored | None:
-    by_id = records.role_by_id if principal_id.startswith("AROA") else records.user_by_id
-    row = by_id(conn, principal_id)
-    if row is None:
-        return None
-    boundary = None if row.boundary is None else records.merged_documents(conn, [], [row.boundary])
-    return _Stored(records.documents(conn, principal_id), boundary, records.tags_of(row))
 
 
 def _sentence(session: Session, action: str, resource: str) -> str:

@@ -6,14 +6,13 @@ resources. (AWS: IAM User Guide, "IAM JSON policy elements reference".)
 
 from __future__ import annotations
 
-import bisect
-import hashlib
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from penstock.identity.conditions import LEGACY, SYNTAX, compile_condition
+from penstock.identity.document_texts import digest
 from penstock.identity.errors import MalformedPolicyDocumentException
 from penstock.identity.policy import Patterns, Policy, Principals, Statement
 from penstock.identity.variables import Template, template
@@ -24,8 +23,6 @@ VERSIONS = ("2012-10-17", "2008-10-17")
 MAX_CHARACTERS = 131_072  # of any document; the quotas per kind are lower and belong to the operations
 
 _ACTION = re.compile(r"\*|\*:\*|[A-Za-z0-9.-]+:[^:]+")
-_TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]]')
-_COLON = re.compile(r"\s*:")
 _IAM_KINDS = (
     "user/", "federated-user/", "role/", "group/", "instance-profile/", "mfa/", "server-certificate/", "policy/",
     "sms-mfa/", "saml-provider/", "oidc-provider/", "report/", "access-report/",
@@ -101,53 +98,9 @@ def keys_as_written(document: str, asked: Collection[str]) -> dict[str, str]:
     return found
 
 
-def digest(document: str) -> str:
-    """What a policy is found again by: 16 hexadecimal digits that are its document's alone."""
-    return hashlib.sha256(document.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-
-
 def statement_at(document: str, number: int) -> dict[str, Any]:
     """A statement of a document that has been compiled, as it is written."""
     return _Document(document).statements[number]
-
-
-Place = tuple[int, int]
-"""A line and a column of a document, both from 1 on."""
-
-
-def statement_places(document: str) -> list[tuple[Place, Place]]:
-    """Where each statement of a document begins and ends, as AWS's simulator says it: by what its parser has read.
-
-    In a list a statement begins where what is before it ends; one without a list begins behind its brace. It ends behind its brace.
-    """
-    depth, key, listed, begun = 0, "", False, 0
-    spans: list[tuple[int, int]] = []
-    for token in _TOKEN.finditer(document):
-        text, end = token[0], token.end()
-        if text[0] == '"':
-            if depth == 1 and _COLON.match(document, end):
-                key = json.loads(text)
-        elif text in "{[":
-            depth += 1
-            if depth == 2 and key == "Statement":
-                listed, begun = text == "[", end
-        else:
-            depth -= 1
-            if text == "}" and key == "Statement" and depth == (2 if listed else 1):
-                spans.append((begun, end))
-                begun = end
-    ends = [found.end() for found in re.finditer("\n", document)]
-
-    def place(offset: int) -> Place:
-        line = bisect.bisect_right(ends, offset)
-        return line + 1, offset - (ends[line - 1] if line else 0) + 1
-
-    return [(place(start), place(end)) for start, end in spans]
-
-
-def size(document: str) -> int:
-    """The characters that IAM's quotas count: all but white space."""
-    return sum(not c.isspace() for c in document)
 
 
 class _Document:

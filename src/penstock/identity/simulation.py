@@ -12,7 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from penstock.identity.documents import keys_as_written, statement_places
+from penstock.identity.document_texts import statement_places
+from penstock.identity.documents import keys_as_written
 from penstock.identity.policy import Caller, Named, Policy, Statement, Verdict, grant, matching, weigh
 from penstock.identity.variables import Context
 from penstock.wire.call import Output

@@ -13,6 +13,7 @@ from penstock.identity import denials, documents, records
 from penstock.identity.authority import Authority
 from penstock.identity.context import as_documented
 from penstock.identity.denials import Denial
+from penstock.identity.document_texts import digest
 from penstock.identity.errors import InvalidAuthorizationMessageException
 from penstock.identity.operations import sts
 from penstock.identity.operations.owned_policies import Owned, policies_of
@@ -47,14 +48,12 @@ async def _policy(authority: Authority, call: Call, denial: Denial, by: Denying)
         root = authority.decisions.root_of(denial.resource)
         policy = await authority.decisions.policy_of(root)
         texts = () if policy is None or policy.account != call.account else policy.documents
-        return next(
-            (_Found(root, RESOURCE_POLICY, text) for text in texts if documents.digest(text) == by.policy), None
-        )
+        return next((_Found(root, RESOURCE_POLICY, text) for text in texts if digest(text) == by.policy), None)
     if denial.kind not in (IDENTITY, BOUNDARY):
         return None  # a session policy is nowhere but in the token of its session
     owned = await call.app.store.read(_owned, call, denial.entity, denial.kind == BOUNDARY)
     kind = BOUNDARY_POLICY if denial.kind == BOUNDARY else IDENTITY_POLICY
-    same = (one for one in owned if documents.digest(one.document.text) == by.policy)
+    same = (one for one in owned if digest(one.document.text) == by.policy)
     return next((_Found(one.arn or one.document.name, kind, one.document.text) for one in same), None)
 
 

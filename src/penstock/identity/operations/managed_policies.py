@@ -10,7 +10,8 @@ import sqlalchemy as sa
 from penstock.application import Call
 from penstock.identity import naming, records
 from penstock.identity.authority import Authority
-from penstock.identity.documents import check_managed, size
+from penstock.identity.document_texts import size
+from penstock.identity.documents import check_managed
 from penstock.identity.errors import (
     AccessDeniedException,
     DeleteConflictException,

@@ -11,7 +11,8 @@ import sqlalchemy as sa
 from penstock.application import Call
 from penstock.identity import records
 from penstock.identity.authority import Authority
-from penstock.identity.documents import identity_policy, size
+from penstock.identity.document_texts import size
+from penstock.identity.documents import identity_policy
 from penstock.identity.errors import LimitExceededException, NoSuchEntityException, PolicyNotAttachableException
 from penstock.identity.linked_roles import find_changeable_role
 from penstock.identity.managed import managed_policy

@@ -11,7 +11,8 @@ import sqlalchemy as sa
 from penstock.application import Call
 from penstock.identity import naming, records
 from penstock.identity.authority import Authority
-from penstock.identity.documents import invalid_principal, size, trust_policy
+from penstock.identity.document_texts import size
+from penstock.identity.documents import invalid_principal, trust_policy
 from penstock.identity.errors import EntityAlreadyExistsException, InvalidInputException, LimitExceededException
 from penstock.identity.linked_roles import PATH, find_changeable_role
 from penstock.identity.operations import iam

@@ -9,7 +9,8 @@ import orjson
 
 from penstock.application import Call
 from penstock.identity import records, second_factors, sessions
-from penstock.identity.documents import identity_policy, size
+from penstock.identity.document_texts import size
+from penstock.identity.documents import identity_policy
 from penstock.identity.errors import (
     AccessDeniedException,
     InvalidParameterValueException,
