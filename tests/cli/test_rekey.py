@@ -17,13 +17,15 @@ import orjson
 import pytest
 import sqlalchemy as sa
 from botocore.config import Config
+from botocore.exceptions import ClientError
 from penstock_starter import PENSTOCK, run, start
 
 from penstock.cli.doctor import database_of
 from penstock.cli.main import main
 from penstock.identity import records as identity
 from penstock.store import failpoints, migrate, resealing
-from penstock.store.masterkeys import new_key, read_key_file, replace_key_file, write_key_file
+from penstock.store.masterkeys import KeyFile, new_key, read_key_file, replace_key_file, write_key_file
+from penstock.store.records import key_holders
 from penstock.store.schema import metadata
 from penstock.store.sealing import Sealer
 
@@ -277,9 +279,36 @@ def test_a_machine_with_an_old_key_file_loses_nothing_and_is_waited_for(machines
     shutil.copy(first.key, second.key)
     (new,) = read_key_file(second.key)
     assert new != old
-    with database_of(second.data, second.database[1]).connect() as conn:
+    engine = database_of(second.data, second.database[1])
+    with engine.connect() as conn:
         under = resealing.count(conn).values()
+    engine.dispose()
     assert {key_id for one in under for key_id in one} == {new.id}
+    opened_by_both()
+    # A process is stopped while the key is changed once more, has said nothing for a minute by then, and goes on with an old key file.
+    second.process.send_signal(signal.SIGSTOP)
+    try:
+        engine = database_of(first.data, first.database[1])
+        with engine.begin() as conn:
+            forgotten = key_holders.update().where(key_holders.c.pid == second.process.pid)
+            conn.execute(forgotten.values(seen=0))
+        engine.dispose()
+        assert first.rekey().returncode == 0
+        assert first.rekey("--remove-old").returncode == 0
+    finally:
+        second.process.send_signal(signal.SIGCONT)
+    made = second.client("kms").create_key()["KeyMetadata"]["KeyId"]
+    sealed = first.client("kms").encrypt(KeyId=made, Plaintext=b"late")["CiphertextBlob"]
+    for name in ("master.key", "master.key.retired"):
+        shutil.copy(first.key.with_name(name), second.key.with_name(name))
+
+    def opened() -> bool:  # it reads its files again within a second
+        try:
+            return second.client("kms").decrypt(CiphertextBlob=sealed)["Plaintext"] == b"late"
+        except ClientError:
+            return False
+
+    until(opened)
     opened_by_both()
 
 
@@ -354,6 +383,20 @@ def test_a_key_is_prepared_once_and_removed_never_before_it_seals(stopped):
     refused = rekey(stopped, "--remove-old")
     assert refused.returncode == 1
     assert "does not seal yet" in refused.stderr
+
+
+def test_a_key_is_not_prepared_while_the_change_before_is_not_complete(stopped):
+    _, path = stopped
+    replace_key_file(path, [old := new_key(), *read_key_file(path)])
+    refused = rekey(stopped, "--prepare")
+    assert refused.returncode == 1
+    assert f"{old.id.hex()} still opens, from the change before. Complete that by `penstock rekey`" in refused.stderr
+    assert len(read_key_file(path)) == 2
+    KeyFile(path).retire([old])
+    replace_key_file(path, read_key_file(path)[1:])
+    assert f"{old.id.hex()}  retired" in rekey(stopped, "--dry-run").stdout
+    assert rekey(stopped, "--prepare").returncode == 0
+    assert [key.next for key in read_key_file(path)] == [True, False]
 
 
 def test_keys_of_a_command_are_changed_by_the_command(stopped):

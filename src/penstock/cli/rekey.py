@@ -18,7 +18,6 @@ from typing import Self
 
 import sqlalchemy.exc
 
-from penstock import durable
 from penstock.cli import arguments
 from penstock.cli.doctor import database_of, missing
 from penstock.cli.exits import Exit
@@ -30,7 +29,6 @@ from penstock.store.masterkeys import (
     KeyFile,
     MasterKey,
     MasterKeyError,
-    lines_of,
     new_key,
     replace_key_file,
     source_of,
@@ -112,8 +110,15 @@ class _Change:
         with _only_one(self._source.path):
             self._keys = self._source.read()
             if options.remove_old:
-                return self._remove_old(self._source.path, options.grace)
-            if len(self._keys) == 1 or any(key.next for key in self._keys):
+                return self._remove_old(self._source, options.grace)
+            coming = any(key.next for key in self._keys)
+            if options.prepare and self._olds and not coming:
+                olds = ", ".join(key.id.hex() for key in self._olds)
+                raise _Refused(
+                    f"{olds} still opens, from the change before. Complete that by `penstock rekey` and `penstock rekey --remove-old`, and "
+                    "prepare another key then"
+                )
+            if not self._olds or coming:
                 self._prepare(self._source.path)
                 if options.prepare:
                     return Exit.DONE
@@ -123,14 +128,24 @@ class _Change:
 
     @property
     def _newest(self) -> MasterKey:
-        return [key for key in self._keys if not key.next][-1]
+        return [key for key in self._in_file if not key.next][-1]
+
+    @property
+    def _in_file(self) -> list[MasterKey]:
+        """The keys that are not retired."""
+        return [key for key in self._keys if not key.retired]
+
+    @property
+    def _olds(self) -> list[MasterKey]:
+        """The keys that have sealed before the newest, and open everything still."""
+        return [key for key in self._in_file if key is not self._newest and not key.next]
 
     def _prepare(self, path: Path) -> None:
         """Let every process open with a new key, before any seals with it."""
         if not any(key.next for key in self._keys):
             added = new_key()._replace(next=True)
-            self._keys = [added, *self._keys]
-            replace_key_file(path, self._keys)
+            self._keys = [*(key for key in self._keys if key.retired), added, *self._in_file]
+            replace_key_file(path, self._in_file)
         failpoint("rekey.prepared")
         added = next(key for key in self._keys if key.next)
         say(f"{path} has a new key, {added.id.hex()}, which opens and does not seal yet.")
@@ -149,7 +164,7 @@ class _Change:
             )
             return False
         self._keys = [*(key for key in self._keys if not key.next), *(key._replace(next=False) for key in waiting)]
-        replace_key_file(path, self._keys)
+        replace_key_file(path, self._in_file)
         failpoint("rekey.promoted")
         say(f"From now on {self._newest.id.hex()} seals.")
         return True
@@ -183,16 +198,15 @@ class _Change:
                 return Exit.TIMED_OUT
             # Counting reads all of a large installation's rows: it has a fifth of the time.
             time.sleep(_POLL_SECONDS + 4 * (time.monotonic() - began))
-        olds = ", ".join(key.id.hex() for key in self._keys if key is not self._newest)
+        olds = ", ".join(key.id.hex() for key in self._olds)
         say(f"Everything is sealed under {self._newest.id.hex()}.")
         say(f"{olds} still opens sessions, sign-in links and copies: `penstock rekey --remove-old` ends that.")
         return Exit.DONE
 
-    def _remove_old(self, path: Path, grace: float) -> int:
+    def _remove_old(self, file: KeyFile, grace: float) -> int:
         if any(key.next for key in self._keys):
             raise _Refused("a new key is prepared and does not seal yet: run `penstock rekey` first")
-        olds = [key for key in self._keys if key is not self._newest]
-        if not olds:
+        if not self._olds:
             say("There is one key only.")
             return Exit.DONE
         if lacking := self._those_without(self._seals_with_newest):
@@ -211,25 +225,21 @@ class _Change:
                 "is damaged, and is restored from a backup or deleted"
             )
             return Exit.FAILED
-        retired = path.with_name(f"{path.name}.retired")
-        before = (
-            retired.read_text()
-            if retired.exists()
-            else "# Master keys that older backups need. Delete them with those.\n"
-        )
-        durable.write(retired, (before + lines_of(old for old in olds if old.id.hex() not in before)).encode())
+        file.retire(self._olds)
         failpoint("rekey.retired")
-        replace_key_file(path, [self._newest])
+        replace_key_file(file.path, [self._newest])
         say(
-            f"{path} has {self._newest.id.hex()} only. Sessions and sign-in links that older keys have sealed are over."
+            f"{file.path} has {self._newest.id.hex()} only. Sessions and sign-in links that older keys have sealed are over."
         )
         say(
-            f"Backups of before the change, and other data dirs that use this file, need the keys in {retired}: keep them as long as those."
+            f"Servers still read what is kept under the keys in {file.retired}: backups of before the change, other data dirs that use this file, "
+            "and what a process that was stopped meanwhile has sealed. Keep that file as long as those, and copy it to machines that have a copy "
+            "of the key file."
         )
         return Exit.DONE
 
     def _by_command(self, options: argparse.Namespace) -> int:
-        if options.remove_old or options.prepare or len(self._keys) == 1:
+        if options.remove_old or options.prepare or not self._olds:
             raise _Refused(
                 "the command that gives the master keys gives new ones too. Let it print one more line, marked `next`, and restart every "
                 "process; then print that line last and without the mark, restart them again, and run this"
@@ -237,13 +247,16 @@ class _Change:
         return self._wait(options.timeout, options.grace)
 
     def _show(self) -> int:
-        known = {key.id: "seals" if key is self._newest else "next" if key.next else "old" for key in self._keys}
+        known = {key.id: self._state(key) for key in self._keys}
         for key in self._keys:
             say(f"{key.id.hex()}  {known[key.id]}")
         for name, under in self._counted().items():
             for key_id, number in sorted(under.items()):
                 say(f"{number:>9} of {name:<40} under {key_id.hex()} ({known.get(key_id, 'no key that is here')})")
         return Exit.DONE
+
+    def _state(self, key: MasterKey) -> str:
+        return "retired" if key.retired else "next" if key.next else "seals" if key is self._newest else "old"
 
     def _counted(self) -> dict[str, Counter[bytes]]:
         with self._engine.connect() as conn:

@@ -2,6 +2,9 @@
 
 Either gives lines `ID KEY`, an id of 4 bytes in hexadecimal and a key of 32 in base64. The last one seals and all open, but for one that is
 marked `next`: it opens and does not seal yet, so that every process has it before anything is sealed with it.
+
+Beside a file stands `FILE.retired`, with keys that were removed from it. They open what a database holds still, and nothing that anybody brings: a
+process that was stopped for a while seals with such a key, another installation may use the same file, and a backup is older.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ KEY_ID_BYTES = 4
 _MAX_BYTES = 64 << 10  # of what a file or command gives
 _COMMAND_SECONDS = 30.0
 _HEAD = "# Penstock master keys: id, key. The last one seals. Losing this file loses every secret."
+_RETIRED_HEAD = "# Master keys that older backups need. Delete them with those.\n"
 
 
 class MasterKeyError(Exception):
@@ -36,6 +40,7 @@ class MasterKey(NamedTuple):
     id: bytes  # 4 bytes
     key: bytes  # 32 bytes
     next: bool = False  # it opens already, and seals once it is not marked so any more
+    retired: bool = False  # it opens what is kept, and seals no more
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +61,27 @@ class KeyFile:
             raise MasterKeyError(f"{path}: the master key file cannot be made: {error.strerror}") from error
         return cls(path)
 
+    @property
+    def retired(self) -> Path:
+        """The file of the keys that were removed from it."""
+        path = self.path.resolve()
+        return path.with_name(f"{path.name}.retired")
+
     def read(self) -> list[MasterKey]:
-        """The keys. Raises MasterKeyError."""
-        return read_key_file(self.path)
+        """The keys, retired ones first. Raises MasterKeyError."""
+        keys = read_key_file(self.path)
+        if not self.retired.exists():
+            return keys
+        known = {one.id for one in keys}
+        return [*(one._replace(retired=True) for one in read_key_file(self.retired) if one.id not in known), *keys]
+
+    def retire(self, keys: Sequence[MasterKey]) -> None:
+        """Add keys to those that are retired."""
+        there = self.retired.exists()
+        before = self.retired.read_text(encoding="ascii") if there else _RETIRED_HEAD
+        known = {one.id for one in read_key_file(self.retired)} if there else set()
+        added = lines_of(one._replace(retired=False) for one in keys if one.id not in known)
+        durable.write(self.retired, (before + added).encode("ascii"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 Each process looks for new keys in its key file every second. While there is more than one key, processes that work look for values under
 others than the newest and seal them again, a bounded batch in each transaction, and look again now and then for what another process
-has sealed before it had the key. A batch is committed or it is not: nothing has to be remembered of where a process stopped.
+has sealed before it had the key; seldom, when all others are retired. A batch is committed or it is not: nothing has to be remembered of where a process stopped.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ from penstock.pools import FILES
 from penstock.store.database import Store
 from penstock.store.failpoints import failpoint
 from penstock.store.keyholders import Holding
-from penstock.store.masterkeys import KEY_ID_BYTES, MasterKeyError
+from penstock.store.masterkeys import KEY_ID_BYTES, MasterKey, MasterKeyError
 from penstock.store.schema import metadata
 from penstock.store.sealing import Sealer, SealError, key_id_of
 
 _BATCH = 200  # rows of a transaction
 _REST_SECONDS = 1.0  # between two looks at the key file
 _AGAIN_MS = 30_000  # between two looks for what is under an older key, while there is one
+_SELDOM_MS = 3_600_000  # and while there are retired ones: somebody may have been stopped, and only now writes what it had sealed
 
 _log = logging.getLogger("penstock.sealing")
 
@@ -53,6 +54,10 @@ def count(conn: sa.Connection) -> dict[str, Counter[bytes]]:
         rows = conn.execute(sa.select(key, sa.func.count()).select_from(column.table).group_by(key))
         found[f"{column.table.name}.{column.name}"] = Counter({bytes(under): number for under, number in rows})
     return found
+
+
+def _any_stale(conn: sa.Connection, column: sa.Column[Any], newest: bytes) -> bool:
+    return conn.execute(sa.select(sa.literal(1)).where(key_of(column) != newest).limit(1)).first() is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +107,7 @@ class Resealer:
         self._files = tuple(files)
         self._holding = Holding(store, sealer)
         self._loop: Loop | None = None
-        self._done_for: bytes | None = None  # the newest key when the database was last looked through
+        self._done_for: tuple[MasterKey, ...] = ()  # the keys when everything was last looked through
         self._done_at = 0
         self._unreadable = False
 
@@ -120,22 +125,27 @@ class Resealer:
         """Look for new keys, and seal again what is under older ones."""
         await self._reload()
         await self._holding.say()
-        if len(self._sealer.keys) == 1:
+        keys = self._sealer.keys
+        if len(keys) == 1:
+            return
+        now = self._store.clock.now()
+        if self._done_for == keys and now - self._done_at < (_AGAIN_MS if self._sealer.changing else _SELDOM_MS):
             return
         for file in self._files:
             await FILES.run(file.renew, self._sealer)
-        now = self._store.clock.now()
-        if self._works and (self._done_for != self._sealer.newest or now - self._done_at >= _AGAIN_MS):
-            newest = self._sealer.newest
+        if self._works:
             await self.renew_all()
-            self._done_for, self._done_at = newest, now
+        self._done_for, self._done_at = keys, now
 
     async def renew_all(self) -> Counter[str]:
         """Look through the database once; how many values of which column were sealed again."""
         found: Counter[str] = Counter()
         for column in sealed_columns():
             name, closed = f"{column.table.name}.{column.name}", 0
-            last: tuple[Any, ...] | None = ()
+            # A transaction that only reads keeps nobody waiting while it looks at all rows.
+            last: tuple[Any, ...] | None = (
+                () if await self._store.scan(_any_stale, column, self._sealer.newest) else None
+            )
             while last is not None:
                 batch = await self._store.write(self._renew, column, last)
                 failpoint("sealing.batch_committed")

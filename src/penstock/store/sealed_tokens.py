@@ -25,6 +25,6 @@ def open_token(sealer: Sealer, token: str, purpose: str, *, most: int) -> Any:
         raise SealError("it is empty or too long")
     try:
         sealed = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
-        return orjson.loads(sealer.open(sealed, purpose))
+        return orjson.loads(sealer.open_given(sealed, purpose))
     except (ValueError, binascii.Error):
         raise SealError("it is no token") from None

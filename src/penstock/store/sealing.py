@@ -43,10 +43,11 @@ class _Ring:
     """Master keys at one time, which are never changed, so that any thread may use them."""
 
     def __init__(self, keys: Sequence[MasterKey]) -> None:
-        in_use = [one for one in keys if not one.next]
+        in_use = [one for one in keys if not one.next and not one.retired]
         if not in_use:
             raise MasterKeyError("there is no master key")
         self.keys = tuple(keys)
+        self.retired = frozenset(one.id for one in keys if one.retired)
         self.newest = in_use[-1]
         self.ciphers = {one.id: AESGCM(one.key) for one in keys}
         self.derived: dict[str, tuple[bytes, ...]] = {}
@@ -85,6 +86,11 @@ class Sealer:
         return self._ring.keys
 
     @property
+    def changing(self) -> bool:
+        """Whether there are keys beside the newest that are not retired: a change has begun and is not completed."""
+        return any(not one.retired and one is not self._ring.newest for one in self._ring.keys)
+
+    @property
     def newest(self) -> bytes:
         """The id of the one that seals."""
         return self._ring.newest.id
@@ -94,11 +100,11 @@ class Sealer:
         return self.derived(label)[0]
 
     def derived(self, label: str) -> tuple[bytes, ...]:
-        """Keys for one purpose (32 bytes each), from the newest master key and from the others that still open."""
+        """Keys for one purpose (32 bytes each), from the newest master key and from the others that are not retired."""
         ring = self._ring
         found = ring.derived.get(label)
         if found is None:
-            others = (one for one in reversed(ring.keys) if one is not ring.newest)
+            others = (one for one in reversed(ring.keys) if one is not ring.newest and not one.retired)
             found = ring.derived[label] = tuple(_derive(one.key, label) for one in (ring.newest, *others))
         return found
 
@@ -110,7 +116,7 @@ class Sealer:
         return head + nonce + ring.ciphers[ring.newest.id].encrypt(nonce, plaintext, head + context.encode())
 
     def open(self, sealed: bytes, context: str) -> bytes:
-        """What was sealed. Raises SealError."""
+        """What was sealed and is kept here. Raises SealError."""
         head, nonce = sealed[:_HEAD], sealed[_HEAD : _HEAD + _NONCE_BYTES]
         cipher = self._cipher(head[1:]) if head[:1] == _FORMAT and len(head) == _HEAD else None
         if cipher is None:
@@ -119,6 +125,12 @@ class Sealer:
             return cipher.decrypt(nonce, sealed[len(head) + _NONCE_BYTES :], head + context.encode())
         except (InvalidTag, ValueError) as error:
             raise SealError("it was changed, or sealed for another place") from error
+
+    def open_given(self, sealed: bytes, context: str) -> bytes:
+        """What was sealed and given away: a session, a cookie, an invitation. Raises SealError, also where a retired key has sealed it."""
+        if key_id_of(sealed) in self._ring.retired:
+            raise SealError("it was sealed under a master key that is retired")
+        return self.open(sealed, context)
 
     def stale(self, sealed: bytes) -> bool:
         """Whether it was sealed under an older key than the newest, and should be sealed again."""

@@ -52,11 +52,12 @@ def keys(installation: Installation) -> Iterator[Finding]:
         )
     else:
         yield Finding(Verdict.OK, "keys", f"the master key opens {plural(len(rows), 'access key')}")
-    if len(sealer.keys) > 1:
+    if sealer.changing:
+        keys = [one for one in sealer.keys if not one.retired]
         yield Finding(
             Verdict.WARN,
             "keys",
-            f"there are {len(sealer.keys)} master keys: a change of the key has begun and is not completed",
+            f"there are {len(keys)} master keys: a change of the key has begun and is not completed",
             "`penstock rekey` completes it, and `penstock rekey --remove-old` removes the old one",
         )
 
