@@ -224,6 +224,13 @@ def test_secrets_that_were_not_rotated_are_named_with_the_reason(installation: I
     assert last.message == "2 more secrets were not rotated"
 
 
+def test_a_program_that_rotates_secrets_and_is_not_there(installation: Installation):
+    installation.rotation_commands = ("renew=/nowhere/renew x", "there=sh")
+    (finding,) = found(machine.rotation_commands, installation)
+    assert finding.verdict is Verdict.FAIL
+    assert finding.message.startswith("the program /nowhere/renew of --rotation-command renew is not there")
+
+
 def test_hosts_that_do_not_renew_their_certificates(installation: Installation):
     day, now = 24 * 3600_000, int(time.time() * 1000)
     insert(installation, hosts, **WHERE, name="fine", joining="j", issued=now - 7 * day, expires=now + 7 * day)

@@ -91,7 +91,7 @@ def make_targets() -> set[str]:
 
 @pytest.mark.parametrize("command_line", DOCUMENTED)
 def test_documented_commands_exist(command_line, aws_commands, monkeypatch):
-    monkeypatch.setattr("penstock.cli.serve._typed", lambda option: str)  # files that a page names are not here
+    monkeypatch.setattr("penstock.cli.arguments.of_setting", lambda parse: str)  # files that a page names are not here
     program, *arguments = command_line
     match program:
         case "make":

@@ -8,11 +8,17 @@ import subprocess
 import sys
 import urllib.parse
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from penstock_waiting import until
 
+import penstock.secrets
+from penstock.cli import serve
+from penstock.cli.main import main
 from penstock.secrets import command
+from penstock.secrets.functions import CommandsMissing
+from penstock.secrets.settings import SecretSettings, program_missing
 
 EVENT = {"Step": "testSecret", "SecretId": "arn", "ClientRequestToken": "t"}
 
@@ -40,6 +46,46 @@ async def test_a_command_gets_the_event_and_nothing_of_the_server(monkeypatch):
     assert loud.output.endswith("long-line\nThe rest of the output is not kept.\n")
     killed = await command.run(script("kill -9 $$"), EVENT, {})
     assert killed.why == "was ended by the signal 9"
+
+
+def test_a_program_that_is_not_there_is_named(tmp_path, monkeypatch):
+    """As it would be run: in the root folder, along the path that a command gets."""
+    program, plain = tmp_path / "renew", tmp_path / "plain"
+    for file, mode in ((program, 0o700), (plain, 0o600)):
+        file.touch(mode=mode)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    for there in (str(program), "renew", str(program)[1:], f"'{program}' with words"):
+        assert program_missing(f"name={there}") == ""
+    for missing in ("/nowhere/renew", "renew2", "./renew", str(plain), str(tmp_path)):
+        assert program_missing(f"{'1' * 12}:name={missing} 'x'").startswith(
+            f"the program {missing} of --rotation-command name is not there, or may not be run by this user"
+        )
+
+
+async def test_a_process_that_works_does_not_start_without_its_programs():
+    chosen = SecretSettings(rotation_commands=("aa=/nowhere/a", f"bb={sys.executable}", "cc=/nowhere/c"))
+    for works in (True, False):
+        app = SimpleNamespace(settings=SimpleNamespace(works=works, of=lambda kind: chosen))
+        (check,) = penstock.secrets.component(app).start
+        if works:
+            with pytest.raises(CommandsMissing, match=r"/nowhere/a of .*; .*/nowhere/c of "):
+                await check()
+        else:
+            await check()  # workers may have them
+
+
+def test_a_start_without_a_program_says_so(capsys, monkeypatch):
+    async def ends(_settings):
+        raise CommandsMissing("the program /nowhere is not there")
+
+    monkeypatch.setattr(serve, "_to_the_end", ends)
+    monkeypatch.setattr(serve, "structured_logs", lambda **_: None)
+    monkeypatch.setattr(serve.gc, "set_threshold", lambda *_: None)
+    monkeypatch.setattr(serve.os, "umask", lambda _: None)
+    monkeypatch.setattr(serve.sys, "setswitchinterval", lambda _: None)
+    assert main(["up", "--rotation-command", "renew=/nowhere"]) == 1
+    assert capsys.readouterr().err == "penstock: the program /nowhere is not there\n"
 
 
 async def test_a_command_that_takes_too_long_is_ended(monkeypatch):

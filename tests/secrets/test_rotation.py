@@ -49,7 +49,7 @@ class Stage:
     made: int = 0
 
     async def __call__(self, words, event, variables):
-        assert list(words) == ["/opt/renew", "two words"]
+        assert list(words) == ["/bin/true", "two words"]
         step, token = event["Step"], event["ClientRequestToken"]
         self.asked.append((step, token))
         self.variables = dict(variables)
@@ -141,7 +141,7 @@ on_one_database = pytest.mark.parametrize("any_url", ["sqlite"], indirect=True)
 @pytest.fixture
 async def stage(any_store, clock, tmp_path, monkeypatch):
     components = (penstock.keys.component, penstock.secrets.component, penstock.monitoring.component)
-    chosen = SecretSettings(rotation_commands=("renew=/opt/renew 'two words'", f"{OTHER}:renew=/opt/renew 'two words'"))
+    chosen = SecretSettings(rotation_commands=("renew=/bin/true 'two words'", f"{OTHER}:renew=/bin/true 'two words'"))
     async with penstock_identity_harness.harness_on(
         any_store, clock, tmp_path, *components, chosen=(chosen,)
     ) as harness:

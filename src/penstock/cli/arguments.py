@@ -6,6 +6,7 @@ import argparse
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import sqlalchemy as sa
@@ -70,6 +71,18 @@ def database(text: str) -> str:
         # Not shown: what was given can hold a password.
         raise argparse.ArgumentTypeError("this is no postgresql://user@host/name")
     return text
+
+
+def of_setting(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    """A component's setting, whose parser raises ValueError."""
+
+    def read(text: str) -> Any:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return read
 
 
 def add_data_dir(parser: argparse.ArgumentParser, *, help: str = "default: ./penstock-data") -> None:

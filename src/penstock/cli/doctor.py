@@ -21,6 +21,7 @@ from penstock.cli.checks.findings import Check, Finding, Installation, Verdict
 from penstock.cli.exits import Exit
 from penstock.cli.installation import never_started
 from penstock.cli.terminal import complain, paint, say
+from penstock.secrets.settings import command_of_option
 from penstock.store.masterkeys import default_path
 
 CHECKS: tuple[Check, ...] = (
@@ -37,6 +38,7 @@ CHECKS: tuple[Check, ...] = (
     people.second_factors,
     ends.keys_pending,
     ends.rotations,
+    machine.rotation_commands,
     ends.trust_anchors,
     ends.hosts_that_renew,
     server.server,
@@ -51,6 +53,14 @@ def add_arguments(parser: argparse.ArgumentParser, _command: str) -> None:
     arguments.add_data_dir(parser)
     arguments.add_database(parser)
     arguments.add_master_key(parser)
+    parser.add_argument(
+        "--rotation-command",
+        action="append",
+        default=[],
+        type=arguments.of_setting(command_of_option),
+        metavar="[ACCOUNT:]NAME=COMMAND",
+        help="a command that rotates secrets, as the server has it; may be repeated",
+    )
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
 
 
@@ -66,6 +76,7 @@ def run(options: argparse.Namespace) -> int:
         master_key_file=options.master_key_file or default_path(),
         master_key_command=options.master_key_command,
         engine=database_of(data_dir, options.database),
+        rotation_commands=tuple(options.rotation_command),
     )
     # A database that does not answer is the same finding to every check that asks it.
     findings = list(dict.fromkeys(finding for check in CHECKS for finding in _guarded(check, examined)))

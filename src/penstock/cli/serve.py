@@ -11,7 +11,7 @@ import shlex
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from penstock.cli.logs import structured_logs
 from penstock.cli.terminal import paint, program
 from penstock.component import Option, Role, options_of
 from penstock.sandbox.runtime import RuntimeRefused
+from penstock.secrets.functions import CommandsMissing
 from penstock.store.errors import StoreError
 from penstock.store.masterkeys import MasterKeyError
 from penstock.store.sealing import SealError
@@ -198,21 +199,13 @@ def _add_option(parser: argparse.ArgumentParser, option: Option) -> None:
     if isinstance(option.default, bool):
         how["action"] = "store_true"
     else:
-        how |= {"metavar": option.metavar, "choices": option.choices or None, "type": _typed(option)}
+        how |= {
+            "metavar": option.metavar,
+            "choices": option.choices or None,
+            "type": arguments.of_setting(option.parse or type(option.default)),
+        }
         how |= {"action": "append"} if option.repeats else {}
     group.add_argument(option.spelling, **how)
-
-
-def _typed(option: Option) -> Callable[[str], Any]:
-    parse = option.parse or type(option.default)
-
-    def read(text: str) -> Any:
-        try:
-            return parse(text)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error)) from error
-
-    return read
 
 
 def _chosen(kind: type[Any], given: Mapping[str, Any]) -> Any:
@@ -285,6 +278,7 @@ def run(options: argparse.Namespace) -> int:
         RegionsUnusable,
         RuntimeRefused,
         TlsError,
+        CommandsMissing,
     ) as error:
         print(f"penstock: {error}", file=sys.stderr)
         return Exit.USAGE

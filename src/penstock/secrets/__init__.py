@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from penstock.component import Component, Guard, JobKind, Subscription
 from penstock.secrets import records, rotations, work
 from penstock.secrets.errors import ResourceNotFoundException
 from penstock.secrets.events import TYPES
+from penstock.secrets.functions import check_commands
 from penstock.secrets.names import Asked, asked
 from penstock.secrets.operations import batches, life, listing, policies, random_passwords, rotating, tags, versions
 from penstock.secrets.pages import PAGES
@@ -39,6 +41,7 @@ def component(app: App) -> Component[App]:
         ),
         events=TYPES,
         pages=PAGES,
+        start=(functools.partial(check_commands, app),),
         subscriptions=(Subscription(name="secrets.record", types=("secrets.rotation.*",), handle=work.record),),
         guards=(
             Guard(

@@ -13,13 +13,13 @@ import orjson
 
 from penstock import children
 from penstock.masking import Mask, texts
+from penstock.secrets.settings import environment
 from penstock.wire.hiding import HIDDEN
 
 SECONDS = 300.0  # of one step
 _LEFT_SECONDS = 5.0  # for the rest of its output, when it has ended
 _KEPT = 64 << 10  # bytes of output
 _PIECE = 16 << 10
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 # The kernel ends the command when this process is killed, so that another one does not run the step beside it.
 _LEAD = """
@@ -41,12 +41,6 @@ class Ended:
 
     why: str  # it failed; "" when it did not
     output: str  # the beginning of what it wrote, standard output and errors
-
-
-def environment(more: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a command: nothing of this process's own but where it finds programs and its user's files."""
-    kept = {name: os.environ[name] for name in ("HOME", "LANG", "LC_ALL", "TZ", "USER") if name in os.environ}
-    return {"PATH": os.environ.get("PATH", _PATH), **kept, **more}
 
 
 async def run(words: Sequence[str], event: Mapping[str, str], variables: Mapping[str, str]) -> Ended:

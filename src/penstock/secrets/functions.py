@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from penstock.application import App, Call
+from penstock.pools import FILES
 from penstock.secrets.errors import AccessDeniedException
 from penstock.secrets.settings import SecretSettings
 from penstock.wire.call import partition_of
@@ -17,6 +18,10 @@ _REFUSED = (
     "Secrets Manager cannot invoke the specified Lambda function. Ensure that the function policy grants access to the principal "
     "secretsmanager.amazonaws.com."
 )
+
+
+class CommandsMissing(Exception):
+    """Commands were given whose programs are not there; the text says which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,12 @@ async def check_function(app: App, call: Call, secret: Any, arn: str) -> None:
     trusted = await app.identity.role_trusts(function.role, SERVICE, account=function.account, source_arn=function.arn)
     if command_of(app, function) is None or not trusted or call.session.account != function.account:
         raise AccessDeniedException(_REFUSED)
+
+
+async def check_commands(app: App) -> None:
+    """Raises CommandsMissing where a process that runs jobs could not run one of its commands."""
+    if app.settings.works and (missing := await FILES.run(app.settings.of(SecretSettings).programs_missing)):
+        raise CommandsMissing("; ".join(missing))
 
 
 def command_of(app: App, function: Function) -> list[str] | None:

@@ -43,6 +43,7 @@ class Installation:
     master_key_file: Path
     engine: sa.Engine
     master_key_command: str = ""
+    rotation_commands: tuple[str, ...] = ()
 
 
 def clock(whose: str, there: float) -> Iterator[Finding]:

@@ -18,6 +18,7 @@ from penstock.cli.checks.ends import lasts
 from penstock.cli.checks.findings import Finding, Installation, Verdict
 from penstock.sandbox import cgroups, registry
 from penstock.sandbox.runtime import RuntimeRefused
+from penstock.secrets.settings import program_missing
 
 _LOW_BYTES = 1 << 30
 _FULL_BYTES = 16 << 20
@@ -116,6 +117,13 @@ def programs(_installation: Installation) -> Iterator[Finding]:
             [git, "--version"], capture_output=True, text=True, timeout=10, check=False
         ).stdout.strip()
         yield Finding(Verdict.OK, "programs", said)
+
+
+def rotation_commands(installation: Installation) -> Iterator[Finding]:
+    """Are the programs here that rotate secrets? As the user who asks."""
+    for text in installation.rotation_commands:
+        if why := program_missing(text):
+            yield Finding(Verdict.FAIL, "secrets", why, "a server does not start like this")
 
 
 def builds(installation: Installation) -> Iterator[Finding]:
