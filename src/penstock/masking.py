@@ -19,6 +19,7 @@ _SHORTEST_LINE = 8  # characters of a line of a value of several lines
 _SHORTEST_BASE64 = 6  # bytes of a text whose base64 is hidden
 _ROWS = (64, 76)  # characters of a line of base64, as OpenSSL and coreutils write it
 _PIECE = 256  # characters that are looked for at once: what a line costs is bounded, and a longer secret is known by a part of it
+_PIECE_BASE64 = 4096  # of what has hardly anything but characters that are spelled in one way
 _GRAM = 3  # bytes; what has no so many word characters in a row is looked for by its pattern alone
 _MANY = 100  # texts, from which on it pays to see first which beginnings there are at all
 _MOST_WITHOUT_WORDS = 100  # of such texts in every spelling; more of them are found as they are
@@ -196,7 +197,7 @@ class Suspect:
 
 def _of(text: str) -> Iterator[Suspect]:
     """What is looked for of a text and of its base64."""
-    for piece in _pieces(text):
+    for piece in _pieces(text, _PIECE):
         yield Suspect(piece, base64=False)
     raw = text.encode("utf-8", "replace")
     if len(raw) < _SHORTEST_BASE64:
@@ -209,15 +210,15 @@ def _of(text: str) -> Iterator[Suspect]:
             rows = [whole[at : at + row] for row in _ROWS for at in range(0, len(whole), row)]
         for row in rows:
             if len(row) >= _SHORTEST_BASE64:
-                yield from (Suspect(piece, base64=True) for piece in _pieces(row))
+                yield from (Suspect(piece, base64=True) for piece in _pieces(row, _PIECE_BASE64))
 
 
-def _pieces(text: str) -> Iterator[bytes]:
+def _pieces(text: str, size: int) -> Iterator[bytes]:
     """A text in pieces, none of which is so short that it stands everywhere."""
     at = 0
-    while len(text) - at >= _PIECE + _SHORTEST_LINE:
-        yield text[at : at + _PIECE].encode("utf-8", "replace")
-        at += _PIECE
+    while len(text) - at >= size + _SHORTEST_LINE:
+        yield text[at : at + size].encode("utf-8", "replace")
+        at += size
     yield text[at:].encode("utf-8", "replace")
 
 
