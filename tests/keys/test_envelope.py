@@ -17,6 +17,20 @@ _KEY = "3f1d6a52-9a7c-4a0e-8a39-0f6f1c9d2b11"
 _CIPHER = AESGCM(bytes(32))
 
 
+def test_aes_256_gcm_of_nist():
+    """McGrew and Viega, "The Galois/Counter Mode of Operation", test case 16."""
+    cipher = AESGCM(bytes.fromhex("feffe9928665731c6d6a8f9467308308" * 2))
+    sealed = (
+        "522dc1f099567d07f47f37a32a84427d643a8cdcbfe5c0c97598a2bd2555d1aa8cb08e48590dbb3da7b08b1056828838c5f61e6393ba7a0abcc9f662"
+        "76fc6ece0f4e1768cddf8853bb2d551b"
+    )
+    head, nonce = "feedfacedeadbeeffeedfacedeadbeefabaddad2", "cafebabefacedbaddecaf888"
+    found = envelope.Opened("", 0, *map(bytes.fromhex, (head, nonce, sealed)))
+    assert found.decrypt(cipher, {}).hex() == (
+        "d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a721c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657ba637b39"
+    )
+
+
 @pytest.mark.parametrize("name", sorted(_GOLDEN["ciphertexts"]))
 def test_ciphertexts_of_earlier_releases_are_opened(name):
     """The master key seals the key's material, which has made the ciphertext: all three formats are kept."""

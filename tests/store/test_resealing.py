@@ -417,6 +417,11 @@ class TestCommand:
         assert KeyCommand(f"cat '{tmp_path / 'keys'}'").read() == keys
         assert Sealer.from_source(KeyCommand(f"cat '{tmp_path / 'keys'}'")).look() is False
 
+    def test_it_may_take_them_from_the_environment(self, monkeypatch):
+        key = new_key()
+        monkeypatch.setenv("PENSTOCK_MASTER_KEYS", lines_of([key]))
+        assert KeyCommand("printenv PENSTOCK_MASTER_KEYS").read() == [key]
+
     @pytest.mark.parametrize(
         ("command", "said"),
         [
