@@ -2,8 +2,7 @@
 
 As a plugin of pytest (`-p covering`, with MUTANTS_RECORD naming a file) it records; `Map` records what is missing and looks up.
 A line is known by its function and its distance from the function's first line, so that the record outlives changes elsewhere
-in the file. Programs that tests start note for themselves what they run (`sitecustomize.py`). What no test is known to run is tried with
-the test files nearest by name.
+in the file. Programs that tests start note for themselves what they run (`sitecustomize.py`); one that is killed has not.
 """
 
 from __future__ import annotations
@@ -198,11 +197,9 @@ class Map:
     def choose(self, package: str, mutation: Mutation, budget: float) -> dict[str, float]:
         """Tests worth `budget` seconds, or all where few run the place, with the seconds that each takes.
 
-        The package's own come first, by how near their file is and how short they are, then those of others, and those of
-        the nearest files where no test is known to run the place.
+        The package's own come first, by how near their file is and how short they are, then those of others.
         """
-        near = nearest(package, mutation)
-        rank = {file: number for number, file in enumerate(near)}
+        rank = {file: number for number, file in enumerate(nearest(package, mutation))}
         covering = sorted(self.covering(mutation), key=lambda test: (rank.get(test.file, 1000), _cost(test)))
         seen: Counter[str] = Counter()
         again: dict[str, bool] = {}  # of one function's parameters the first two, before others' ones
@@ -217,10 +214,6 @@ class Map:
         for tests, share in ((quick, 0.3), (covering, 1.0)):
             for test in tests:
                 if test.name not in chosen and sum(chosen.values()) + _cost(test) <= budget * share:
-                    chosen[test.name] = _cost(test)
-        if len(chosen) < 3:
-            for test in sorted(self.tests.values(), key=lambda test: (rank.get(test.file, 1000), _cost(test))):
-                if test.file in near[:4] and sum(chosen.values()) + _cost(test) <= budget:
                     chosen[test.name] = _cost(test)
         if not place(ROOT / mutation.path, mutation.line)[0]:
             chosen = dict.fromkeys(DECLARED, 2.0) | chosen
