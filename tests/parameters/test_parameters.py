@@ -11,6 +11,7 @@ from penstock_identity_harness import OTHER, allow, document
 from penstock_keys import kms, refused
 
 from penstock.parameters import records
+from penstock.parameters.engine import MAX_PARAMETERS
 from penstock.parameters.errors import TooManyUpdates
 
 REGION = "us-east-1"
@@ -415,3 +416,33 @@ async def test_a_secret_is_read_as_a_parameter_by_who_may_read_both(harness, own
         "both", allow("ssm:GetParameter", resource=f"{ARN}{name}"), allow("secretsmanager:GetSecretValue")
     )
     assert (await get(harness, both, name, WithDecryption=True))["Value"] == "two"
+
+
+async def test_policies_may_ask_whether_a_call_overwrites_or_reads_all_levels(harness, owner):
+    await put(harness, owner, "/a/b", "1")
+    for action, key, given, other in (
+        ("PutParameter", "ssm:overwrite", {"Name": "/a/b", "Value": "2", "Overwrite": True}, {"Name": "/a/c", "Value": "1", "Type": "String"}),
+        ("GetParametersByPath", "ssm:recursive", {"Path": "/a", "Recursive": True}, {"Path": "/a"}),
+    ):  # fmt: skip
+        for value, may, may_not in (("true", given, other), ("false", other, given)):
+            condition = {"StringEquals": {key: value}}
+            statement = {"Effect": "Allow", "Action": f"ssm:{action}", "Resource": "*", "Condition": condition}
+            who = await harness.user(f"{action}-{value}", document(statement))
+            assert (await refused(ssm(harness, who, action, **may_not)))[0] == "AccessDenied"
+            await ssm(harness, who, action, **may)
+
+
+async def test_an_account_has_so_many_parameters_of_a_tier(harness, owner, monkeypatch):
+    monkeypatch.setitem(MAX_PARAMETERS, "Standard", 2)
+    await put(harness, owner, "a")
+    await put(harness, owner, "b")
+    assert await refused(put(harness, owner, "c")) == (
+        "ParameterLimitExceeded",
+        "You have exceeded the number of parameters for this account. Delete one or more parameters and try again.",
+    )
+    assert (await put(harness, owner, "c", Tier="Advanced"))["Version"] == 1
+    assert (await put(harness, owner, "a", Overwrite=True))["Version"] == 2
+    listed = await ssm(harness, owner, "DescribeParameters", ParameterFilters=[{"Key": "DataType", "Values": ["text"]}])
+    assert [one["Name"] for one in listed["Parameters"]] == ["a", "b", "c"]
+    other = await ssm(harness, owner, "DescribeParameters", ParameterFilters=[{"Key": "DataType", "Values": ["x"]}])
+    assert other["Parameters"] == []
