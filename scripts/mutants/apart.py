@@ -34,6 +34,7 @@ def go_apart() -> None:
             bubblewrap, "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--bind", folder, "/tmp",  # noqa: S108 - what is there inside
             "--ro-bind", str(ROOT), str(ROOT), "--ro-bind", sys.prefix, sys.prefix,
             "--unshare-pid", "--unshare-ipc", "--unshare-net", "--die-with-parent", "--new-session", "--setenv", _APART, "1",
+            "--setenv", "HYPOTHESIS_STORAGE_DIRECTORY", "/tmp/hypothesis",  # noqa: S108 - what it finds no place for is a warning, and so a failure
             *(["--cap-add", "ALL"] if os.geteuid() == 0 else []),
             sys.executable, *sys.argv,
         ]  # fmt: skip

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from penstock.objects import collector, commits, contents, records
 from penstock.objects.blobs import BATCH
 from penstock.objects.errors import (
+    AccessDenied,
     BadDigest,
     BucketNotEmpty,
     EntityTooLarge,
@@ -21,7 +22,9 @@ from penstock.objects.errors import (
     InvalidRequest,
     NoSuchBucket,
     NoSuchKey,
+    NoSuchPublicAccessBlockConfiguration,
     NoSuchUpload,
+    NotModified,
     NotServed,
     PreconditionFailed,
 )
@@ -570,3 +573,44 @@ async def test_what_is_said_of_uploads_and_refused_of_copies_and_parts(harness):
     with pytest.raises(NotServed):
         await harness("CompleteMultipartUpload", **whole, MultipartUpload={"Parts": [one | {"ChecksumXXHASH3": "x"}]})
     await harness("CompleteMultipartUpload", **whole, MultipartUpload={"Parts": [one]})
+
+
+async def test_what_is_answered_to_who_asks_for_more(harness):
+    await harness("CreateBucket", Bucket="things")
+    await harness("PutBucketVersioning", Bucket="things", VersioningConfiguration={"Status": "Enabled"})
+    put = await harness("PutObject", Bucket="things", Key="k", Body=b"x", StorageClass="STANDARD_IA")
+    with pytest.raises(NotModified) as same:
+        await harness("GetObject", Bucket="things", Key="k", IfNoneMatch=put["ETag"])
+    assert (same.value.headers["x-amz-version-id"], same.value.headers["etag"]) == (put["VersionId"], put["ETag"])
+    head = await harness("HeadObject", Bucket="things", Key="k", ResponseExpires=1000)
+    assert head["Expires"] == "Thu, 01 Jan 1970 00:00:01 GMT"
+    attributes = await harness(
+        "GetObjectAttributes", Bucket="things", Key="k", ObjectAttributes=["StorageClass", "ObjectSize"]
+    )
+    assert {name: attributes.get(name) for name in ("StorageClass", "ObjectSize", "ETag", "ObjectParts")} == {
+        "StorageClass": "STANDARD_IA", "ObjectSize": 1, "ETag": None, "ObjectParts": None,
+    }  # fmt: skip
+    for more, shown in (({}, False), ({"FetchOwner": True}, True)):
+        (entry,) = (await harness("ListObjectsV2", Bucket="things", **more))["Contents"]
+        assert ("Owner" in entry) is shown
+    ids = [(await harness("CreateMultipartUpload", Bucket="things", Key="k"))["UploadId"] for _ in range(3)]
+    listed = (await harness("ListMultipartUploads", Bucket="things"))["Uploads"]
+    assert {each["UploadId"] for each in listed} == set(ids)
+    behind = await harness("ListMultipartUploads", Bucket="things", KeyMarker="k", UploadIdMarker=listed[0]["UploadId"])
+    assert behind["Uploads"] == listed[1:]
+    at = {"Bucket": "things", "Key": "k", "UploadId": ids[0], "PartNumber": 1, "CopySource": "things/k"}
+    with pytest.raises(AccessDenied):
+        await harness("UploadPartCopy", **at, ExpectedSourceBucketOwner="222222222222")
+    assert (await harness("UploadPartCopy", **at, ExpectedSourceBucketOwner="111111111111"))[
+        "CopySourceVersionId"
+    ] == put["VersionId"]
+    hashed = {"Bucket": "things", "Key": "k", "ChecksumAlgorithm": "SHA256"}
+    at["UploadId"] = (await harness("CreateMultipartUpload", **hashed))["UploadId"]
+    digest = base64.b64encode(hashlib.sha256(b"x").digest()).decode()
+    assert (await harness("UploadPartCopy", **at))["CopyPartResult"]["ChecksumSHA256"] == digest
+    assert set((await harness("GetPublicAccessBlock", Bucket="things"))["PublicAccessBlockConfiguration"].values()) == {
+        True
+    }
+    await harness("DeletePublicAccessBlock", Bucket="things")
+    with pytest.raises(NoSuchPublicAccessBlockConfiguration):
+        await harness("GetPublicAccessBlock", Bucket="things")
