@@ -89,14 +89,18 @@ def opened(root: bytes, digest: str) -> str:
 
 def closed_about(root: bytes, said: About) -> About:
     """What is said of an object, as it is kept: without digests that anybody can read."""
+    if not root:
+        return said
     checksum = said.checksum and replace(said.checksum, value=closed(root, said.checksum.value))
-    return replace(said, checksum=checksum, sha256=closed(root, said.sha256)) if root else said
+    return replace(said, checksum=checksum, sha256=closed(root, said.sha256))
 
 
 def opened_about(root: bytes, kept: About) -> About:
     """What is said of an object, with its digests. Raises DamagedBlob."""
+    if not root:
+        return kept
     checksum = kept.checksum and replace(kept.checksum, value=opened(root, kept.checksum.value))
-    return replace(kept, checksum=checksum, sha256=opened(root, kept.sha256)) if root else kept
+    return replace(kept, checksum=checksum, sha256=opened(root, kept.sha256))
 
 
 async def _kms(call: Call, operation: str, input: Input, *, region: str) -> Output:

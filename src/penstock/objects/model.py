@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64decode
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -98,6 +98,11 @@ class About:
         if checksum is not None and (checksum.algorithm, checksum.type) == ("SHA256", ChecksumType.FULL_OBJECT):
             return b64decode(checksum.value).hex()
         return self.sha256
+
+    def with_digests(self, checksum: Checksum, sha256: str) -> About:
+        """The same with what is known of the bytes: a checksum, and the SHA-256 (hexadecimal) or "" unless that is the checksum."""
+        is_checksum = (checksum.algorithm, checksum.type) == ("SHA256", ChecksumType.FULL_OBJECT)
+        return replace(self, checksum=checksum, sha256="" if is_checksum else sha256)
 
     def document(self) -> dict[str, Any]:
         """As stored: under SSE-KMS its digests are sealed already (`data_keys.closed_about`)."""

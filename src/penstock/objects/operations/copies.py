@@ -58,9 +58,7 @@ async def copy_object(blobs: Blobs, call: Call, input: Input) -> Output:
     md5, checksum, digest = await _hashes(blobs, source, algorithm, opens, md5=not said.data_key)
     keys = await blobs.keys_for(source.pieces, opens=opens, seals=seals)
     checksums = await blobs.run(_checksums_for, source.pieces, opens, seals)
-    said = replace(said, checksum=checksum)
-    if not said.digest:
-        said = replace(said, sha256=digest)
+    said = said.with_digests(checksum, digest)
     pending = commits.PendingVersion(
         bucket=bucket.name,
         key=key,

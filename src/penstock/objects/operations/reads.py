@@ -9,7 +9,7 @@ from penstock.objects import contents
 from penstock.objects.blobs import Blobs
 from penstock.objects.checksums import ChecksumType
 from penstock.objects.conditions import Conditions, parse_range
-from penstock.objects.data_keys import data_key, opened, opened_about
+from penstock.objects.data_keys import data_key, opened
 from penstock.objects.errors import InvalidArgument, InvalidPartNumber, InvalidRequest, NotModified
 from penstock.objects.lookup import Found, cut, version_of, with_headers
 from penstock.objects.model import Version, time_to_api
@@ -101,7 +101,7 @@ def _checksum_of_range(input: Input, found: Found, root: bytes, span: tuple[int,
     if number is not None and checksum is not None and checksum.type is ChecksumType.COMPOSITE:
         value = opened(root, found.pieces[number - 1].checksum)
         return {checksum.spec.member: value, "ChecksumType": checksum.type.value}
-    return checksum_of(opened_about(root, found.version.about)) if span == (0, found.version.size) else {}
+    return checksum_of(found.version.about, root) if span == (0, found.version.size) else {}
 
 
 def _members(input: Input, found: Found) -> Output:
@@ -169,7 +169,7 @@ async def get_object_attributes(blobs: Blobs, call: Call, input: Input) -> Outpu
     if "Checksum" in wanted:
         # Here, and only here, S3 leaves the number of parts away.
         output["Checksum"] = {
-            member: value.partition("-")[0] for member, value in checksum_of(opened_about(root, version.about)).items()
+            member: value.partition("-")[0] for member, value in checksum_of(version.about, root).items()
         } or None
     if "ObjectParts" in wanted and version.part_count is not None:
         output["ObjectParts"] = await _parts(call, input, version, root)

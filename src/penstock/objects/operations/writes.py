@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterable, AsyncIterator
-from dataclasses import replace
 from typing import Any
 
 from penstock.application import Call
 from penstock.objects import commits, records
 from penstock.objects.blobs import Blobs, Written
 from penstock.objects.conditions import check_write
-from penstock.objects.data_keys import closed_about, etag_of, new_data_key
+from penstock.objects.data_keys import closed_about, etag_of, new_data_key, opened
 from penstock.objects.errors import EntityTooLarge
 from penstock.objects.lookup import mine
 from penstock.objects.model import MAX_PUT, About, Bucket, Version
@@ -55,9 +54,7 @@ async def put_object(blobs: Blobs, call: Call, input: Input) -> Output:
     written = await write_body(blobs, body, requirements, root)
     async with pending_blob(blobs, written):
         checksum = requirements.check(written.digests, body)
-        said = replace(said, checksum=requirements.kept(checksum))
-        if not said.digest:
-            said = replace(said, sha256=written.digests.sha256.hex())
+        said = said.with_digests(requirements.kept(checksum), written.digests.sha256.hex())
         pending = commits.PendingVersion(
             bucket=bucket.name,
             key=key,
@@ -112,11 +109,11 @@ async def _bounded(body: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
         yield chunk
 
 
-def checksum_of(said: About) -> Output:
-    """The members with an object's checksum."""
+def checksum_of(said: About, root: bytes = b"") -> Output:
+    """The members with an object's checksum; under its data key (`root`) where that is how it is kept."""
     if said.checksum is None:
         return {}
-    return {said.checksum.spec.member: said.checksum.value, "ChecksumType": said.checksum.type.value}
+    return {said.checksum.spec.member: opened(root, said.checksum.value), "ChecksumType": said.checksum.type.value}
 
 
 def encryption_of(said: About) -> Output:
