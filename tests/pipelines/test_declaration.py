@@ -57,6 +57,7 @@ ROWS = [
         STRUCTURE,
         "Pipeline should contain at least 1 action whose category is not Source",
     ),
+    (declared(SOURCE, BUILD, stage("Empty")), STAGE, "Stage 'Empty' should contain at least 1 action"),
     (declared(SOURCE, BUILD, BUILD), STAGE, "Stage name 'Build' is used more than once"),
     (
         declared(SOURCE, stage("Build", action("a"), action("a"))),

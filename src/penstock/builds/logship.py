@@ -14,7 +14,7 @@ from penstock.builds.workspace import Line, Workspace
 from penstock.pools import FILES
 from penstock.sandbox.relay import credentials_file
 from penstock.wire.call import Session
-from penstock.wire.errors import Refused, ServiceError, Throttled, Unavailable
+from penstock.wire.errors import Refused, ServiceError, passes
 
 _log = logging.getLogger("penstock.builds")
 
@@ -67,7 +67,7 @@ class LogShipper:
                 await self._made(session, "CreateLogGroup")
                 await self._made(session, "CreateLogStream")
         except _DENIED as error:
-            if _passes(error):
+            if passes(error):
                 raise
             raise LogsDenied(error.message) from None
 
@@ -128,18 +128,13 @@ class LogShipper:
         except LogsDenied as denied:
             self._refused(str(denied))
         except _DENIED as error:
-            if _passes(error):
+            if passes(error):
                 raise
             self._refused(error.message)
 
     def _refused(self, why: str) -> None:
         self.refusal = why
         _log.warning("builds.log_refused", extra={"group": self._group, "stream": self._stream, "error": why})
-
-
-def _passes(error: ServiceError | Refused) -> bool:
-    """Whether the same call can succeed later."""
-    return isinstance(error, Throttled | Unavailable) or (isinstance(error, ServiceError) and error.status >= 500)
 
 
 def _batches(lines: list[Line]) -> list[list[Line]]:

@@ -44,7 +44,7 @@ from penstock.store.jobs import Job
 from penstock.store.work import Retry
 from penstock.wire import call as wire
 from penstock.wire.call import Origin, Session
-from penstock.wire.errors import Refused, ServiceError
+from penstock.wire.errors import Refused, ServiceError, passes
 
 log = logging.getLogger("penstock.pipelines")
 
@@ -285,10 +285,10 @@ def _bytes(values: Mapping[str, str]) -> int:
 
 
 def _failure(error: Refused | ServiceError) -> Failed:
-    """What a provider did not word itself. Faults of the server are raised, to be tried again."""
+    """What a provider did not word itself. What may pass is raised, to be tried again."""
+    if passes(error):
+        raise error
     if isinstance(error, ServiceError):
-        if error.status >= 500 or error.wire_code in ("ThrottlingException", "Throttling"):
-            raise error
         return Failed(code="JobFailed", message=f"{error.message} (Error Code: {error.wire_code})")
     return Failed(code="PermissionError", message=str(error))
 

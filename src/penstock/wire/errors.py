@@ -152,3 +152,10 @@ class Unavailable(Refused):
 
 class InvalidInput(Refused):
     """The input breaks constraints of the model; `values["violations"]` lists them."""
+
+
+def passes(error: Refused | ServiceError) -> bool:
+    """Whether the same call may succeed later: it was throttled, or the server was at fault."""
+    if isinstance(error, ServiceError):
+        return error.status >= 500 or error.wire_code in ("ThrottlingException", "Throttling")
+    return isinstance(error, Throttled | Unavailable)
