@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -163,8 +164,6 @@ class Stage:
 
 
 def with_(state: BuildState, **changes: Any) -> BuildState:
-    from dataclasses import replace
-
     return replace(state, **changes)
 
 
