@@ -422,20 +422,20 @@ async def test_a_build_that_fails_over_and_over_is_ended(monkeypatch, supervisor
         pauses.append(seconds)
 
     monkeypatch.setattr(work, "asyncio", SimpleNamespace(sleep=sleep))
-    await work.given_up(worker.builds, worker.job, "why")
+    await work.give_up(worker.builds, worker.job, "why")
     said = "The service failed over and over while it ran the build: the log of the server says why"
     assert worker.written == [(work.apply, [Lost(message=said)], worker.job)]
     assert space.done == done
     assert pauses == [0.1] * looks
     space.path = SimpleNamespace(exists=lambda: False)
     space.done.clear()
-    await work.given_up(worker.builds, worker.job, "why")
+    await work.give_up(worker.builds, worker.job, "why")
     assert space.done == []
 
 
 async def test_a_build_waits_no_longer_than_its_queue_lets_it(monkeypatch):
     worker = Worker(monkeypatch, row(), Space())
-    await work.queued(worker.builds, worker.job)
+    await work.end_waiting(worker.builds, worker.job)
     assert [(fn, inputs) for fn, inputs, _ in worker.written] == [(work.apply, [TimePassed()])]
 
 

@@ -169,7 +169,7 @@ async def test_who_is_no_host_is_told_so():
     made._store = SimpleNamespace(lookup=lookup)
     call: Any = SimpleNamespace(account="1", region="us-east-1", session=SimpleNamespace(arn="arn:me"))
     with pytest.raises(AccessDenied) as refused:
-        await made._found(call)
+        await made._find(call)
     assert refused.value.message == (
         "arn:me is not the identity of an instance that is registered in us-east-1: register it with RegisterOnPremisesInstance."
     )
@@ -192,9 +192,9 @@ async def test_a_registration_that_met_another_is_tried_once_more(fails: int):
 
     if fails == 2:
         with pytest.raises(IntegrityError):
-            await instances.registered(call, register)
+            await instances.run_registration(call, register)
     else:
-        await instances.registered(call, register)
+        await instances.run_registration(call, register)
     assert tries == [register] * min(fails + 1, 2)
 
 
