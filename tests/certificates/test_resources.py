@@ -3,9 +3,14 @@
 import json
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 from penstock_certificates import authority
 from penstock_identity_harness import ACCOUNT, OTHER, REGION, allow, document
 
+from penstock.certificates import mappings
+from penstock.certificates.operations import subjects
+from penstock.store.retention import Sweeper
+from penstock.wire.call import Call, Certified
 from penstock.wire.errors import AccessDenied, ServiceError
 
 ROOT, STRANGER = authority("Root"), authority("Stranger")
@@ -92,7 +97,7 @@ async def test_a_profile_names_roles_that_its_maker_may_pass(harness, ask):
     assert made | {"profileId": "", "profileArn": "", "createdAt": 0, "updatedAt": 0} == {
         "profileId": "", "profileArn": "", "createdAt": 0, "updatedAt": 0, "name": "p", "requireInstanceProperties": False,
         "enabled": False, "createdBy": able.arn, "roleArns": [role], "managedPolicyArns": [], "durationSeconds": 3600,
-        "acceptRoleSessionName": False,
+        "acceptRoleSessionName": False, "attributeMappings": mappings.to_api(mappings.DEFAULT),
     }  # fmt: skip
     other = await harness.role("other", TRUST)
     named = {"profileId": made["profileId"]}
@@ -168,6 +173,66 @@ async def test_tags_and_what_policies_ask_of_them(harness, ask, anchor):
         arn.replace("trust-anchor", "subject"),
     ):
         assert (await refused(ask("ListTagsForResource", resourceArn=missing)))[0] == "ResourceNotFoundException"
+
+
+async def test_mappings_of_a_profile_are_put_and_deleted_by_field(harness, ask):
+    role = await harness.role("host", TRUST)
+    named = {"profileId": (await ask("CreateProfile", name="p", roleArns=[role]))["profile"]["profileArn"]}
+
+    async def after(operation, field, **more):
+        found = (await ask(operation, **named, certificateField=field, **more))["profile"]["attributeMappings"]
+        assert (await ask("GetProfile", **named))["profile"]["attributeMappings"] == found
+        return {one["certificateField"]: [rule["specifier"] for rule in one["mappingRules"]] for one in found}
+
+    def rules(*specifiers):
+        return {"mappingRules": [{"specifier": one} for one in specifiers]}
+
+    usual = {"x509Issuer": ["*"], "x509SAN": ["DNS", "URI", "Name/*"], "x509Subject": ["*"]}
+    assert await after("DeleteAttributeMapping", "x509SAN", specifiers=["Name"]) == usual | {"x509SAN": ["DNS", "URI"]}
+    changed = await after("PutAttributeMapping", "x509Subject", **rules("CN", "OU"))
+    assert changed == usual | {"x509SAN": ["DNS", "URI"], "x509Subject": ["CN", "OU"]}
+    await ask("UpdateProfile", **named, name="q")
+    await after("DeleteAttributeMapping", "x509SAN")
+    assert await after("DeleteAttributeMapping", "x509Issuer", specifiers=["*"]) == {"x509Subject": ["CN", "OU"]}
+    assert await after("DeleteAttributeMapping", "x509Subject") == {}
+    assert await after("PutAttributeMapping", "x509Issuer", **rules("*")) == {"x509Issuer": ["*"]}
+    bad = {"certificateField": "x509Issuer", "specifiers": ["cn"]}
+    assert (await refused(ask("DeleteAttributeMapping", **named, **bad)))[0] == "ValidationException"
+
+
+async def test_what_is_noted_of_subjects_is_bounded(harness, ask, owner, clock, monkeypatch):
+    monkeypatch.setattr(subjects, "MAX_SUBJECTS", 3)
+
+    async def noted(holder, account=ACCOUNT, **input):
+        clock.advance(1000)
+        call = Call(
+            app=harness.app, session=owner, account="", region=REGION, service="", operation="", request_id="r",
+            now=clock.now(), via="http", certificate=holder.certificate.public_bytes(serialization.Encoding.DER),
+            memo={"who": Certified(account, "", "")},
+        )  # fmt: skip
+        return (await subjects.note(harness.app, call, input, failed=False)).rpartition("/")[2]
+
+    elsewhere = await noted(ROOT.issue("a"), OTHER)
+    a, b, c = [await noted(ROOT.issue(name)) for name in "abc"]
+    assert await noted(ROOT.issue("a")) == a
+    d = await noted(ROOT.issue("d"))
+    assert {one["subjectId"] for one in (await ask("ListSubjects"))["subjects"]} == {a, c, d}
+    assert (await refused(ask("GetSubject", subjectId=elsewhere)))[0] == "ResourceNotFoundException"
+    assert await noted(ROOT.issue("b")) == b
+    shown = [ROOT.issue("d") for _ in range(11)]
+    for number, holder in enumerate(shown):
+        await noted(holder, instanceProperties={"number": str(number)})
+    again = clock.now() + 1000
+    await noted(shown[5], instanceProperties={"number": "5"})
+    found = (await ask("GetSubject", subjectId=d))["subject"]
+    newest = [shown[number].pem for number in (5, 10, 9, 8, 7, 6, 4, 3, 2, 1)]
+    assert [one["x509CertificateData"] for one in found["credentials"]] == newest
+    said = [one["properties"]["number"] for one in found["instanceProperties"]]
+    assert said == ["5", "10", "9", "8", "7", "6", "4", "3", "2", "1"]
+    assert (found["credentials"][0]["seenAt"], found["lastSeenAt"]) == (again, again)
+    clock.advance(366 * 86400_000)
+    await Sweeper(harness.app.store, expiring=harness.app.expiring).sweep()
+    assert (await ask("ListSubjects"))["subjects"] == []
 
 
 async def test_accounts_and_regions_are_apart(harness, ask, anchor):

@@ -69,7 +69,7 @@ def test_a_certificate_gives_a_session_of_the_role(live, arns):
     serial = serial if len(serial) % 2 == 0 else f"0{serial}"
     one = answer["credentialSet"][0]
     assert one["assumedRoleUser"]["arn"] == f"arn:aws:sts::{ACCOUNT}:assumed-role/web/{serial}"
-    assert (one["roleArn"], one["sourceIdentity"]) == (arns["roleArn"], "web-1")
+    assert (one["roleArn"], one["sourceIdentity"]) == (arns["roleArn"], "CN=web-1")
     assert answer["subjectArn"].startswith(f"arn:aws:rolesanywhere:us-east-1:{ACCOUNT}:subject/")
     lasts = dt.datetime.fromisoformat(one["credentials"]["expiration"]).timestamp() - time.time()
     assert 3000 < lasts <= 3601
@@ -104,7 +104,7 @@ def test_the_session_has_the_names_of_the_certificate_as_tags(live, arns):
             "x509Issuer/CN": "Root",
             "x509SAN/DNS/2": "b.example",
         }
-        both = {f"aws:PrincipalTag/{name}": value for name, value in tags.items()} | {"sts:SourceIdentity": "web-1"}
+        both = {f"aws:PrincipalTag/{name}": value for name, value in tags.items()} | {"sts:SourceIdentity": "CN=web-1"}
         iam.update_assume_role_policy(RoleName="web", PolicyDocument=trust(arns["trustAnchorArn"], **{operator: both}))
         names = x509.SubjectAlternativeName([x509.DNSName("a.example"), x509.DNSName("b.example")])
         named = ROOT.issue(
@@ -144,6 +144,7 @@ REFUSED = {
         ROOT.issue(subject=name_of("web-1", ORGANIZATIONAL_UNIT_NAME="Shop;")), {}, 403,
         "Some attributes failed to be mapped into session tags. Issuer: [  ]; Subject: [ OU ]; SAN: [  ]",
     ),
+    "no subject": (ROOT.issue(subject=x509.Name([])), {}, 403, "has no subject"),
     "no source identity": (ROOT.issue("Web Server"), {}, 403, "source identity"),
 }  # fmt: skip
 
@@ -220,6 +221,68 @@ def test_a_profile_may_ask_what_it_is_used_on_and_narrow_by_a_managed_policy(liv
     assert status == 201, answer
     with pytest.raises(botocore.exceptions.ClientError, match="session policy"):
         live.client("s3", keys=keys_of(answer)).list_buckets()
+
+
+def test_a_profile_says_which_names_are_tags(live, arns):
+    """A role that asks for one that is not mapped does not let the certificate in, and no unfit value is in the way."""
+    anywhere, named = live.client("rolesanywhere"), {"profileId": arns["profileArn"].rpartition("/")[2]}
+    subject = {"certificateField": "x509Subject", **named}
+    usual = anywhere.get_profile(**named)["profile"]["attributeMappings"]
+    assert usual == [
+        {"certificateField": "x509Issuer", "mappingRules": [{"specifier": "*"}]},
+        {"certificateField": "x509SAN", "mappingRules": [{"specifier": "DNS"}, {"specifier": "URI"}, {"specifier": "Name/*"}]},
+        {"certificateField": "x509Subject", "mappingRules": [{"specifier": "*"}]},
+    ]  # fmt: skip
+    unfit = ROOT.issue(subject=name_of("web-1", ORGANIZATIONAL_UNIT_NAME="Shop", ORGANIZATION_NAME="Acme; Sons"))
+    for rules, expected in ((["CN"], (403, 403)), (["CN", "OU"], (201, 201)), (["*"], (201, 403))):
+        changed = anywhere.put_attribute_mapping(**subject, mappingRules=[{"specifier": one} for one in rules])
+        assert changed["profile"]["attributeMappings"][2]["mappingRules"] == [{"specifier": one} for one in rules]
+        assert tuple(create_session(live.url, one, arns)[0] for one in (WEB, unfit)) == expected
+    anywhere.put_attribute_mapping(**subject, mappingRules=[{"specifier": "CN"}, {"specifier": "OU"}])
+    for _ in range(2):
+        left = anywhere.delete_attribute_mapping(**subject, specifiers=["CN"])["profile"]["attributeMappings"]
+        assert left[2]["mappingRules"] == [{"specifier": "OU"}]
+    assert create_session(live.url, WEB, arns)[0] == 201
+    anywhere.delete_attribute_mapping(**subject)
+    assert create_session(live.url, WEB, arns)[0] == 403
+    anywhere.put_attribute_mapping(**subject, mappingRules=[{"specifier": "*"}])
+    assert anywhere.get_profile(**named)["profile"]["attributeMappings"] == usual
+
+
+def test_a_subject_is_known_by_the_certificates_that_it_has_shown(live, arns):
+    anywhere = live.client("rolesanywhere")
+    name = name_of("seen-1", ORGANIZATIONAL_UNIT_NAME="Shop")
+    first, second = ROOT.issue(subject=name, serial=0xABC), ROOT.issue(subject=name)
+    described = {"instanceProperties": {"rack": "7"}}
+    status, answer = create_session(live.url, first, arns, more=described)
+    assert status == 201, answer
+    assert create_session(live.url, second, arns | {"roleArn": arns["roleArn"] + "x"})[0] == 403
+    for stranger in (STRANGER.issue(subject=name), ROOT.issue(subject=name, after=NOW - DAY / 2)):
+        assert create_session(live.url, stranger, arns)[0] == 403
+    id = answer["subjectArn"].rpartition("/")[2]
+    known = anywhere.get_subject(subjectId=id)["subject"]
+    assert (known["subjectArn"], known["x509Subject"], known["enabled"]) == (
+        answer["subjectArn"],
+        name.rfc4514_string(),
+        True,
+    )
+    newest, older = known["credentials"]
+    assert (newest["x509CertificateData"], newest["failed"]) == (second.pem, True)
+    assert (older["x509CertificateData"], older["failed"]) == (first.pem, False)
+    assert (older["serialNumber"], older["issuer"], older["enabled"]) == ("0abc", "CN=Root", True)
+    (properties,) = known["instanceProperties"]
+    assert (properties["properties"], properties["failed"]) == ({"rack": "7"}, False)
+    assert known["createdAt"] == older["seenAt"] <= newest["seenAt"] == known["lastSeenAt"] == known["updatedAt"]
+    pages = anywhere.get_paginator("list_subjects").paginate(pageSize=1)
+    listed = [one for page in pages for one in page["subjects"] if one["subjectId"] == id]
+    unlisted = {"credentials", "instanceProperties"}
+    assert listed == [{key: value for key, value in known.items() if key not in unlisted}]
+    arn = {"resourceArn": answer["subjectArn"]}
+    anywhere.tag_resource(**arn, tags=[{"key": "a", "value": "b"}])
+    assert create_session(live.url, first, arns)[0] == 201
+    assert anywhere.list_tags_for_resource(**arn)["tags"] == [{"key": "a", "value": "b"}]
+    shown = anywhere.get_subject(subjectId=id)["subject"]["credentials"]
+    assert [(one["serialNumber"], one["failed"]) for one in shown][0] == ("0abc", False)
 
 
 def test_a_revocation_list_ends_it(live, arns):

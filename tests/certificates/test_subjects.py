@@ -6,7 +6,8 @@ from cryptography.x509.oid import NameOID
 from penstock_certificates import authority, name_of, usage
 
 from penstock.certificates.errors import AccessDeniedException
-from penstock.certificates.subjects import serial_of, session_tags, source_identity
+from penstock.certificates.mappings import DEFAULT, session_tags
+from penstock.certificates.subjects import serial_of
 
 ROOT = authority("Root")
 SIGNS = (usage(digital_signature=True), True)
@@ -19,7 +20,7 @@ def named(*attributes, alternatives=(), serial=0):
     return ROOT.issue(subject=subject, extensions=extensions, serial=serial).certificate
 
 
-def test_every_kind_of_name_is_a_tag_and_repeated_ones_are_numbered():
+def test_every_kind_of_name_is_a_tag_and_repeated_ones_are_one():
     certificate = named(
         ("COMMON_NAME", "web-1"), ("ORGANIZATIONAL_UNIT_NAME", "a"), ("ORGANIZATIONAL_UNIT_NAME", "b"), ("ORGANIZATIONAL_UNIT_NAME", "c"),
         ("COUNTRY_NAME", "CH"), ("ORGANIZATION_NAME", "o"), ("STATE_OR_PROVINCE_NAME", "st"), ("LOCALITY_NAME", "l"), ("SERIAL_NUMBER", "7"),
@@ -30,7 +31,7 @@ def test_every_kind_of_name_is_a_tag_and_repeated_ones_are_numbered():
         ),
     )  # fmt: skip
     subject = {
-        "CN": "web-1", "OU": "a", "OU/2": "b", "OU/3": "c", "C": "CH", "O": "o", "ST": "st", "L": "l", "serialNumber": "7", "DC": "dc",
+        "CN": "web-1", "OU": "a/b/c", "C": "CH", "O": "o", "ST": "st", "L": "l", "serialNumber": "7", "DC": "dc",
         "title": "t", "SN": "sn", "GN": "gn", "dnQualifier": "q",
     }  # fmt: skip
     others = {
@@ -38,10 +39,9 @@ def test_every_kind_of_name_is_a_tag_and_repeated_ones_are_numbered():
         "DNS/2": "b.example",
         "URI": "spiffe://a",
         "Name/CN": "in-1",
-        "Name/CN/2": "in-2",
         "Name/O": "in",
     }
-    assert session_tags(certificate, ROLE) == {
+    assert session_tags(certificate, ROLE, DEFAULT) == {
         **{f"x509Subject/{name}": value for name, value in subject.items()},
         "x509Issuer/CN": "Root",
         **{f"x509SAN/{name}": value for name, value in others.items()},
@@ -49,33 +49,16 @@ def test_every_kind_of_name_is_a_tag_and_repeated_ones_are_numbered():
 
 
 def test_what_no_tag_can_say_is_named_and_refused():
-    assert session_tags(named(("TITLE", "x" * 64)), ROLE)["x509Subject/title"] == "x" * 64
+    assert session_tags(named(("TITLE", "x" * 64)), ROLE, DEFAULT)["x509Subject/title"] == "x" * 64
     path = x509.UniformResourceIdentifier("a:" + "x" * 254)
-    assert session_tags(named(alternatives=(path,)), ROLE)["x509SAN/URI"] == path.value
+    assert session_tags(named(alternatives=(path,)), ROLE, DEFAULT)["x509SAN/URI"] == path.value
     longer = x509.UniformResourceIdentifier("a:" + "x" * 255)
     with pytest.raises(AccessDeniedException) as caught:
-        session_tags(named(("TITLE", "a"), ("TITLE", "a;b"), alternatives=(longer,)), ROLE)
+        session_tags(named(("TITLE", "a"), ("TITLE", "a;b"), alternatives=(longer,)), ROLE, DEFAULT)
     assert caught.value.message == (
         f"Unable to assume role for {ROLE}. Some attributes failed to be mapped into session tags."
-        " Issuer: [  ]; Subject: [ title/2 ]; SAN: [ URI ]"
+        " Issuer: [  ]; Subject: [ title ]; SAN: [ URI ]"
     )
-
-
-@pytest.mark.parametrize("name", ["ab", "x" * 64, "a+=,.@-_"])
-def test_a_common_name_is_the_source_identity(name):
-    assert source_identity(named(("COMMON_NAME", name), ("COMMON_NAME", "second"))) == name
-
-
-@pytest.mark.parametrize("name", ["a", "a b", "a/b", "\u00e4\u00e4"])
-def test_a_common_name_that_sessions_cannot_bear_is_refused(name):
-    with pytest.raises(
-        AccessDeniedException, match="cannot be the source identity of a session: it has 2 to 64 letters"
-    ):
-        source_identity(named(("COMMON_NAME", name)))
-
-
-def test_without_a_common_name_there_is_no_source_identity():
-    assert source_identity(named(("TITLE", "t"))) == ""
 
 
 def test_a_serial_number_has_two_digits_for_each_byte():

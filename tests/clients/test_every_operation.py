@@ -103,6 +103,7 @@ NOTHING: dict[Any, Any] = {
     ("rolesanywhere", "trustAnchorId"): "11111111-2222-4333-8444-555555555555",
     ("rolesanywhere", "profileId"): "11111111-2222-4333-8444-555555555555",
     ("rolesanywhere", "crlId"): "11111111-2222-4333-8444-555555555555",
+    ("rolesanywhere", "subjectId"): "11111111-2222-4333-8444-555555555555",
     ("rolesanywhere", "trustAnchorArn"): f"arn:aws:rolesanywhere:us-east-1:{ACCOUNT}:trust-anchor/x",
     ("rolesanywhere", "roleArns"): f"arn:aws:iam::{ACCOUNT}:role/nobody",
     ("s3", "Status"): "Enabled",

@@ -68,7 +68,7 @@ class Holder:
             extensions = ((constraints, True), (may, True))
         builder = (
             x509.CertificateBuilder()
-            .subject_name(subject or name_of(common))
+            .subject_name(name_of(common) if subject is None else subject)
             .issuer_name(issuer or self.certificate.subject)
             .public_key(key.public_key())
             .serial_number(serial or x509.random_serial_number())

@@ -118,6 +118,8 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
     ("rolesanywhere:CreateTrustAnchor", {"notificationSettings": [{"enabled": True, "event": "CA_CERTIFICATE_EXPIRY"}]}, "ValidationException", "Nobody is notified of certificates that expire: leave out notificationSettings."),
     ("rolesanywhere:ImportCrl", {"crlData": b"x"}, "ValidationException", "The crlData is not taken: it is not a certificate revocation list of X.509 in PEM form."),
     ("rolesanywhere:CreateProfile", {"managedPolicyArns": some(11, lambda i: f"arn:aws:iam::111111111111:policy/p{i}")}, "ValidationException", "A session takes at most 10 managed policies."),
+    ("rolesanywhere:PutAttributeMapping", {"mappingRules": []}, "ValidationException", "The mappingRules are empty. DeleteAttributeMapping without specifiers lets a profile map nothing of a field."),
+    ("rolesanywhere:PutAttributeMapping", {"certificateField": "x509SAN"}, "ValidationException", "'CN' is not a specifier of x509SAN. Known are DNS, URI, Name/*, and Name/ with the name of an attribute, such as Name/CN."),
     ("codedeploy:CreateDeploymentConfig", {"deploymentConfigName": "CodeDeployDefault.x"}, "InvalidDeploymentConfigNameException", "Deployment configuration names cannot start with CodeDeployDefault."),
     ("codedeploy:CreateDeploymentConfig", {"deploymentConfigName": "new", "computePlatform": "Lambda"}, "InvalidComputePlatformException", "The compute platform Lambda is not served by this version of Penstock; Server is."),
     ("codedeploy:CreateDeploymentConfig", {"deploymentConfigName": "new", "zonalConfig": {"monitorDurationInSeconds": 1}}, "InvalidZonalDeploymentConfigurationException", "Zonal deployments are not served by this version of Penstock; leave zonalConfig out."),

@@ -13,7 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from botocore.exceptions import ClientError
-from penstock_certificates import authority
+from penstock_certificates import authority, create_session
 from penstock_git import Clone, git_environment, with_key
 from penstock_live import Live
 from penstock_waiting import until
@@ -218,6 +218,8 @@ def _certificates(server: Live, named: dict[Any, Any]) -> None:
     anchor = anywhere.create_trust_anchor(name=CANARY, source=source, tags=tags)["trustAnchor"]
     profile = anywhere.create_profile(name=CANARY, roleArns=[named["RoleArn"]], tags=tags)["profile"]
     revoked = anywhere.import_crl(name=CANARY, crlData=root.revoke(), trustAnchorArn=anchor["trustAnchorArn"])["crl"]
+    arns = {"trustAnchorArn": anchor["trustAnchorArn"], "profileArn": profile["profileArn"], "roleArn": CANARY}
+    create_session(server.url, root.issue("victims"), arns)  # which is refused, and leaves a subject
     server.client("penstock").invite_host(name="victims-host", roleArn=named["RoleArn"], tags=_TAGS)
     named |= {("penstock", "name"): "victims-host", ("penstock", "certificateSigningRequest"): CANARY}
     given = {
@@ -227,6 +229,9 @@ def _certificates(server: Live, named: dict[Any, Any]) -> None:
         "profileId": profile["profileId"],
         "crlId": revoked["crlId"],
         "crlData": root.revoke(),
+        "subjectId": anywhere.list_subjects()["subjects"][0]["subjectId"],
+        "specifier": "CN",
+        "specifiers": "CN",
         "roleArns": named["RoleArn"],
         "source": source,
     }

@@ -6,9 +6,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from penstock.certificates import records
-from penstock.certificates.operations import anchors, authorities, hosts, lists, profiles, sessions, tags, tags_of
+from penstock.certificates.operations import (
+    anchors,
+    authorities,
+    hosts,
+    lists,
+    profiles,
+    sessions,
+    subjects,
+    tags,
+    tags_of,
+)
 from penstock.certificates.settings import CertificateSettings
 from penstock.component import Component, Guard, LinkedRole
+from penstock.store.retention import Expiring
 from penstock.wire.services import Service
 
 if TYPE_CHECKING:
@@ -28,7 +39,8 @@ def component(app: App) -> Component[App]:
         name="certificates",
         state=app,
         services=(Service("rolesanywhere"), Service("rolesanywhere-sessions", SESSIONS)),
-        operations=(anchors, profiles, lists, tags, sessions, authorities, hosts),
+        operations=(anchors, profiles, lists, subjects, tags, sessions, authorities, hosts),
+        expiring=(Expiring(table=records.subjects, over=subjects.over),),
         guards=(Guard(service="rolesanywhere", keys={"aws:resourcetag/": tags_of}),),
         linked_roles=(
             LinkedRole(

@@ -189,6 +189,8 @@ def _check_leaf(leaf: x509.Certificate) -> None:
     """Raises Untrusted unless a certificate is one of a host or a program, which may sign requests."""
     who, found = name_of(leaf.subject), _extensions(leaf)
     constraints, usage = _value(found, x509.BasicConstraints), _value(found, x509.KeyUsage)
+    if not list(leaf.subject):
+        raise Untrusted("the certificate has no subject, by which its holder is known")
     if constraints is not None and constraints.ca:
         raise Untrusted(f"the certificate of {who} is that of an authority; sign with one that it has issued")
     if usage is None or not usage.digital_signature:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,8 +16,8 @@ Place = tuple[str, str]
 """Account and region."""
 
 
-def _resources(name: str, *own: sa.Column[Any]) -> sa.Table:
-    """The table of one kind of resources that the operations of IAM Roles Anywhere keep."""
+def _resources(name: str, *own: sa.Column[Any], later: Sequence[sa.Column[Any]] = ()) -> sa.Table:
+    """The table of one kind of resources that the operations of IAM Roles Anywhere keep. `later`: columns that it was given since."""
     return sa.Table(
         name,
         metadata,
@@ -29,6 +30,7 @@ def _resources(name: str, *own: sa.Column[Any]) -> sa.Table:
         sa.Column("tags", Json, nullable=False),  # {key: value}
         sa.Column("created", sa.BigInteger, nullable=False),
         sa.Column("updated", sa.BigInteger, nullable=False),
+        *later,
         sa.Index(f"ix_{name}_place", "account", "region", "id"),
     )
 
@@ -48,12 +50,31 @@ profiles = _resources(
     sa.Column("with_properties", sa.Boolean, nullable=False),  # whether requests must describe their machine
     sa.Column("enabled", sa.Boolean, nullable=False),
     sa.Column("created_by", sa.String(2048), nullable=False),  # ARN
+    later=[sa.Column("mappings", Json)],  # {field: [specifier]}; NULL: the usual ones
 )
 lists = _resources(
     "x509_revocation_lists",
     sa.Column("anchor", sa.String(36), nullable=False, index=True),
     sa.Column("pem", sa.LargeBinary, nullable=False),
     sa.Column("enabled", sa.Boolean, nullable=False),
+)
+subjects = sa.Table(
+    "x509_subjects",  # whose trusted certificates have asked for sessions
+    metadata,
+    sa.Column("id", sa.String(36), primary_key=True),  # a UUID of account, region and name
+    sa.Column("account", sa.String(12), nullable=False),
+    sa.Column("region", sa.String(32), nullable=False),
+    sa.Column("name", sa.Text, nullable=False),  # distinguished name of the certificates' subject
+    sa.Column("tags", Json, nullable=False),  # {key: value}
+    sa.Column("created", sa.BigInteger, nullable=False),
+    sa.Column("updated", sa.BigInteger, nullable=False),
+    sa.Column("seen", sa.BigInteger, nullable=False),
+    sa.Column(
+        "certificates", Json, nullable=False
+    ),  # [seen, failed, PEM] of those that it has shown last, newest first
+    sa.Column("properties", Json, nullable=False),  # [seen, failed, {name: value}], likewise
+    sa.Index("ix_x509_subjects_place", "account", "region", "id"),
+    sa.Index("ix_x509_subjects_seen", "account", "region", "seen"),
 )
 
 
@@ -149,6 +170,19 @@ def delete_anchor(conn: sa.Connection, row: Any) -> bool:
         conn.execute(hosts.delete().where(hosts.c.account == row.account, hosts.c.region == row.region))
     conn.execute(anchors.delete().where(anchors.c.id == row.id))
     return own
+
+
+def insert_subject(conn: sa.Connection, **values: Any) -> bool:
+    """Write a new subject. False when it is known, and stays as it is."""
+    return upsert(conn, subjects, values)
+
+
+def forget_subjects(conn: sa.Connection, place: Place, *, keep: int) -> None:
+    """Forget the subjects of a place beyond a number: those that have not been seen for longest."""
+    c, more = subjects.c, count(conn, subjects, place) - keep
+    if more > 0:
+        oldest = sa.select(c.id).where(c.account == place[0], c.region == place[1]).order_by(c.seen).limit(more)
+        conn.execute(subjects.delete().where(c.id.in_(oldest)))
 
 
 def authority(conn: sa.Connection, place: Place) -> Any:

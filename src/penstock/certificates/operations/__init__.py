@@ -79,15 +79,17 @@ class Kind:
         """One."""
         return self.answer(call, await call.app.store.read(self.found, call, input[self.id_member]))
 
-    async def listed(self, call: Call, input: Input, member: str) -> Output:
-        """A page of those of the place."""
+    async def listed(
+        self, call: Call, input: Input, member: str, to_api: Callable[[Call, Any], Output] | None = None
+    ) -> Output:
+        """A page of those of the place, as `to_api` shows them in lists."""
         limit = input.get("pageSize", _PAGE)
         if not 1 <= limit <= 1000:
             raise ValidationException("The pageSize is a number from 1 to 1000.")
         after = PAGES.after(call, input)
         rows = await call.app.store.read(records.page, self.table, place(call), after, limit + 1)
         found = PAGES.page(call, input, rows, limit=limit, keyset=lambda row: [row.id])
-        return {member: [self.to_api(call, row) for row in found.rows], **found.more}
+        return {member: [(to_api or self.to_api)(call, row) for row in found.rows], **found.more}
 
     async def create(
         self, call: Call, input: Input, check: Callable[[sa.Connection], None] = lambda _conn: None, **values: Any
@@ -169,7 +171,12 @@ async def tags_of(app: App, arn: str) -> Mapping[str, str]:
     """The tags of a resource by its ARN; none for what is not there."""
     parts = arn.split(":", 5)
     name, _, id = parts[-1].partition("/")
-    table = {"trust-anchor": records.anchors, "profile": records.profiles, "crl": records.lists}.get(name)
+    table = {
+        "trust-anchor": records.anchors,
+        "profile": records.profiles,
+        "crl": records.lists,
+        "subject": records.subjects,
+    }.get(name)
     if table is None or len(parts) < 6:
         return {}
     row = await app.store.read(records.find, table, (parts[4], parts[3]), id)

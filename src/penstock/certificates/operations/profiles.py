@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+import sqlalchemy as sa
+
 from penstock.application import App, Call
-from penstock.certificates import records
+from penstock.certificates import mappings, records
 from penstock.certificates.errors import ValidationException
 from penstock.certificates.operations import Kind, anywhere, refuse_aliases
 from penstock.wire.call import Input, Output
@@ -27,10 +29,16 @@ def _to_api(_call: Call, row: Any) -> Output:
         "managedPolicyArns": row.policy_arns,
         "durationSeconds": row.seconds,
         "acceptRoleSessionName": row.named,
+        "attributeMappings": mappings.to_api(rules_of(row)),
         "createdAt": row.created,
         "updatedAt": row.updated,
     }
     return found | ({"sessionPolicy": row.policy} if row.policy else {})
+
+
+def rules_of(row: Any) -> mappings.Rules:
+    """Which names of certificates a profile maps."""
+    return mappings.DEFAULT if row.mappings is None else row.mappings
 
 
 PROFILES = Kind("profile", "profile", records.profiles, "profileId", "profile", _to_api)
@@ -102,6 +110,32 @@ async def switch_profile(app: App, call: Call, input: Input) -> Output:
 async def delete_profile(app: App, call: Call, input: Input) -> Output:
     """Forget it. Sessions that it gave last until their end."""
     return await PROFILES.delete(call, input, lambda conn, row: records.delete(conn, records.profiles, row.id))
+
+
+@anywhere("PutAttributeMapping", resource=PROFILES.resource)
+async def put_attribute_mapping(app: App, call: Call, input: Input) -> Output:
+    """Map these names of one field of certificates, in place of those that the profile maps of it."""
+    field: str = input["certificateField"]
+    specifiers = mappings.checked(field, (rule["specifier"] for rule in input["mappingRules"]))
+    if not specifiers:
+        raise ValidationException(
+            "The mappingRules are empty. DeleteAttributeMapping without specifiers lets a profile map nothing of a field."
+        )
+    return await PROFILES.change(call, input, lambda _conn, row: {"mappings": {**rules_of(row), field: specifiers}})
+
+
+@anywhere("DeleteAttributeMapping", resource=PROFILES.resource)
+async def delete_attribute_mapping(app: App, call: Call, input: Input) -> Output:
+    """Map these names of a field no more, or nothing of it. What is not mapped already is no error."""
+    field: str = input["certificateField"]
+    gone = mappings.checked(field, input.get("specifiers", ()))
+
+    def values(_conn: sa.Connection, row: Any) -> Mapping[str, Any]:
+        rules = dict(rules_of(row))
+        kept = [one for one in rules.pop(field, ()) if gone and one not in gone]
+        return {"mappings": {**rules, field: kept} if kept else rules}
+
+    return await PROFILES.change(call, input, values)
 
 
 async def _pass(call: Call, roles: Iterable[str]) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,19 +11,19 @@ from cryptography import x509
 from penstock.application import App, Call
 from penstock.certificates import authority, chains, records
 from penstock.certificates.errors import AccessDeniedException, ResourceNotFoundException, ValidationException
-from penstock.certificates.operations import with_certificate
+from penstock.certificates.mappings import session_tags
+from penstock.certificates.operations import subjects, with_certificate
 from penstock.certificates.operations.anchors import ANCHORS
-from penstock.certificates.operations.profiles import PROFILES
-from penstock.certificates.subjects import serial_of, session_tags, source_identity
+from penstock.certificates.operations.profiles import PROFILES, rules_of
+from penstock.certificates.subjects import serial_of, source_identity
 from penstock.wire.call import Certified, Input, Output, Reply, service_session
 from penstock.wire.certified import CHAIN_HEADER, chain_of
-from penstock.wire.errors import ServiceError
+from penstock.wire.errors import Refused, ServiceError
 from penstock.wire.registry import Access
 
 SERVICE = "rolesanywhere.amazonaws.com"
 # AWS's helper writes each ARN into the query, its documentation into the body.
 _ARNS = {"trustAnchorArn": "trustAnchorArnInBody", "profileArn": "profileArnInBody", "roleArn": "roleArnInBody"}
-_SUBJECTS = uuid.UUID("6f0d3a52-9a3c-5d0e-8f3e-2b1c5a7d4e90")  # names the ids of subjects
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +40,17 @@ async def create_session(app: App, call: Call, input: Input) -> Reply:
     """Credentials of a role that a profile names and that trusts `rolesanywhere.amazonaws.com`, for a certificate's holder."""
     asked = {name: _arn(input, name, in_body) for name, in_body in _ARNS.items()}
     call.memo["resources"] = tuple(asked.values())
+    try:
+        answer = await _session(app, call, input, asked)
+    except (ServiceError, Refused) as refused:
+        if not isinstance(refused, ServiceError) or refused.status < 500:
+            await subjects.note(app, call, input, failed=True)
+        raise
+    return Reply({**answer, "subjectArn": await subjects.note(app, call, input, failed=False)}, status=201)
+
+
+async def _session(app: App, call: Call, input: Input, asked: Mapping[str, str]) -> Output:
+    """The credentials that are asked for. Raises the reason against it."""
     trusted = await trust(app, call, asked["trustAnchorArn"])
     certificate, anchor, role = trusted.certificate, trusted.anchor, asked["roleArn"]
     profile = await app.store.read(_owned, PROFILES.table, call, asked["profileArn"], anchor.account)
@@ -52,7 +62,7 @@ async def create_session(app: App, call: Call, input: Input) -> Reply:
         raise AccessDeniedException(f"The profile {profile.arn} does not let this certificate assume the role {role}.")
     if profile.with_properties and not input.get("instanceProperties"):
         raise ValidationException("The profile requires instanceProperties.")
-    tags, identity = session_tags(certificate, role), source_identity(certificate)
+    tags, identity = session_tags(certificate, role, rules_of(profile)), source_identity(certificate)
     name = _session_name(input, profile, trusted)
     session = replace(service_session(SERVICE, anchor.account, anchor.arn), tags=tags)
     request: Input = {
@@ -60,9 +70,8 @@ async def create_session(app: App, call: Call, input: Input) -> Reply:
         "RoleSessionName": name,
         "DurationSeconds": min(input.get("durationSeconds", profile.seconds), profile.seconds),
         "Tags": [{"Key": key, "Value": value} for key, value in tags.items()],
+        "SourceIdentity": identity,
     }
-    if identity:
-        request["SourceIdentity"] = identity
     if profile.policy:
         request["Policy"] = profile.policy
     if profile.policy_arns:
@@ -87,12 +96,9 @@ async def create_session(app: App, call: Call, input: Input) -> Reply:
         },
         "packedPolicySize": given.get("PackedPolicySize", 0),
         "roleArn": role,
+        "sourceIdentity": identity,
     }
-    if identity:
-        one["sourceIdentity"] = identity
-    subject = uuid.uuid5(_SUBJECTS, f"{anchor.account}/{anchor.region}/{chains.name_of(certificate.subject)}")
-    arn = f"arn:{call.partition}:rolesanywhere:{anchor.region}:{anchor.account}:subject/{subject}"
-    return Reply({"credentialSet": [one], "subjectArn": arn}, status=201)
+    return {"credentialSet": [one]}
 
 
 async def trust(app: App, call: Call, anchor_arn: str) -> Trusted:

@@ -1,4 +1,4 @@
-"""Tags of trust anchors, profiles and revocation lists."""
+"""Tags of trust anchors, profiles, revocation lists and subjects."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from penstock.certificates.operations import TAGS, Kind, anywhere
 from penstock.certificates.operations.anchors import ANCHORS
 from penstock.certificates.operations.lists import LISTS
 from penstock.certificates.operations.profiles import PROFILES
+from penstock.certificates.operations.subjects import SUBJECTS
 from penstock.wire.call import Input, Output
 
 
@@ -44,7 +45,7 @@ async def list_tags_for_resource(app: App, call: Call, input: Input) -> Output:
 def _kind(call: Call, input: Input) -> Kind:
     """The kind of what an ARN names. Raises ResourceNotFoundException."""
     arn: str = input["resourceArn"]
-    for kind in (ANCHORS, PROFILES, LISTS):
+    for kind in (ANCHORS, PROFILES, LISTS, SUBJECTS):
         if arn.startswith(kind.arn(call, "")):
             return kind
     raise ResourceNotFoundException(kind="resource", id=arn)
