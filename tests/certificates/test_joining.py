@@ -1,29 +1,33 @@
 """What joining leaves in the database, on either one."""
 
+import asyncio
 import json
 import re
 
 import penstock_identity_harness
 import pytest
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from penstock_certificates import name_of
-from penstock_identity_harness import ACCOUNT, REGION, allow, document, refused
+from penstock_certificates import authority, name_of
+from penstock_identity_harness import ACCOUNT, OTHER, REGION, allow, document, refused
 
 import penstock.certificates
 import penstock.deployments
 import penstock.fleet
 from penstock.certificates import records
-from penstock.certificates.chains import Untrusted, roots_of, trusted_path
-from penstock.wire.call import ANONYMOUS, service_session
+from penstock.certificates.chains import roots_of, trusted_path
+from penstock.certificates.errors import AccessDeniedException
+from penstock.certificates.operations import hosts, sessions
+from penstock.wire.call import ANONYMOUS, Call, service_session
 from penstock.wire.errors import ExpiredSession
 
 TRUST = document(
     {
         "Effect": "Allow",
         "Principal": {"Service": "rolesanywhere.amazonaws.com"},
-        "Action": ["sts:AssumeRole", "sts:TagSession"],
+        "Action": ["sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"],
     }
 )
 
@@ -35,6 +39,63 @@ async def harness(any_store, clock, tmp_path):
         any_store, clock, tmp_path, *components, regions=("eu-west-1",)
     ) as made:
         yield made
+
+
+class Hosts:
+    """What an operator, and hosts, ask our own service for."""
+
+    def __init__(self, harness, owner):
+        self.app, self.owner = harness.app, owner
+
+    async def ask(self, operation, *, by=None, region=REGION, **input):
+        return await self.app.invoke(by or self.owner, "penstock", operation, input, region=region)
+
+    async def roots(self):
+        anchor = {"trustAnchorId": (await self.ask("CreateHostAuthority"))["trustAnchorArn"]}
+        found = await self.app.invoke(self.owner, "rolesanywhere", "GetTrustAnchor", anchor, region=REGION)
+        return roots_of(found["trustAnchor"]["source"]["sourceData"]["x509CertificateData"])
+
+    async def join(self, name, role, request=None):
+        """The certificate (PEM) of a host that joins."""
+        token = (await self.ask("InviteHost", name=name, roleArn=role))["token"]
+        joins = {"token": token, "certificateSigningRequest": request or signing_request()}
+        return (await self.ask("JoinHost", by=ANONYMOUS, **joins))["certificate"]
+
+    def _signed(self, pem):
+        return Call(
+            app=self.app, session=ANONYMOUS, account="", region=REGION, service="", operation="", request_id="r", via="http",
+            now=self.app.clock.now(), certificate=x509.load_pem_x509_certificate(pem.encode()).public_bytes(serialization.Encoding.DER),
+        )  # fmt: skip
+
+    async def shown(self, pem):
+        """The authority that vouches for a certificate which signs a request; None when nobody trusts it."""
+        anchor = (await self.ask("CreateHostAuthority"))["trustAnchorArn"]
+        try:
+            trusted = await sessions.trust(self.app, self._signed(pem), anchor)
+        except AccessDeniedException:
+            return None
+        return next(
+            one for one in await self.roots() if trusted.certificate.issuer == one.subject and _vouches(one, trusted)
+        )
+
+    async def renew(self, pem):
+        """The certificate that a host gets for its present one."""
+        input = {"trustAnchorArn": (await self.ask("CreateHostAuthority"))["trustAnchorArn"]}
+        input["certificateSigningRequest"] = signing_request()
+        return (await hosts.renew_host_certificate(self.app, self._signed(pem), input))["certificate"]
+
+
+def _vouches(root, trusted):
+    try:
+        trusted.certificate.verify_directly_issued_by(root)
+    except InvalidSignature:
+        return False
+    return True
+
+
+@pytest.fixture
+async def hosted(harness):
+    return Hosts(harness, await harness.administrator())
 
 
 def signing_request():
@@ -132,72 +193,206 @@ async def test_a_session_that_is_not_the_hosts_is_not_the_host(harness, clock, m
     assert (await refused(given(eve)))[0] == "AccessDenied"
 
 
-async def test_the_authority_gets_another_key_and_its_hosts_renew(harness, clock):
-    owner = await harness.administrator()
+async def test_the_authority_gets_another_key_and_its_hosts_renew(harness, hosted, clock):
     role = await harness.role("hosts", TRUST)
-
-    async def ours(operation, *, by=owner, **input):
-        return await harness.app.invoke(by, "penstock", operation, input, region=REGION)
-
-    async def roots():
-        anchor = {"trustAnchorId": (await ours("CreateHostAuthority"))["trustAnchorArn"]}
-        found = await harness.app.invoke(owner, "rolesanywhere", "GetTrustAnchor", anchor, region=REGION)
-        return roots_of(found["trustAnchor"]["source"]["sourceData"]["x509CertificateData"])
-
-    async def trusted(pem):
-        leaf = x509.load_pem_x509_certificate(pem.encode())
-        try:
-            return trusted_path(leaf, [], await roots(), now=clock.now())[-1]
-        except Untrusted:
-            return None
-
-    async def join(name):
-        token = (await ours("InviteHost", name=name, roleArn=role))["token"]
-        joins = {"token": token, "certificateSigningRequest": signing_request()}
-
-        async def renew():  # asked again with the same key
-            return (await ours("JoinHost", by=ANONYMOUS, **joins))["certificate"]
-
-        return renew, await renew()
-
-    renew_1, first = await join("web-1")
-    renew_2, second = await join("web-2")
-    (before,) = await roots()
-    made = await ours("RotateHostAuthority")
-    after, still = await roots()
+    first, second = await hosted.join("web-1", role), await hosted.join("web-2", role)
+    (before,) = await hosted.roots()
+    made = await hosted.ask("RotateHostAuthority")
+    after, still = await hosted.roots()
     assert (made["hosts"], still) == (2, before)
     assert made["certificate"].encode() == after.public_bytes(serialization.Encoding.PEM)
-    assert await trusted(first) == before
-    assert await trusted(await renew_1()) == after
-    assert await trusted(second) == before, "web-2 has not renewed yet"
-    assert await trusted(await renew_2()) == after
-    assert (await roots(), await trusted(first)) == ([after], None)
+    assert await hosted.shown(first) == before
+    newer = await hosted.renew(first)
+    assert await hosted.shown(newer) == after
+    assert await hosted.shown(second) == before, "web-2 has not renewed yet"
+    # What was issued may never have arrived: the host uses what it has, until it shows another one.
+    lost = await hosted.renew(second)
+    assert await hosted.shown(second) == before
+    assert len(await hosted.roots()) == 2
+    assert await hosted.shown(await hosted.renew(second)) == after
+    assert (await hosted.roots(), await hosted.shown(first)) == ([after], None)
+    assert await hosted.shown(lost) == after
     # A host that does not renew keeps the former key trusted for as long as its certificate is good.
-    assert (await ours("RotateHostAuthority"))["hosts"] == 2
-    await renew_1()
-    assert len(await roots()) == 2
+    assert (await hosted.ask("RotateHostAuthority"))["hosts"] == 2
+    await hosted.shown(await hosted.renew(newer))
+    assert len(await hosted.roots()) == 2
     clock.advance(15 * 24 * 3600_000)
-    renew_1, _ = await join("web-1")
-    assert len(await roots()) == 1
-    assert (await ours("RotateHostAuthority"))["hosts"] == 1
+    await hosted.join("web-1", role)
+    assert len(await hosted.roots()) == 1
+    assert (await hosted.ask("RotateHostAuthority"))["hosts"] == 1
     for _ in range(8):
-        await ours("RotateHostAuthority")
-    assert "Wait until they have renewed theirs" in (await refused(ours("RotateHostAuthority")))[1]
+        await hosted.ask("RotateHostAuthority")
+    assert "Wait until they have renewed theirs" in (await refused(hosted.ask("RotateHostAuthority")))[1]
     # Somebody else may have the key: nothing that it has signed is trusted, and no session that hosts have.
-    host = service_session(
-        "rolesanywhere.amazonaws.com", ACCOUNT, (await ours("CreateHostAuthority"))["trustAnchorArn"]
-    )
+    anchor = (await hosted.ask("CreateHostAuthority"))["trustAnchorArn"]
+    host = service_session("rolesanywhere.amazonaws.com", ACCOUNT, anchor)
     input = {"RoleArn": role, "RoleSessionName": "web-1"}
     given = (await harness.app.invoke(host, "sts", "AssumeRole", input, region=REGION))["Credentials"]
     await harness.session(given["AccessKeyId"], given["SessionToken"])
-    last = await renew_1()
-    assert (await ours("RotateHostAuthority", trustFormer=False))["hosts"] == 0
-    assert (len(await roots()), await trusted(last)) == (1, None)
+    last = await hosted.join("web-3", role)
+    assert (await hosted.ask("RotateHostAuthority", trustFormer=False))["hosts"] == 0
+    assert (len(await hosted.roots()), await hosted.shown(last)) == (1, None)
     with pytest.raises(ExpiredSession):
         await harness.session(given["AccessKeyId"], given["SessionToken"])
-    clock.advance(1000)
-    _, newest = await join("web-1")
-    assert await trusted(newest) is not None
+    assert await hosted.shown(await hosted.join("web-1", role)) is not None
+
+
+async def test_two_rotations_at_once_are_one_after_the_other(harness, hosted):
+    role = await harness.role("hosts", TRUST)
+    first = await hosted.join("web-1", role)
+    made = await asyncio.gather(*(hosted.ask("RotateHostAuthority") for _ in range(3)))
+    roots = [one.public_bytes(serialization.Encoding.PEM).decode() for one in await hosted.roots()]
+    assert {one["certificate"] for one in made} == set(roots[:3])
+    assert (len(roots), (await hosted.ask("CreateHostAuthority"))["certificate"]) == (4, roots[0])
+    newer, _ = await asyncio.gather(
+        hosted.renew(first), hosted.ask("RotateHostAuthority", trustFormer=False), return_exceptions=True
+    )
+    (only,) = await hosted.roots()
+    assert await hosted.shown(first) is None
+    assert isinstance(newer, Exception) or await hosted.shown(newer) is None
+    assert await hosted.shown(await hosted.join("web-1", role)) == only
+
+
+async def test_nobody_trusts_hosts_by_another_anchor(harness, hosted):
+    """Such an anchor would not know which hosts are revoked."""
+    own = (await hosted.ask("CreateHostAuthority"))["certificate"]
+    await hosted.join("web-1", await harness.role("hosts", TRUST))
+    await hosted.ask("RotateHostAuthority")
+    rotated = (await hosted.ask("CreateHostAuthority"))["certificate"]
+    other, root = await harness.administrator(OTHER), authority("Root").pem
+
+    async def asked(operation, pem, by, **more):
+        source = {"sourceType": "CERTIFICATE_BUNDLE", "sourceData": {"x509CertificateData": pem}}
+        given = {"source": source, **more}
+        return await harness.app.invoke(by, "rolesanywhere", operation, given, region=REGION)
+
+    made = (await asked("CreateTrustAnchor", root, hosted.owner, name="x"))["trustAnchor"]
+    for pem in (own, rotated, root + own):
+        for by in (hosted.owner, other):
+            code, message = await refused(asked("CreateTrustAnchor", pem, by, name="x"))
+            assert (code, "trusted by their own trust anchor alone" in message) == ("ValidationException", True)
+        changing = asked("UpdateTrustAnchor", pem, hosted.owner, trustAnchorId=made["trustAnchorId"])
+        assert (await refused(changing))[0] == "ValidationException"
+
+
+async def test_a_session_counts_under_the_invitation_that_it_was_given_for(harness, hosted, clock):
+    """Whatever the clocks of the processes say that have invited the host, and given the session."""
+    role = await harness.role("hosts", TRUST)
+    await hosted.join("web-1", role)
+    anchor = (await hosted.ask("CreateHostAuthority"))["trustAnchorArn"]
+    host = service_session("rolesanywhere.amazonaws.com", ACCOUNT, anchor)
+
+    async def given():
+        input = {"RoleArn": role, "RoleSessionName": "web-1"}
+        made = (await harness.app.invoke(host, "sts", "AssumeRole", input, region=REGION))["Credentials"]
+        return made["AccessKeyId"], made["SessionToken"]
+
+    clock.advance(60_000)
+    stolen = await given()
+    await hosted.ask("RevokeHost", name="web-1")
+    for back in (0, 60_000, 60_000):
+        clock.advance(-back)
+        await hosted.join("web-1", role)
+        newer = await given()
+        await harness.session(*newer)
+        with pytest.raises(ExpiredSession):
+            await harness.session(*stolen)
+        await hosted.ask("RevokeHost", name="web-1")
+        with pytest.raises(ExpiredSession):
+            await harness.session(*newer)
+
+
+async def test_a_session_that_was_asked_for_before_the_revocation_is_not_handed_out(harness, hosted, monkeypatch):
+    """Even when the host was invited again meanwhile, so that its name is its own again."""
+    role = await harness.role("hosts", TRUST)
+    pem = await hosted.join("web-1", role)
+    made = await hosted.ask("CreateHostAuthority")
+    asked = {"trustAnchorArn": made["trustAnchorArn"], "profileArn": made["profileArn"], "roleArn": role}
+    invoke = harness.app.invoke
+
+    async def slowly(session, service, operation, *more, **how):
+        if operation == "AssumeRole":
+            monkeypatch.undo()
+            await hosted.ask("RevokeHost", name="web-1")
+            await hosted.join("web-1", role)
+        return await invoke(session, service, operation, *more, **how)
+
+    monkeypatch.setattr(harness.app, "invoke", slowly)
+    code, message = await refused(sessions.create_session(harness.app, hosted._signed(pem), asked))
+    assert (code, "has been revoked" in message) == ("AccessDeniedException", True)
+
+
+async def test_of_two_regions_that_invite_a_host_one_has_it(harness, hosted):
+    role = await harness.role("hosts", TRUST)
+    both = [hosted.ask("InviteHost", name="web-1", roleArn=role, region=region) for region in (REGION, "eu-west-1")]
+    found = await asyncio.gather(*both, return_exceptions=True)
+    assert sorted(type(one).__name__ for one in found) == ["ValidationException", "dict"], found
+    won = REGION if isinstance(found[0], dict) else "eu-west-1"
+    input = {"instanceName": "web-1"}
+    for region in (REGION, "eu-west-1"):
+        listed = (await hosted.ask("ListHostCertificates", region=region))["hosts"]
+        assert [one["state"] for one in listed] == ["Invited"] * (region == won)
+    registered = await harness.app.invoke(hosted.owner, "codedeploy", "GetOnPremisesInstance", input, region=won)
+    assert registered["instanceInfo"]["deregisterTime"] is None
+
+
+async def test_a_revoked_host_is_forgotten_and_its_name_is_free(harness, hosted):
+    account = {"Effect": "Allow", "Principal": {"AWS": ACCOUNT}, "Action": ["sts:AssumeRole", "sts:TagSession"]}
+    role = await harness.role("hosts", document(json.loads(TRUST)["Statement"][0], account))
+    await hosted.join("web-1", role)
+    anchor = (await hosted.ask("CreateHostAuthority"))["trustAnchorArn"]
+    host = service_session("rolesanywhere.amazonaws.com", ACCOUNT, anchor)
+    input = {"RoleArn": role, "RoleSessionName": "web-1"}
+
+    async def given(by):
+        made = (await harness.app.invoke(by, "sts", "AssumeRole", input, region=REGION))["Credentials"]
+        return made["AccessKeyId"], made["SessionToken"]
+
+    was = await given(host)
+    for state in ("joined", "invited"):
+        code, message = await refused(hosted.ask("ForgetHost", name="web-1"))
+        assert (code, "Revoke it first: penstock hosts revoke web-1" in message) == ("ValidationException", True), state
+        await hosted.ask("RevokeHost", name="web-1")
+        await hosted.ask("InviteHost", name="web-1", roleArn=role)
+    # As if the server had been killed when the host was revoked and not yet deregistered.
+    await hosted.app.store.write(lambda conn: records.change_host(conn, (ACCOUNT, REGION), "web-1", invitation=""))
+    assert (await refused(given(hosted.owner)))[0] == "AccessDenied"
+    await hosted.ask("ForgetHost", name="web-1")
+    info = {"instanceName": "web-1"}
+    found = await harness.app.invoke(hosted.owner, "codedeploy", "GetOnPremisesInstance", info, region=REGION)
+    assert found["instanceInfo"]["deregisterTime"]
+    assert (await hosted.ask("ListHostCertificates"))["hosts"] == []
+    await harness.session(*await given(hosted.owner))
+    with pytest.raises(ExpiredSession):
+        await harness.session(*was)
+    for name in ("web-1", "web-2"):
+        assert (await refused(hosted.ask("ForgetHost", name=name)))[0] == "HostNotFoundException"
+    await hosted.join("web-1", role)
+
+
+async def test_a_host_that_is_invited_for_another_role_leaves_its_former_one(harness, hosted, clock):
+    account = {"Effect": "Allow", "Principal": {"AWS": ACCOUNT}, "Action": ["sts:AssumeRole", "sts:TagSession"]}
+    trust = document(json.loads(TRUST)["Statement"][0], account)
+    former, later = await harness.role("former", trust), await harness.role("later", TRUST)
+    await hosted.join("web-1", former)
+    anchor = (await hosted.ask("CreateHostAuthority"))["trustAnchorArn"]
+    host = service_session("rolesanywhere.amazonaws.com", ACCOUNT, anchor)
+    clock.advance(14 * 24 * 3600_000 - 60_000)
+
+    async def given(by):
+        input = {"RoleArn": former, "RoleSessionName": "web-1"}
+        made = (await harness.app.invoke(by, "sts", "AssumeRole", input, region=REGION))["Credentials"]
+        return made["AccessKeyId"], made["SessionToken"]
+
+    last = await given(host)
+    clock.advance(120_000)  # the certificate has ended, and the session has not
+    await harness.session(*last)
+    info = {"instanceName": "web-1"}
+    await harness.app.invoke(hosted.owner, "codedeploy", "DeregisterOnPremisesInstance", info, region=REGION)
+    await hosted.join("web-1", later)
+    with pytest.raises(ExpiredSession):
+        await harness.session(*last)
+    await harness.session(*await given(hosted.owner))
 
 
 async def test_a_certificate_that_was_signed_while_the_authority_got_another_key_is_signed_again(harness, monkeypatch):

@@ -102,6 +102,7 @@ FROZEN = {
     "0028_authorities_rotate": "7b563651cfa60a5681649346a9b1c915658d659b83348246143ee1525d143faa",
     "0029_sealed_digests": "d0e1c1437932df6e5eba70dd3112017fc8bf5c8da62b15dbf3f8163dfbeab737",
     "0030_subjects": "10fe635b191c3245d320301c88e0779b4d4521566862745b1bb52beb2436ed69",
+    "0031_names_of_hosts": "7db65c67847e5d5e1f984acc26829420a2d9b3a120ee4fdac4eea3a34e109629",
 }
 
 
@@ -295,6 +296,65 @@ async def test_events_of_an_earlier_release_are_read_and_still_delivered(empty: 
     assert await empty.read(events.after, 0) == expected
     key = {"subscription": "s", "aggregate": "thing/1", "account": "111111111111", "region": "eu-west-1"}
     assert await empty.read(events._head, key) == (expected[1], 3)
+
+
+async def test_hosts_of_an_earlier_release_have_their_names_for_themselves(empty: Store):
+    where, arn = (
+        {"account": "111111111111", "region": "eu-west-1"},
+        "arn:aws:rolesanywhere:eu-west-1:111111111111:trust-anchor/a",
+    )
+    role = "arn:aws:iam::222222222222:role/fleet/hosts"
+    times = {"created": 7, "joined": 7, "updated": 7}
+
+    def host(name: str, **more: str) -> dict[str, Any]:
+        return (
+            {
+                **where,
+                "name": name,
+                "role": role,
+                "invitation": "",
+                "key": "",
+                "joining": "",
+                "serial": "",
+                "expires": 9,
+            }
+            | times
+            | more
+        )
+
+    def write(conn: sa.Connection) -> None:
+        found = sa.MetaData()
+        found.reflect(conn)
+        rows = {
+            "x509_trust_anchors": [
+                {**where, "id": "a", "arn": arn, "name": "n", "bundle": "", "enabled": True, "tags": "{}"} | times
+            ],
+            "x509_host_authorities": [{**where, "anchor": "a", "profile": "p", "certificate": "", "key": b"k"} | times],
+            "x509_hosts": [
+                host("known", joining="j"),
+                host("joined", joining="j"),
+                host("invited", invitation="i"),
+                host("revoked"),
+            ],
+            "iam_reserved_sessions": [
+                {"account": "222222222222", "role": "hosts", "name": "known", "by": "b", "since": 1}
+            ],
+        }
+        for table, made in rows.items():
+            columns = found.tables[table].c.keys()
+            conn.execute(found.tables[table].insert(), [{k: v for k, v in row.items() if k in columns} for row in made])
+
+    def reserved(conn: sa.Connection) -> list[tuple[Any, ...]]:
+        query = "SELECT name, account, role, by, since FROM iam_reserved_sessions ORDER BY name"
+        return [tuple(row) for row in conn.execute(sa.text(query))]
+
+    await empty.write(migrate.upgrade, "0030_subjects")
+    await empty.write(write)
+    await empty.write(migrate.upgrade)
+    of_role = ("222222222222", "hosts")
+    assert await empty.read(reserved) == [
+        ("invited", *of_role, arn, 7), ("joined", *of_role, arn, 7), ("known", *of_role, "b", 1), ("revoked", *of_role, "nobody", 7),
+    ]  # fmt: skip
 
 
 async def test_the_next_revision_is_written_from_the_difference(empty: Store, tmp_path: Path, monkeypatch):

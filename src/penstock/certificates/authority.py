@@ -74,9 +74,10 @@ def belongs_to(certificate: x509.Certificate) -> tuple[str, str]:
     return str(names[0].value), uris[0].removeprefix(_JOINING)
 
 
-def serial_of_authority(pem: str) -> str:
-    """The serial number of an authority's certificate, in hexadecimal digits."""
-    return f"{x509.load_pem_x509_certificate(pem.encode()).serial_number:x}"
+def serial_of_authority(certificate: str | x509.Certificate) -> str:
+    """The serial number of an authority's certificate (or its PEM), in hexadecimal digits."""
+    found = x509.load_pem_x509_certificate(certificate.encode()) if isinstance(certificate, str) else certificate
+    return f"{found.serial_number:x}"
 
 
 def ends(certificate: x509.Certificate) -> int:

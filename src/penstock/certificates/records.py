@@ -110,7 +110,9 @@ hosts = sa.Table(
     sa.Column("expires", sa.BigInteger, nullable=False),  # ms, of its newest certificate; 0
     sa.Column("created", sa.BigInteger, nullable=False),
     sa.Column("joined", sa.BigInteger, nullable=False),  # ms; 0
-    sa.Column("issuer", sa.String(64)),  # of its newest certificate: the serial number (hex) of the authority's
+    sa.Column(
+        "issuer", sa.String(64)
+    ),  # serial number (hex) of the newest authority of which it has shown a certificate
     sa.Column("issued", sa.BigInteger),  # ms
 )
 
@@ -209,12 +211,28 @@ def revoke_joined(conn: sa.Connection, place: Place) -> None:
     conn.execute(hosts.update().where(*where).values(invitation="", key="", joining=""))
 
 
-def of_former_authority(conn: sa.Connection, place: Place, issuer: str, now: int) -> int:
-    """How many hosts hold a certificate that is good and not of the authority with this serial number."""
+def _of_former(place: Place, issuer: str, now: int) -> tuple[sa.ColumnElement[bool], ...]:
     c = hosts.c
     other = sa.or_(c.issuer.is_(None), c.issuer != issuer)
-    where = (c.account == place[0], c.region == place[1], c.joining != "", c.expires > now, other)
+    return c.account == place[0], c.region == place[1], c.joining != "", c.expires > now, other
+
+
+def of_former_authority(conn: sa.Connection, place: Place, issuer: str, now: int) -> int:
+    """How many hosts may hold nothing but a certificate that is good and not of the authority with this serial number."""
+    where = _of_former(place, issuer, now)
     return conn.execute(sa.select(sa.func.count()).select_from(hosts).where(*where)).scalar_one()
+
+
+def has_former(conn: sa.Connection, place: Place, issuer: str, now: int) -> bool:
+    """Whether there is such a host."""
+    found = sa.select(hosts.c.name).where(*_of_former(place, issuer, now)).limit(1)
+    return conn.execute(found).first() is not None
+
+
+def bundles_of_hosts(conn: sa.Connection) -> list[str]:
+    """The certificates (PEM) of the authorities of all accounts' hosts, those that are trusted still among them."""
+    found = sa.select(anchors.c.bundle).join(authorities, authorities.c.anchor == anchors.c.id)
+    return list(conn.execute(found).scalars())
 
 
 def host(conn: sa.Connection, place: Place, name: str, *, locked: bool = False) -> Any:
@@ -243,6 +261,12 @@ def change_host(conn: sa.Connection, place: Place, name: str, **values: Any) -> 
     """Change a host."""
     c = hosts.c
     conn.execute(hosts.update().where(c.account == place[0], c.region == place[1], c.name == name).values(values))
+
+
+def delete_host(conn: sa.Connection, place: Place, name: str) -> None:
+    """Forget a host."""
+    c = hosts.c
+    conn.execute(hosts.delete().where(c.account == place[0], c.region == place[1], c.name == name))
 
 
 def page_of_hosts(conn: sa.Connection, place: Place, after: list[Any] | None, limit: int) -> list[Any]:

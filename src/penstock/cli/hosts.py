@@ -43,6 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser, _command: str) -> None:
     )
     revoke = acts.add_parser("revoke", help="trust the certificates of a host no more, and deregister it")
     revoke.add_argument("name", metavar="NAME", help="of the host")
+    forget = acts.add_parser("forget", help="leave no trace of a host that was revoked, so that its name is free again")
+    forget.add_argument("name", metavar="NAME", help="of the host")
     rotate = acts.add_parser("rotate", help="give the authority of the hosts another key; they renew by themselves")
     rotate.add_argument(
         "--distrust-former",
@@ -50,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser, _command: str) -> None:
         help="somebody else may have its key: every host has to join again, and sessions of hosts end now",
     )
     listed = acts.add_parser("list", help="list hosts that were invited or have joined")
-    for act in (join, revoke, rotate, listed):
+    for act in (join, revoke, forget, rotate, listed):
         add_data_dir(act)
 
 
@@ -66,6 +68,9 @@ def _run(options: argparse.Namespace) -> None:
     elif options.act == "revoke":
         clients("penstock").revoke_host(name=options.name)
         say(f"{options.name} is trusted no more: it gets no commands, and its sessions are over.")
+    elif options.act == "forget":
+        clients("penstock").forget_host(name=options.name)
+        say(f"{options.name} is forgotten, and its name is free.")
     elif options.act == "rotate":
         _rotate(clients, distrusts=options.distrust_former)
     else:

@@ -31,7 +31,7 @@ from penstock.identity.password_policy import new_password, of_account
 from penstock.identity.passwords import Passwords
 from penstock.identity.policy import Named
 from penstock.identity.principals import Principals
-from penstock.identity.reserved import Reservations, reserve, revoke, revoke_all
+from penstock.identity.reserved import Reservations, release, reserve, revoke, revoke_all
 from penstock.identity.signin import SignedIn
 from penstock.loops import Loop
 from penstock.store.database import after_commit
@@ -270,6 +270,10 @@ class Authority:
     def revoke_sessions(self, conn: sa.Connection, role_arn: str, name: str, *, by: str) -> None:
         """See `penstock.wire.identity.Identity`."""
         revoke(conn, role_arn, name, by=by)
+
+    def release_sessions(self, conn: sa.Connection, role_arn: str, name: str, *, by: str) -> None:
+        """See `penstock.wire.identity.Identity`."""
+        release(conn, role_arn, name, by=by)
 
     def revoke_all_sessions(self, conn: sa.Connection, *, by: str) -> None:
         """See `penstock.wire.identity.Identity`."""

@@ -103,7 +103,7 @@ class Credentials:
                 raise InvalidSessionToken
             if grant.kind is PrincipalKind.ROLE:
                 reserved = await self._reservations.of(grant.arn, grant.session_name)
-                if reserved is not None and (grant.by != reserved.by or grant.issued < reserved.since):
+                if reserved != (grant.by, grant.since):
                     raise ExpiredSession
             found = grant.credential()
             if principal.tags:

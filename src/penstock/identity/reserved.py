@@ -30,10 +30,13 @@ _ONE = Statement(
 
 
 class Reservation(NamedTuple):
-    """Who gives the sessions of a name, and since when."""
+    """Who gives the sessions of a name. Sessions say under which reservation they were given, and under no other one they count."""
 
     by: str  # ARN of the resource, or NOBODY
-    since: int  # ms: what was given before is over
+    since: int  # ms; greater than that of an earlier one of the name, whatever the clocks of processes say
+
+
+FREE = Reservation("", 0)  # everybody whom the role trusts may choose the name
 
 
 class Reservations:
@@ -44,8 +47,8 @@ class Reservations:
         self._memories = memories
         self._known: Cache[tuple[str, str], bool] = memories.cache(_ROLES_BYTES)
 
-    async def of(self, role_arn: str, name: str) -> Reservation | None:
-        """That of a role's session name; None when everybody whom the role trusts may choose it."""
+    async def of(self, role_arn: str, name: str) -> Reservation:
+        """That of a role's session name."""
         account, role = _role(role_arn)
         has = self._known.get((account, role))
         if has is None:
@@ -53,14 +56,15 @@ class Reservations:
             has = await self._app.store.lookup(_ANY, of=account, named=role) is not None
             self._memories.keep(self._known, (account, role), has, epoch, len(role))
         if not has:
-            return None
+            return FREE
         row = await self._app.store.lookup(_ONE, of=account, named=role, session=name)
-        return None if row is None else Reservation(row.by, row.since)
+        return FREE if row is None else Reservation(row.by, row.since)
 
 
 def reserve(conn: sa.Connection, role_arn: str, name: str, *, by: str, since: int) -> None:
-    """Let one resource alone give a role's sessions of a name. Those that were given before `since` (ms), or by others, are over."""
-    upsert(conn, reserved_sessions, {**_key(role_arn, name), "by": by, "since": since}, {"by": by, "since": since})
+    """Let one resource alone give a role's sessions of a name from now (ms) on. Those that were given before are over."""
+    later = sa.case((_c.since >= since, _c.since + 1), else_=since)
+    upsert(conn, reserved_sessions, {**_key(role_arn, name), "by": by, "since": since}, {"by": by, "since": later})
 
 
 def revoke(conn: sa.Connection, role_arn: str, name: str, *, by: str) -> None:
@@ -71,6 +75,12 @@ def revoke(conn: sa.Connection, role_arn: str, name: str, *, by: str) -> None:
     if not upsert(conn, reserved_sessions, {**_key(role_arn, name), "by": NOBODY, "since": 0}):
         same = sa.and_(*(_c[column] == value for column, value in _key(role_arn, name).items()))
         conn.execute(reserved_sessions.update().where(same, _c.by == by).values(by=NOBODY))
+
+
+def release(conn: sa.Connection, role_arn: str, name: str, *, by: str) -> None:
+    """Let everybody choose a name again that a resource has reserved or that is revoked. What was given under the reservation is over."""
+    same = sa.and_(*(_c[column] == value for column, value in _key(role_arn, name).items()))
+    conn.execute(reserved_sessions.delete().where(same, _c.by.in_((by, NOBODY))))
 
 
 def revoke_all(conn: sa.Connection, *, by: str) -> None:

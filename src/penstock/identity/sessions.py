@@ -46,7 +46,8 @@ class Grant:
     source_identity: str = ""
     mfa: int = 0  # when a second factor was shown, in ms since the epoch; 0: never
     provider: str = ""  # ARN of the identity provider that vouched
-    by: str = ""  # ARN of the resource that alone gives sessions of this name; see `reserved`
+    by: str = ""  # ARN of the resource that alone gives sessions of this name, and since when: see `reserved`
+    since: int = 0
 
     def credential(self) -> Credential:
         """The session and its secret."""

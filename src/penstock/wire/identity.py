@@ -109,11 +109,15 @@ class Identity(Protocol):
         ...
 
     def reserve_session(self, conn: Any, role_arn: str, name: str, *, by: str, since: int) -> None:
-        """Let one resource alone give the sessions of a role (ARN) and name, within `change`. Others, and those from before `since` (ms), are over."""
+        """Let one resource alone give the sessions of a role (ARN) and name from now (ms) on, within `change`. Those of before are over."""
         ...
 
     def revoke_sessions(self, conn: Any, role_arn: str, name: str, *, by: str) -> None:
         """End what a resource has given of them, within `change`, and let nobody give others before they are reserved again."""
+        ...
+
+    def release_sessions(self, conn: Any, role_arn: str, name: str, *, by: str) -> None:
+        """End them too, within `change`, and let everybody whom the role trusts give others, unless another resource reserves them by now."""
         ...
 
     def revoke_all_sessions(self, conn: Any, *, by: str) -> None:

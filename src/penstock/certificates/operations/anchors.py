@@ -34,7 +34,9 @@ ANCHORS = Kind("trust-anchor", "trust anchor", records.anchors, "trustAnchorId",
 async def create_trust_anchor(app: App, call: Call, input: Input) -> Output:
     """Trust what some authorities issue. It is off unless it is created enabled."""
     _refuse_unserved(input)
-    return await ANCHORS.create(call, input, bundle=_bundle(input), enabled=input.get("enabled", False))
+    bundle = _bundle(input)
+    enabled = input.get("enabled", False)
+    return await ANCHORS.create(call, input, lambda conn: _refuse_hosts(conn, bundle), bundle=bundle, enabled=enabled)
 
 
 @anywhere("GetTrustAnchor", resource=ANCHORS.resource)
@@ -62,6 +64,8 @@ async def update_trust_anchor(app: App, call: Call, input: Input) -> Output:
                 "This is the trust anchor of the installation's own hosts, whose certificates only RotateHostAuthority changes."
                 " Make another trust anchor for another authority."
             )
+        if bundle is not None:
+            _refuse_hosts(conn, bundle)
         return {"name": input.get("name", row.name), "bundle": row.bundle if bundle is None else bundle}
 
     return await ANCHORS.change(call, input, values)
@@ -100,6 +104,17 @@ def _bundle(input: Input) -> str:
     except Untrusted as refused:
         raise ValidationException(f"The x509CertificateData is not taken: {refused}.") from None
     return pem
+
+
+def _refuse_hosts(conn: sa.Connection, bundle: str) -> None:
+    """Raises ValidationException where somebody would trust hosts of ours by another trust anchor: hosts that are revoked would be trusted too."""
+    given = [one.public_key() for one in roots_of(bundle)]
+    for ours in records.bundles_of_hosts(conn):
+        if any(one.public_key() in given for one in roots_of(ours)):
+            raise ValidationException(
+                "One of these certificates is that of the installation's own hosts, who are trusted by their own trust anchor alone: it knows"
+                " which of them are revoked. CreateHostAuthority answers its ARN."
+            )
 
 
 def _refuse_unserved(input: Input) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import sqlalchemy as sa
+from cryptography import x509
 
 from penstock.application import App, Call
 from penstock.certificates import authority, records
@@ -63,15 +64,31 @@ async def rotate_host_authority(app: App, call: Call, input: Input) -> Output:
     return {"trustAnchorArn": ANCHORS.arn(call, own.anchor), "certificate": pem, "hosts": waiting}
 
 
+async def shown(app: App, host: Any, own: Any, issuer: x509.Certificate, now: int) -> None:
+    """Note that a host has a certificate of the present authority, after the former one: only what it has shown has surely reached it."""
+    where, serial = (host.account, host.region), authority.serial_of_authority(issuer)
+    if own.rotated is None or host.issuer == serial or serial != authority.serial_of_authority(own.certificate):
+        return
+
+    def tx(conn: sa.Connection) -> None:
+        records.find(conn, records.anchors, where, own.anchor, locked=True)
+        known = records.host(conn, where, host.name, locked=True)
+        if known is not None and known.joining == host.joining:
+            records.change_host(conn, where, host.name, issuer=serial)
+            forget_former(conn, where, now)
+
+    await app.store.write(tx)
+
+
 def forget_former(conn: sa.Connection, where: records.Place, now: int) -> None:
-    """Trust the former authorities of a place no more, once no host has a good certificate of them. `now` in ms.
+    """Trust the former authorities of a place no more, once every host whose certificate is good has one of the present. `now` in ms.
 
     The caller holds the lock of the authority's trust anchor.
     """
     own = records.authority(conn, where)
     if own is None or own.rotated is None:
         return
-    if records.of_former_authority(conn, where, authority.serial_of_authority(own.certificate), now) == 0:
+    if not records.has_former(conn, where, authority.serial_of_authority(own.certificate), now):
         records.change(conn, records.anchors, own.anchor, bundle=own.certificate, updated=now)
         records.change_authority(conn, where, rotated=None)
 

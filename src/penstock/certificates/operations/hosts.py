@@ -60,9 +60,10 @@ async def invite_host(app: App, call: Call, input: Input) -> Output:
     known = await app.store.read(records.host, place(call), name)
     _refuse_joined(known, call.now)
     await app.store.read(_refuse_namesakes, call, name, role[0])
-    session = f"arn:{role[1]}:sts::{role[2]}:assumed-role/{role[3].rpartition('/')[2]}/{name}"
+    session = _session_arn(role[0], name)
     await _register(app, call, name, session, input.get("tags", ()))
     invitation, until = app.ids.uuid(), call.now + LASTS_MS
+    by = ANCHORS.arn(call, own.anchor)
 
     def tx(conn: sa.Connection) -> None:
         _refuse_namesakes(conn, call, name, role[0])
@@ -78,9 +79,12 @@ async def invite_host(app: App, call: Call, input: Input) -> Output:
         fresh = {"role": role[0], "invitation": invitation, "key": "", "joining": "", "serial": "", "expires": 0}
         key = {"account": call.account, "region": call.region, "name": name}
         if not records.insert_host(conn, **key, **fresh, created=call.now, joined=0):
-            _refuse_joined(records.host(conn, place(call), name, locked=True), call.now)
+            former = records.host(conn, place(call), name, locked=True)
+            _refuse_joined(former, call.now)
             records.change_host(conn, place(call), name, **fresh)
-        app.identity.reserve_session(conn, role[0], name, by=ANCHORS.arn(call, own.anchor), since=call.now)
+            if _session_arn(former.role, name) != session:
+                app.identity.release_sessions(conn, former.role, name, by=by)
+        app.identity.reserve_session(conn, role[0], name, by=by, since=call.now)
 
     await app.identity.change(tx)
     content = (call.account, call.region, name, invitation, until)
@@ -102,7 +106,7 @@ async def join_host(app: App, call: Call, input: Input) -> Output:
         if why:
             raise InvalidInvitationException(why=why, name=name)
         if not row.key:
-            records.change_host(conn, where, name, key=digest, joining=joining, joined=call.now)
+            records.change_host(conn, where, name, key=digest, joining=joining, joined=call.now, issuer=None)
         return records.host(conn, where, name)
 
     row = await app.store.write(tx)
@@ -119,7 +123,7 @@ async def join_host(app: App, call: Call, input: Input) -> Output:
         "trustAnchorArn": f"{arn}:trust-anchor/{own.anchor}",
         "profileArn": f"{arn}:profile/{own.profile}",
         "roleArn": row.role,
-        "sessionArn": f"arn:{role[1]}:sts::{role[2]}:assumed-role/{role[3].rpartition('/')[2]}/{name}",
+        "sessionArn": _session_arn(row.role, name),
     }
 
 
@@ -156,6 +160,22 @@ async def revoke_host(app: App, call: Call, input: Input) -> None:
     await _instances(app, call, "DeregisterOnPremisesInstance", {"instanceName": name})
 
 
+@ours("ForgetHost", resource=_host)
+async def forget_host(app: App, call: Call, input: Input) -> None:
+    """Leave no trace of a host that was revoked: its name, and the name of its sessions, are anybody's again."""
+    name = input["name"]
+    known, _anchor = await app.store.read(_revoked, call, name)
+    # Whoever takes the name of its sessions then must not be the instance that it was.
+    await _deregister(app, call, name, _session_arn(known.role, name))
+
+    def tx(conn: sa.Connection) -> None:
+        row, anchor = _revoked(conn, call, name)
+        records.delete_host(conn, place(call), name)
+        app.identity.release_sessions(conn, row.role, name, by=anchor)
+
+    await app.identity.change(tx)
+
+
 @ours("ListHostCertificates")
 async def list_host_certificates(app: App, call: Call, input: Input) -> Output:
     """Hosts by name."""
@@ -174,6 +194,16 @@ def _to_api(row: Any, now: int) -> Output:
     if row.joined:
         shown |= {"serialNumber": row.serial, "joined": row.joined, "expires": row.expires}
     return shown
+
+
+def _revoked(conn: sa.Connection, call: Call, name: str) -> tuple[Any, str]:
+    """The row of a host that nobody trusts, and the ARN of its trust anchor. Raises HostNotFoundException or ValidationException."""
+    row, own = records.host(conn, place(call), name), records.authority(conn, place(call))
+    if row is None or own is None:
+        raise HostNotFoundException(name=name)
+    if row.invitation or row.joining:
+        raise ValidationException(f"{name} was invited or has joined. Revoke it first: penstock hosts revoke {name}")
+    return row, ANCHORS.arn(call, own.anchor)
 
 
 def _refuse_joined(row: Any, now: int) -> None:
@@ -212,9 +242,27 @@ async def _register(app: App, call: Call, name: str, session: str, tags: Any) ->
         await _instances(app, call, "AddTagsToOnPremisesInstances", {"instanceNames": [name], "tags": given})
 
 
+async def _deregister(app: App, call: Call, name: str, session: str) -> None:
+    """Deregister the on-premises instance of a host, unless it is somebody else's by now."""
+    try:
+        info = (await _instances(app, call, "GetOnPremisesInstance", {"instanceName": name}))["instanceInfo"]
+    except ServiceError as refused:
+        if refused.wire_code != "InstanceNotRegisteredException":
+            raise
+        return
+    if info.get("iamSessionArn") == session and info.get("deregisterTime") is None:
+        await _instances(app, call, "DeregisterOnPremisesInstance", {"instanceName": name})
+
+
 async def _instances(app: App, call: Call, operation: str, input: Input) -> Output:
     """An operation of CodeDeploy as the caller. Its errors are the answer."""
     return await app.invoke(call.session, "codedeploy", operation, input, region=call.region, origin=call.origin)
+
+
+def _session_arn(role: str, name: str) -> str:
+    """Of the sessions of a host, which takes the role of an ARN."""
+    _, partition, _, _, account, path = role.split(":", 5)
+    return f"arn:{partition}:sts::{account}:assumed-role/{path.rpartition('/')[2]}/{name}"
 
 
 def _opened(app: App, token: str, now: int) -> tuple[str, str, str, str]:
@@ -257,7 +305,8 @@ async def _issue(app: App, own: Any, row: Any, key: ec.EllipticCurvePublicKey, n
         der = app.sealer.open(own.key, records.authority_context(own.anchor))
         pem, made = authority.issue(own.certificate, der, key, host=row.name, joining=row.joining, days=lasts, now=now)
         newest = {"serial": serial_of(made), "expires": authority.ends(made), "issued": now}
-        newest["issuer"] = authority.serial_of_authority(own.certificate)
+        if row.issuer is None:  # it has no other one; later it tells by showing one that it has it
+            newest["issuer"] = authority.serial_of_authority(own.certificate)
 
         def tx(conn: sa.Connection, signed: Any = own, newest: Any = newest) -> Any:
             # Who has its anchor's lock knows that nobody gives the authority another key meanwhile.

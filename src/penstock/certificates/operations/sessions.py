@@ -14,6 +14,7 @@ from penstock.certificates.errors import AccessDeniedException, ResourceNotFound
 from penstock.certificates.mappings import session_tags
 from penstock.certificates.operations import subjects, with_certificate
 from penstock.certificates.operations.anchors import ANCHORS
+from penstock.certificates.operations.authorities import shown
 from penstock.certificates.operations.profiles import PROFILES, rules_of
 from penstock.certificates.subjects import serial_of, source_identity
 from penstock.wire.call import Certified, Input, Output, Reply, service_session
@@ -24,6 +25,7 @@ from penstock.wire.registry import Access
 SERVICE = "rolesanywhere.amazonaws.com"
 # AWS's helper writes each ARN into the query, its documentation into the body.
 _ARNS = {"trustAnchorArn": "trustAnchorArnInBody", "profileArn": "profileArnInBody", "roleArn": "roleArnInBody"}
+_REVOKED = "Untrusted certificate: the host has been revoked, or has joined again since. Invite it again with penstock hosts join."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +84,9 @@ async def _session(app: App, call: Call, input: Input, asked: Mapping[str, str])
         if refused.status >= 500:
             raise
         raise AccessDeniedException(f"Unable to assume role for {role}. {refused.message}") from None
+    # Who revokes a host and invites it again meanwhile gives no session to what it was before.
+    if trusted.host is not None and not await _still_joined(app, trusted.host):
+        raise AccessDeniedException(_REVOKED)
     credentials = given["Credentials"]
     one: Output = {
         "assumedRoleUser": {
@@ -121,25 +126,29 @@ async def trust(app: App, call: Call, anchor_arn: str) -> Trusted:
     if chains.revoked(path, revocations):
         raise AccessDeniedException("Untrusted certificate: it, or an authority behind it, is revoked.")
     host = None
-    if own:
+    if own is not None:
         name, joining = authority.belongs_to(certificate)
         host = await app.store.read(records.host, (anchor.account, anchor.region), name)
         # A host that was revoked, or has joined again, is trusted with none of its older certificates.
         if host is None or not joining or host.joining != joining:
-            raise AccessDeniedException(
-                "Untrusted certificate: the host has been revoked, or has joined again since. Invite it again with penstock hosts join."
-            )
+            raise AccessDeniedException(_REVOKED)
+        await shown(app, host, own, path[-1], call.now)
     return Trusted(certificate=certificate, anchor=anchor, host=host)
 
 
-def _anchor(conn: Any, call: Call, arn: str) -> tuple[Any, Sequence[bytes], bool]:
-    """A trust anchor of the call's region, its revocation lists, and whether it is that of our own hosts."""
+async def _still_joined(app: App, host: Any) -> bool:
+    known = await app.store.read(records.host, (host.account, host.region), host.name)
+    return known is not None and known.joining == host.joining
+
+
+def _anchor(conn: Any, call: Call, arn: str) -> tuple[Any, Sequence[bytes], Any]:
+    """A trust anchor of the call's region, its revocation lists, and the authority of our own hosts where it is their anchor, else None."""
     row = _owned(conn, ANCHORS.table, call, arn, "")
     if row is None:
-        return None, (), False
+        return None, (), None
     own = records.authority(conn, (row.account, row.region))
     revocations = [found.pem for found in records.lists_of(conn, row.id)]
-    return row, revocations, own is not None and own.anchor == row.id
+    return row, revocations, own if own is not None and own.anchor == row.id else None
 
 
 def _owned(conn: Any, table: Any, call: Call, arn: str, account: str) -> Any:

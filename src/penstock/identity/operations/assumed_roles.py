@@ -84,7 +84,7 @@ async def assumed(
     """The answer for a session that has been granted. Raises AccessDenied where its name belongs to somebody else."""
     name = input["RoleSessionName"]
     reserved = await authority.reservations.of(role.arn, name)
-    if reserved is not None and call.session.source_arn != reserved.by:
+    if reserved.by and call.session.source_arn != reserved.by:
         raise AccessDeniedException(
             f"The session {name} of the role {role.arn} belongs to a host that has joined by certificate. Choose another RoleSessionName."
         )
@@ -105,7 +105,8 @@ async def assumed(
         transitive=(*tags.inherited, *tags.transitive),
         source_identity=identity,
         provider=provider,
-        by="" if reserved is None else reserved.by,
+        by=reserved.by,
+        since=reserved.since,
     )
     output: Output = {
         "Credentials": credentials(call, grant),
