@@ -581,6 +581,20 @@ async def test_what_counts_as_changed(now, changed):
     assert services.input("GetObjectDigest") == asked
 
 
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (refusal("NoSuchVersion", status=404), "is not there any more (NoSuchVersion). Run the action that makes it again."),
+        (refusal("MethodNotAllowed", status=405), "is not there any more (MethodNotAllowed). Run the action that"),
+        (refusal("KMS.DisabledException", "K is disabled."), "cannot be read: K is disabled. (KMS.DisabledException). Mend that, then retry"),
+    ],
+)  # fmt: skip
+async def test_an_artifact_that_cannot_be_had_says_why(error, says):
+    """A key that was disabled in mid-pipeline is enabled again; to build the artifact anew would be refused too."""
+    found = await changed_input(an_action(modules()["codedeploy"], Services(GetObjectDigest=error)))
+    assert (found.code, says in found.message) == ("RevisionUnavailable", True), found.message
+
+
 async def test_what_nobody_pinned_is_not_looked_up():
     unknown = replace(APP, etag="", sha256="")
     assert await changed_input(an_action(modules()["codedeploy"], Services(), inputs=(unknown,))) is None

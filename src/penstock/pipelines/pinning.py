@@ -30,11 +30,11 @@ async def changed_input(action: Action) -> Failed | None:
                 raise
             if error.status == 403:
                 continue
-            return Failed(
-                code="RevisionUnavailable",
-                message=f"The artifact {_named(artifact)} is not there any more ({error.wire_code}). "
-                "Run the action that makes it again.",
-            )
+            if error.status in (404, 405):
+                reason = f"is not there any more ({error.wire_code}). Run the action that makes it again."
+            else:  # such as a key of KMS that is disabled
+                reason = f"cannot be read: {error.message} ({error.wire_code}). Mend that, then retry the stage."
+            return Failed(code="RevisionUnavailable", message=f"The artifact {_named(artifact)} {reason}")
         if now["sha256"] != artifact.sha256 if "sha256" in now else now["eTag"] != artifact.etag:
             when = datetime.fromtimestamp(now["lastModified"] / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
             return Failed(
