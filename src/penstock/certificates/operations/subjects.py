@@ -88,11 +88,13 @@ async def note(app: App, call: Call, input: Input, *, failed: bool) -> str:
     said = input.get("instanceProperties")
 
     def tx(conn: sa.Connection) -> None:
-        fresh = {"id": id, "account": place[0], "region": place[1], "name": name, "tags": {}, "created": call.now}
-        fresh |= {"updated": call.now, "seen": call.now, "certificates": [], "properties": []}
-        if records.insert_subject(conn, **fresh):
-            records.forget_subjects(conn, place, keep=MAX_SUBJECTS)
         row = records.find(conn, records.subjects, place, id, locked=True)
+        if row is None:
+            fresh = {"id": id, "account": place[0], "region": place[1], "name": name, "tags": {}, "created": call.now}
+            fresh |= {"updated": call.now, "seen": call.now, "certificates": [], "properties": []}
+            if records.insert_subject(conn, **fresh):
+                records.forget_subjects(conn, place, keep=MAX_SUBJECTS)
+            row = records.find(conn, records.subjects, place, id, locked=True)
         if row is None:  # forgotten this moment
             return
         properties = row.properties if said is None else _newest(row.properties, [call.now, failed, said])
