@@ -16,12 +16,13 @@ from penstock_identity_harness import ACCOUNT, OTHER, REGION, allow, document, r
 import penstock.certificates
 import penstock.deployments
 import penstock.fleet
+from penstock.certificates import authority as issuing
 from penstock.certificates import records
 from penstock.certificates.chains import roots_of, trusted_path
 from penstock.certificates.errors import AccessDeniedException
 from penstock.certificates.operations import hosts, sessions
 from penstock.wire.call import ANONYMOUS, Call, service_session
-from penstock.wire.errors import ExpiredSession
+from penstock.wire.errors import AccessDenied, ExpiredSession
 
 TRUST = document(
     {
@@ -328,12 +329,59 @@ async def test_of_two_regions_that_invite_a_host_one_has_it(harness, hosted):
     found = await asyncio.gather(*both, return_exceptions=True)
     assert sorted(type(one).__name__ for one in found) == ["ValidationException", "dict"], found
     won = REGION if isinstance(found[0], dict) else "eu-west-1"
-    input = {"instanceName": "web-1"}
+    input = {"instanceNames": ["web-1"]}
     for region in (REGION, "eu-west-1"):
         listed = (await hosted.ask("ListHostCertificates", region=region))["hosts"]
         assert [one["state"] for one in listed] == ["Invited"] * (region == won)
-    registered = await harness.app.invoke(hosted.owner, "codedeploy", "GetOnPremisesInstance", input, region=won)
-    assert registered["instanceInfo"]["deregisterTime"] is None
+        # Deployments of the other region would else wait for a host that nobody can be.
+        known = await harness.app.invoke(
+            hosted.owner, "codedeploy", "BatchGetOnPremisesInstances", input, region=region
+        )
+        assert [one["deregisterTime"] is None for one in known["instanceInfos"]] in (
+            ([True],) if region == won else ([], [False])
+        )
+
+
+async def test_an_invitation_that_fails_registers_nothing(harness, hosted):
+    role = await harness.role("hosts", TRUST)
+    actions = "penstock:InviteHost", "iam:PassRole", "codedeploy:*"
+    unable = await harness.user(
+        "unable", allow(*actions), document({"Effect": "Deny", "Action": "codedeploy:Add*", "Resource": "*"})
+    )
+    input, tags = {"instanceName": "web-1"}, [{"Key": "a", "Value": "b"}]
+    for before in ("nobody", "a host that was revoked", "a host"):
+        with pytest.raises(AccessDenied, match="codedeploy:AddTags"):
+            await hosted.ask("InviteHost", by=unable, name="web-1", roleArn=role, tags=tags)
+        known = await harness.app.invoke(hosted.owner, "codedeploy", "GetOnPremisesInstance", input, region=REGION)
+        assert (known["instanceInfo"]["deregisterTime"] is None) is (before == "a host")
+        await hosted.ask("InviteHost", name="web-1", roleArn=role)
+        if before == "nobody":
+            await hosted.ask("RevokeHost", name="web-1")
+
+
+async def test_a_certificate_that_was_asked_for_before_the_revocation_is_not_issued(harness, hosted, monkeypatch):
+    pem = await hosted.join("web-1", await harness.role("hosts", TRUST))
+    issue = issuing.issue
+
+    def slowly(*given, **how):
+        made = issue(*given, **how)
+        revoking.set()
+        return made
+
+    revoking, write = asyncio.Event(), harness.app.store.write
+
+    async def after_the_revocation(*given):
+        if revoking.is_set():
+            monkeypatch.undo()
+            await hosted.ask("RevokeHost", name="web-1")
+        return await write(*given)
+
+    monkeypatch.setattr(issuing, "issue", slowly)
+    monkeypatch.setattr(harness.app.store, "write", after_the_revocation)
+    code, message = await refused(hosted.renew(pem))
+    assert (code, "was revoked this moment" in message) == ("InvalidInvitationException", True)
+    (known,) = (await hosted.ask("ListHostCertificates"))["hosts"]
+    assert known["state"] == "Revoked"
 
 
 async def test_a_revoked_host_is_forgotten_and_its_name_is_free(harness, hosted):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 from typing import Any
@@ -27,7 +28,7 @@ from penstock.certificates.subjects import serial_of
 from penstock.store.sealed_tokens import open_token, seal_token
 from penstock.store.sealing import SealError
 from penstock.wire.call import Certified, Input, Output
-from penstock.wire.errors import ServiceError
+from penstock.wire.errors import Refused, ServiceError
 from penstock.wire.registry import Access
 from penstock.wire.scalars import iso
 
@@ -61,7 +62,7 @@ async def invite_host(app: App, call: Call, input: Input) -> Output:
     _refuse_joined(known, call.now)
     await app.store.read(_refuse_namesakes, call, name, role[0])
     session = _session_arn(role[0], name)
-    await _register(app, call, name, session, input.get("tags", ()))
+    registered = await _register(app, call, name, session)
     invitation, until = app.ids.uuid(), call.now + LASTS_MS
     by = ANCHORS.arn(call, own.anchor)
 
@@ -86,7 +87,16 @@ async def invite_host(app: App, call: Call, input: Input) -> Output:
                 app.identity.release_sessions(conn, former.role, name, by=by)
         app.identity.reserve_session(conn, role[0], name, by=by, since=call.now)
 
-    await app.identity.change(tx)
+    try:
+        await _tag(app, call, name, input.get("tags", ()))
+        await app.identity.change(tx)
+    except (ServiceError, Refused):
+        known = await app.store.read(records.host, place(call), name)
+        if registered and (known is None or not (known.invitation or known.joining)):
+            # Deployments would wait for a host that nobody can be. Who may not deregister it sees it at least.
+            with contextlib.suppress(ServiceError, Refused):
+                await _deregister(app, call, name, session)
+        raise
     content = (call.account, call.region, name, invitation, until)
     return {"token": seal_token(app.sealer, content, _CONTEXT), "expires": until, "sessionArn": session}
 
@@ -222,8 +232,8 @@ def _refuse_namesakes(conn: sa.Connection, call: Call, name: str, role: str) -> 
             )
 
 
-async def _register(app: App, call: Call, name: str, session: str, tags: Any) -> None:
-    """Register the on-premises instance of a host; it may be there for the same session. Raises what CodeDeploy refuses with."""
+async def _register(app: App, call: Call, name: str, session: str) -> bool:
+    """Register the on-premises instance of a host. False when it is registered for the same session. Raises what CodeDeploy refuses with."""
     try:
         await _instances(app, call, "RegisterOnPremisesInstance", {"instanceName": name, "iamSessionArn": session})
     except ServiceError as refused:
@@ -237,6 +247,11 @@ async def _register(app: App, call: Call, name: str, session: str, tags: Any) ->
             raise ValidationException(
                 f"The on-premises instance {name} is registered for somebody else. Deregister it first, or choose another name."
             ) from None
+        return False
+    return True
+
+
+async def _tag(app: App, call: Call, name: str, tags: Any) -> None:
     if tags:
         given = [{"Key": tag.get("Key", ""), "Value": tag.get("Value", "")} for tag in tags]
         await _instances(app, call, "AddTagsToOnPremisesInstances", {"instanceNames": [name], "tags": given})
