@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -111,11 +112,19 @@ def by_script(*arguments: str, **streams: Any) -> subprocess.Popen[bytes]:
 
 
 def by_module(*arguments: str, **streams: Any) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-m", "penstock.cli.main", *arguments], **streams)
+    """With a line on standard error for each module that it imports."""
+    return subprocess.Popen([sys.executable, "-X", "importtime", "-m", "penstock.cli.main", *arguments], **streams)
 
 
 def by_fork(*arguments: str, **streams: Any) -> Started:
     return start(PENSTOCK, *arguments, **streams)
+
+
+# What a server imports when it first needs it. All of a start's time is imports.
+NO_START_NEEDS = (
+    "alembic", "boto", "cryptography.hazmat.primitives.serialization.pkcs7", "jinja2", "jwt", "penstock.store.postgresql", "psycopg",
+    "segno", "sqlalchemy.dialects.postgresql", "webauthn", "yaml",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("starting", [by_script, by_module, by_fork])
@@ -133,6 +142,10 @@ def test_a_server_dies_at_its_crash_point_then_starts_answers_and_ends(starting:
         assert ready == "penstock ready"
         with urllib.request.urlopen(f"{url.strip()}/readyz", timeout=60) as answer:
             assert answer.status == 200
+        if starting is by_module:
+            imported = re.findall(r"^import time: .*\| +(\S+)$", (tmp_path / "log").read_text(), re.MULTILINE)
+            assert "penstock.app" in imported
+            assert [name for name in imported if name.startswith(NO_START_NEEDS)] == []
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
         assert process.stdout.read() == b""

@@ -11,14 +11,14 @@ from sqlalchemy.schema import CreateIndex
 from penstock.store import jobs, leases, migrate, outside
 from penstock.store.clock import SystemClock
 from penstock.store.database import Store
-from penstock.store.schema import metadata
+from penstock.store.schema import metadata, narrow_for_postgresql
 from penstock.store.statement import Statement
 
 SERVED = {
-    "ix_jobs_ready": leases._LEASE["postgresql", False],
+    "ix_jobs_ready": leases._LEASE[False],
     "ix_jobs_held": leases._LAPSED,
     "uq_jobs_live_dedup": jobs._CANCEL,
-    "ix_jobs_topic": outside._NEXT["postgresql"],
+    "ix_jobs_topic": outside._NEXT,
     "ix_jobs_ended": sa.select(jobs.jobs.c.id).where(
         jobs.jobs.c.state == "done", jobs.jobs.c.ended < sa.bindparam("now")
     ),
@@ -28,6 +28,7 @@ SERVED = {
 
 def partial() -> dict[str, sa.Index]:
     migrate.import_records()
+    narrow_for_postgresql()
     return {
         str(index.name): index
         for table in metadata.tables.values()
@@ -64,7 +65,7 @@ def _plans(conn: sa.Connection) -> dict[str, str]:
     plans = {}
     for number, (name, statement) in enumerate(SERVED.items()):
         if isinstance(statement, Statement):
-            statement = statement.statement
+            statement = statement.executable("postgresql")
         dialect = sqlalchemy.dialects.postgresql.dialect(paramstyle="numeric_dollar")
         compiled = str(statement.compile(dialect=dialect))
         marks = len(set(re.findall(r"\$\d+", compiled)))
@@ -78,7 +79,7 @@ def _plans(conn: sa.Connection) -> dict[str, str]:
 def test_the_target_of_an_upsert_holds_no_parameter():
     """PostgreSQL finds the index of an ON CONFLICT by its predicate's text."""
     dialect = sqlalchemy.dialects.postgresql.dialect(paramstyle="numeric_dollar")
-    text = str(jobs._INSERT_UNLESS_LIVE["postgresql"].statement.compile(dialect=dialect))
+    text = str(jobs._INSERT_UNLESS_LIVE.executable("postgresql").compile(dialect=dialect))
     target = text.partition(" ON CONFLICT ")[2].partition(" DO UPDATE ")[0]
     declared = str(CreateIndex(partial()["uq_jobs_live_dedup"]).compile(dialect=dialect)).partition(" WHERE ")[2]
     assert "$" not in target

@@ -48,7 +48,9 @@ class Program:
     imports: tuple[str, ...]
 
 
-PENSTOCK = Program("penstock.cli.main", ("penstock.cli.serve", "penstock.cli.clients", *COMPONENTS))
+# With what a server imports for the first page, document or host that it is asked for.
+_FIRST_ASKED = ("jinja2", "yaml", "jwt.api_jws", "cryptography.hazmat.primitives.serialization.pkcs7")
+PENSTOCK = Program("penstock.cli.main", ("penstock.cli.serve", "penstock.cli.clients", *COMPONENTS, *_FIRST_ASKED))
 AWS = Program(str(Path(sys.executable).with_name("aws")), ("awscli.clidriver", "awscli.handlers"))
 
 

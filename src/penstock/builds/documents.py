@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
-import yaml
-from yaml.reader import Reader
+if TYPE_CHECKING:
+    # The reader of YAML is imported for the first document: it is a fortieth of a server's start.
+    import yaml
 
 MAX_BYTES = 512 * 1024
 MAX_DEPTH = 40
 MAX_NODES = 20_000
 MAX_ALIASES = 200
 
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NULL = ("", "~", "null", "Null", "NULL")
 _TRUE = ("yes", "true", "on", "y", "1")
+
+
+@cache
+def _loader() -> Any:
+    import yaml  # noqa: PLC0415
+
+    return getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class DocumentError(Exception):
@@ -44,11 +52,11 @@ class Document:
 
     def is_mapping(self) -> bool:
         """Whether it has keys."""
-        return isinstance(self._node, yaml.MappingNode)
+        return _is(self._node, "mapping")
 
     def is_scalar(self) -> bool:
         """Whether it is a plain value. An absent node counts as the empty one."""
-        return self._node is None or isinstance(self._node, yaml.ScalarNode)
+        return self._node is None or _is(self._node, "scalar")
 
     def expect_mapping(self, what: str) -> None:
         """Raise DocumentError unless it has keys."""
@@ -68,14 +76,14 @@ class Document:
 
     def keyed(self) -> Iterator[tuple[str, int]]:
         """Every key of a mapping with its line, a repeated one as often as it is given."""
-        if isinstance(self._node, yaml.MappingNode):
+        if self._node is not None and _is(self._node, "mapping"):
             for key, _ in self._node.value:
-                if isinstance(key, yaml.ScalarNode):
+                if _is(key, "scalar"):
                     yield key.value, key.start_mark.line + 1
 
     def items(self) -> Iterator[Document]:
         """The items of a list; a single value counts as a list of one."""
-        if isinstance(self._node, yaml.SequenceNode):
+        if self._node is not None and _is(self._node, "sequence"):
             for node in self._node.value:
                 yield Document(node, self._key)
         elif self._node is not None:
@@ -85,7 +93,7 @@ class Document:
         """A plain value as it is written (so that 1.10 stays 1.10). Raises DocumentError when it is no plain value."""
         if self._node is None:
             return default
-        if not isinstance(self._node, yaml.ScalarNode):
+        if not _is(self._node, "scalar"):
             raise DocumentError(
                 f"Expected {self._key[:64]} to be of string type: found subkeys instead at line {self.line}"
             )
@@ -98,6 +106,9 @@ class Document:
 
 def read_document(text: str) -> Document:
     """Parse one YAML (or JSON) document. Raises DocumentError with the line of the fault."""
+    import yaml  # noqa: PLC0415
+    from yaml.reader import Reader  # noqa: PLC0415
+
     if len(text) > MAX_BYTES:
         raise DocumentError(f"The document is larger than {MAX_BYTES // 1024} KiB")
     if unprintable := Reader.NON_PRINTABLE.search(text):
@@ -107,7 +118,7 @@ def read_document(text: str) -> Document:
         )
     try:
         _check_events(text)
-        loader = _LOADER(text)
+        loader = _loader()(text)
         try:
             node = loader.get_single_node()
             if node is not None:
@@ -156,8 +167,10 @@ def _remedy(error: yaml.MarkedYAMLError, text: str) -> str:
 
 def _check_events(text: str) -> None:
     """Bounds on the flat stream of events, before anything is built that recursion would have to walk."""
+    import yaml  # noqa: PLC0415
+
     depth = aliases = 0
-    for nodes, event in enumerate(yaml.parse(text, Loader=_LOADER)):
+    for nodes, event in enumerate(yaml.parse(text, Loader=_loader())):
         if isinstance(event, yaml.events.CollectionStartEvent):
             depth += 1
         elif isinstance(event, yaml.events.CollectionEndEvent):
@@ -179,28 +192,31 @@ def _flatten(loader: Any, node: yaml.Node, above: set[int], depth: int, left: li
     left[0] -= 1
     if left[0] < 0 or depth > MAX_DEPTH or id(node) in above:
         raise DocumentError("The document's aliases unfold into too much")
-    if isinstance(node, yaml.ScalarNode):
+    if _is(node, "scalar"):
         return
     above.add(id(node))
-    if isinstance(node, yaml.MappingNode):
+    if _is(node, "mapping"):
         for _, value in node.value:
             _flatten(loader, value, above, depth + 1, left)
         if any(key.tag == "tag:yaml.org,2002:merge" for key, _ in node.value):
             loader.flatten_mapping(node)
-    elif isinstance(node, yaml.SequenceNode):
+    elif _is(node, "sequence"):
         for value in node.value:
             _flatten(loader, value, above, depth + 1, left)
     above.discard(id(node))
 
 
 def _pairs(node: yaml.Node | None) -> Iterator[tuple[str, yaml.Node]]:
-    if isinstance(node, yaml.MappingNode):
+    if node is not None and _is(node, "mapping"):
         for key, value in node.value:
-            if isinstance(key, yaml.ScalarNode):
+            if _is(key, "scalar"):
                 yield key.value, value
 
 
+def _is(node: yaml.Node | None, kind: str) -> bool:
+    """Whether a node is a `mapping`, a `sequence` or a `scalar`."""
+    return getattr(node, "id", "") == kind
+
+
 def _is_null(node: yaml.Node | None) -> bool:
-    return node is None or (
-        isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:null" and node.value in _NULL
-    )
+    return node is None or (_is(node, "scalar") and node.tag == "tag:yaml.org,2002:null" and node.value in _NULL)

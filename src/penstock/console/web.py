@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-import jinja2
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
@@ -33,6 +32,8 @@ from penstock.webpages.view import HEADERS, REGION_COOKIE, View, Visitor, part
 from penstock.wire.errors import AccessDenied, Refused, ServiceError
 
 if TYPE_CHECKING:
+    import jinja2
+
     from penstock.application import App, Asgi
 
 log = logging.getLogger("penstock.console")
@@ -59,6 +60,8 @@ class Console:
     @cached_property
     def _templates(self) -> jinja2.Environment:
         """Those of the console, and as NAME/file.html those of the component NAME."""
+        import jinja2  # noqa: PLC0415 - a fortieth of a start, and the first page's
+
         folders = {name: jinja2.FileSystemLoader(folder) for name, folder in self.app.templates.items()}
         environment = jinja2.Environment(
             loader=jinja2.ChoiceLoader([jinja2.FileSystemLoader(_HERE / "templates"), jinja2.PrefixLoader(folders)]),

@@ -10,12 +10,11 @@ from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
-from penstock.store.schema import Json, metadata, sealed
+from penstock.store.schema import Json, metadata, partial_index, sealed
 from penstock.store.statement import Statement, among
 from penstock.store.transaction import wake
-from penstock.store.upsert import upsert
+from penstock.store.upsert import insert, upsert
 
 Row = sa.Row[Any]
 
@@ -102,14 +101,13 @@ instances = sa.Table(
     sa.Column("seen", sa.BigInteger),  # the agent's last poll, to the minute
     sa.Column("agent", sa.String(100), nullable=False, default=""),  # its version
 )
-sa.Index(
+partial_index(
     "uq_deployments_instances_iam",  # two hosts of one identity would be served each other's commands
     instances.c.account,
     instances.c.region,
     instances.c.iam_arn,
     unique=True,
-    sqlite_where=instances.c.deregistered.is_(None),
-    postgresql_where=instances.c.deregistered.is_(None),
+    where=instances.c.deregistered.is_(None),
 )
 
 deployments = sa.Table(
@@ -151,12 +149,10 @@ targets = sa.Table(
     sa.Index("ix_deployments_targets_status", "deployment", "status", "position"),
 )
 
-sa.Index(
+partial_index(
     "ix_deployments_targets_acknowledged",  # what a host that polls is working on
     targets.c.name,
-    # As each database writes the comparison of the statement below: else it would not find this index.
-    sqlite_where=sa.text("acknowledged IS 1"),
-    postgresql_where=sa.text("acknowledged IS true"),
+    where=targets.c.acknowledged.is_(True),  # as in the statement below: else no database would find this index for it
 )
 
 health = sa.Table(
@@ -200,14 +196,11 @@ TARGET = Statement(
         targets.c.deployment == sa.bindparam("deployment"), targets.c.position == sa.bindparam("position")
     )
 )
-TARGETS_AT = {
-    name: Statement(
-        sa.select(targets).where(
-            targets.c.deployment == sa.bindparam("deployment"), among(name, targets.c.position, "positions")
-        )
+TARGETS_AT = Statement(
+    lambda dialect: sa.select(targets).where(
+        targets.c.deployment == sa.bindparam("deployment"), among(dialect, targets.c.position, "positions")
     )
-    for name in ("sqlite", "postgresql")
-}
+)
 TARGET_OF_HOST = Statement(
     sa.select(targets).where(targets.c.deployment == sa.bindparam("deployment"), targets.c.name == sa.bindparam("name"))
 )
@@ -321,23 +314,18 @@ def register_revision(conn: sa.Connection, *, row: dict[str, Any], now: int) -> 
     upsert(conn, revisions, {**row, "registered": now}, known)
 
 
-def _health_statements() -> dict[str, Statement]:
-    """By database. A failed host that was to get what it had is not known to have it any more; otherwise it keeps what it had."""
-    statements = {}
-    for name, dialect in (("sqlite", sqlite), ("postgresql", postgresql)):
-        insert = dialect.insert(health)
-        had = sa.case(
-            (sa.or_(insert.excluded.healthy, health.c.installed == sa.bindparam("digest")), insert.excluded.installed),
-            else_=health.c.installed,
-        )
-        changed = {"healthy": insert.excluded.healthy, "installed": had, "updated": insert.excluded.updated}
-        statements[name] = Statement(
-            insert.on_conflict_do_update(index_elements=[health.c.group_id, health.c.name], set_=changed)
-        )
-    return statements
+def _set_health(dialect: str) -> sa.Executable:
+    """A failed host that was to get what it had is not known to have it any more; otherwise it keeps what it had."""
+    inserted = insert(dialect, health)
+    new = inserted.excluded
+    had = sa.case(
+        (sa.or_(new.healthy, health.c.installed == sa.bindparam("digest")), new.installed), else_=health.c.installed
+    )
+    changed = {"healthy": new.healthy, "installed": had, "updated": new.updated}
+    return inserted.on_conflict_do_update(index_elements=[health.c.group_id, health.c.name], set_=changed)
 
 
-_SET_HEALTH = _health_statements()
+_SET_HEALTH = Statement(_set_health)
 
 
 def set_health(conn: sa.Connection, *, group_id: str, name: str, healthy: bool, digest: str, now: int) -> None:
@@ -352,7 +340,7 @@ def set_health(conn: sa.Connection, *, group_id: str, name: str, healthy: bool, 
         "installed": digest if healthy else "",
         "updated": now,
     }
-    _SET_HEALTH[conn.dialect.name].later(conn, {**row, "digest": digest})
+    _SET_HEALTH.later(conn, {**row, "digest": digest})
 
 
 def forget_health(conn: sa.Connection, account: str, region: str, name: str) -> None:

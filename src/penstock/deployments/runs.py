@@ -178,7 +178,7 @@ def save_hosts(conn: sa.Connection, id: str, hosts: Iterable[Host]) -> None:
 def hosts_at(conn: sa.Connection, found: Deployment, positions: Iterable[int]) -> list[Host]:
     """The hosts at these positions, as far as there are such."""
     values = {"deployment": found.id, "positions": sorted(set(positions))}
-    return [host(row, found.events) for row in records.TARGETS_AT[conn.dialect.name].all(conn, values)]
+    return [host(row, found.events) for row in records.TARGETS_AT.all(conn, values)]
 
 
 def skip_pending(conn: sa.Connection, id: str, now: int) -> None:

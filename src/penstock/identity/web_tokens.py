@@ -9,16 +9,17 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
-import jwt
 import orjson
-from jwt import algorithms as jose
-from jwt.api_jws import PyJWS
 
 from penstock.identity.errors import ExpiredTokenException, InvalidIdentityTokenException
 from penstock.identity.variables import Value
 from penstock.identity.wildcards import MAX_TEXT
+
+if TYPE_CHECKING:
+    from jwt.api_jws import PyJWS
 
 MAX_KEYS = 100  # of each kind in one set (AWS: "a maximum of 100 RSA keys and 100 EC keys")
 SKEW_S = 300  # that the clock of an issuer may be ahead of ours
@@ -31,7 +32,6 @@ _RSA_BITS = range(2048, 8193)
 _NUMBER = 1368  # characters of base64url: 8,192 bits
 _LAST_S = 1 << 53
 _KID = 1024  # characters
-_JWS = PyJWS(algorithms=list(ALGORITHMS))
 _IDENTITY = re.compile(r"[\w+=,.@-]{2,64}", re.ASCII)
 _ISSUER = re.compile(r"https://[\x21-\x7e]{1,255}")
 
@@ -125,11 +125,21 @@ class WebIdentity:
         return nested
 
 
+@cache
+def _jws() -> PyJWS:
+    # Imported here and below by who needs it: most installations have no issuer, and a start would pay for it.
+    from jwt.api_jws import PyJWS  # noqa: PLC0415
+
+    return PyJWS(algorithms=list(ALGORITHMS))
+
+
 def read(text: str) -> WebToken:
     """A token's head and issuer. Raises InvalidIdentityToken."""
+    import jwt  # noqa: PLC0415
+
     text = text.strip()  # of a file that a shell has written
     try:
-        found = _JWS.decode_complete(text, options={"verify_signature": False})
+        found = _jws().decode_complete(text, options={"verify_signature": False})
         issuer = _claims(found["payload"]).get("iss")
     except (jwt.PyJWTError, UnicodeError):
         raise InvalidIdentityTokenException from None
@@ -186,8 +196,10 @@ def verify(token: WebToken, key: Any, *, clients: Collection[str], now: int) -> 
 
     Raises InvalidIdentityToken or ExpiredTokenException.
     """
+    import jwt  # noqa: PLC0415
+
     try:
-        payload = _JWS.decode(token.text, key=key, algorithms=[token.algorithm])
+        payload = _jws().decode(token.text, key=key, algorithms=[token.algorithm])
     except jwt.InvalidSignatureError:
         raise InvalidIdentityTokenException(SIGNATURE) from None
     except jwt.PyJWTError:
@@ -257,6 +269,9 @@ def _listed(value: Any) -> list[str]:
 
 def _public_key(kind: str, one: Mapping[str, Any]) -> Any:
     """The key of its public numbers; None for one that is not of use here."""
+    import jwt  # noqa: PLC0415
+    from jwt import algorithms as jose  # noqa: PLC0415
+
     names = ("n", "e") if kind == "RSA" else ("x", "y")
     numbers = {name: one.get(name) for name in names}
     if not all(isinstance(number, str) and len(number) <= _NUMBER for number in numbers.values()):

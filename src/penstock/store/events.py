@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from penstock.loops import Loop
 from penstock.store import fanout, jobs, metrics
@@ -28,7 +27,7 @@ from penstock.store.records import deliveries, event_sequences, events, subscrip
 from penstock.store.records import jobs as job_table
 from penstock.store.statement import Statement
 from penstock.store.transaction import after_commit, elsewhere, transaction_of
-from penstock.store.upsert import upsert
+from penstock.store.upsert import insert, upsert
 from penstock.store.work import Work, backoff_ms
 
 _log = logging.getLogger("penstock.events")
@@ -69,9 +68,9 @@ _INSERT = Statement(
         id=sa.bindparam("id"), sequence=fanout.SEQUENCE, at=sa.bindparam("at"), content=sa.bindparam("content")
     )
 )
-_NEXT = {
-    name: Statement(
-        dialect.insert(event_sequences)
+_NEXT = Statement(
+    lambda dialect: (
+        insert(dialect, event_sequences)
         .values(
             aggregate=sa.bindparam("aggregate"),
             account=sa.bindparam("account"),
@@ -85,8 +84,7 @@ _NEXT = {
         )
         .returning(event_sequences.c.sequence)
     )
-    for name, dialect in (("sqlite", sqlite), ("postgresql", postgresql))
-}
+)
 _ORDERING_KEY = (
     (deliveries.c.subscription == sa.bindparam("s"))
     & (deliveries.c.aggregate == sa.bindparam("g"))
@@ -133,7 +131,7 @@ def _write(conn: sa.Connection) -> None:
 
         last = max(emitted[place].at for place in places)
         where = {"aggregate": aggregate, "account": account, "region": region, "n": len(places), "at": last}
-        _NEXT[conn.dialect.name].later(conn, where, on_rows=number)
+        _NEXT.later(conn, where, on_rows=number)
     owed: fanout.Owed = {}
     for place, event in enumerate(tuple(emitted)):
         ordering_key = {"g": event.aggregate, "a": event.account, "r": event.region}

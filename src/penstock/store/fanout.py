@@ -36,27 +36,27 @@ SEQUENCE = sa.select(event_sequences.c.sequence).where(
 """An event's sequence: its aggregate was counted by a statement before, and `back` of that transaction's events came after it."""
 
 _SUBSCRIBED = Statement(sa.select(subscriptions.c.name, subscriptions.c.types).order_by(subscriptions.c.name))
-_WRITTEN = {
-    "sqlite": sa.select(sa.func.max(events.c.position)).scalar_subquery(),
-    "postgresql": sa.func.currval(sa.literal_column("'events_position_seq'")),
-}
-"""The position of the event that this transaction wrote last."""
 
-_INSERT = {
-    name: Statement(
-        deliveries.insert().values(
-            subscription=sa.bindparam("s"),
-            aggregate=sa.bindparam("g"),
-            account=sa.bindparam("a"),
-            region=sa.bindparam("r"),
-            sequence=SEQUENCE,
-            position=written,
-            state="pending",
-            failures=0,
-        )
+
+def _written(dialect: str) -> sa.ColumnElement[int]:
+    """The position of the event that this transaction wrote last."""
+    if dialect == "sqlite":
+        return sa.select(sa.func.max(events.c.position)).scalar_subquery()
+    return sa.func.currval(sa.literal_column("'events_position_seq'"))
+
+
+_INSERT = Statement(
+    lambda dialect: deliveries.insert().values(
+        subscription=sa.bindparam("s"),
+        aggregate=sa.bindparam("g"),
+        account=sa.bindparam("a"),
+        region=sa.bindparam("r"),
+        sequence=SEQUENCE,
+        position=_written(dialect),
+        state="pending",
+        failures=0,
     )
-    for name, written in _WRITTEN.items()
-}
+)
 
 Owed = dict[str, dict[str, Any]]
 """Ordering keys with a delivery, each by its text."""
@@ -100,7 +100,7 @@ def write(conn: sa.Connection, event: Event, back: int) -> Owed:
     owed: Owed = {}
     for name in transaction_of(conn).subscribers.of(conn, event):
         where = {"s": name, "g": event.aggregate, "a": event.account, "r": event.region}
-        _INSERT[conn.dialect.name].later(conn, {**where, "back": back})
+        _INSERT.later(conn, {**where, "back": back})
         ordering_key = {
             "subscription": name,
             "aggregate": event.aggregate,

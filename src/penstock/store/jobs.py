@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 
 import orjson
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from penstock.store.ids import ordered_uuid
 from penstock.store.records import LIVE, jobs
 from penstock.store.statement import Statement, among
 from penstock.store.transaction import Transaction, after_commit, transaction_of, wake
+from penstock.store.upsert import insert
 
 WORK = "jobs"
 """The topic that is woken when a job for workers of ours becomes ready."""
@@ -112,14 +112,13 @@ _FINISH = Statement(
     .values(state=sa.bindparam("s"), until=None, ended=sa.bindparam("now"))
     .returning(jobs.c.id)
 )
-_FINISH_ALL = {
-    dialect: Statement(
+_FINISH_ALL = Statement(
+    lambda dialect: (
         jobs.update()
         .where(among(dialect, jobs.c.id, "ids"), _LIVE)
         .values(state=JobState.DONE, until=None, ended=sa.bindparam("now"))
     )
-    for dialect in ("sqlite", "postgresql")
-}
+)
 _PUT_BACK = (
     jobs.update()
     .where(jobs.c.id == sa.bindparam("i"), _LIVE)
@@ -173,7 +172,7 @@ def enqueue(
         _INSERT.later(conn, row)
         _wake_unless_dispatched(transaction, row, dispatched=dispatched)
         return row["id"]
-    live = _INSERT_UNLESS_LIVE[conn.dialect.name].first(conn, row)
+    live = _INSERT_UNLESS_LIVE.first(conn, row)
     _settle_insert(transaction, row, live, dispatched=dispatched)
     return live.id
 
@@ -196,7 +195,7 @@ def enqueue_later(
     def on_rows(rows: list[Any]) -> None:
         _settle_insert(transaction, row, _Live(*rows[0]), dispatched=dispatched)
 
-    _INSERT_UNLESS_LIVE[conn.dialect.name].later(conn, row, on_rows=on_rows)
+    _INSERT_UNLESS_LIVE.later(conn, row, on_rows=on_rows)
 
 
 def row_of(
@@ -273,23 +272,18 @@ class _Live(NamedTuple):
     state: str
 
 
-def _insert_unless_live() -> dict[str, Statement]:
-    """Inserts a job, or locks the live one of its kind and dedup key; gives back the id and state of what is there."""
-    return {
-        name: Statement(
-            dialect.insert(jobs)
-            .on_conflict_do_update(
-                index_elements=[jobs.c.kind, jobs.c.dedup],
-                index_where=_LIVE & jobs.c.dedup.is_not(None),
-                set_={"due": jobs.c.due},
-            )
-            .returning(jobs.c.id, jobs.c.state)
+_INSERT_UNLESS_LIVE = Statement(
+    lambda dialect: (
+        insert(dialect, jobs)
+        .on_conflict_do_update(
+            index_elements=[jobs.c.kind, jobs.c.dedup],
+            index_where=_LIVE & jobs.c.dedup.is_not(None),
+            set_={"due": jobs.c.due},
         )
-        for name, dialect in (("sqlite", sqlite), ("postgresql", postgresql))
-    }
-
-
-_INSERT_UNLESS_LIVE = _insert_unless_live()
+        .returning(jobs.c.id, jobs.c.state)
+    )
+)
+"""Inserts a job, or locks the live one of its kind and dedup key; gives back the id and state of what is there."""
 
 
 def outside(kind: str, topic: str) -> str:
@@ -350,7 +344,7 @@ def finish(conn: sa.Connection, id: str) -> bool:
 def finish_all(conn: sa.Connection, ids: Sequence[str]) -> None:
     """`finish` for several jobs, whatever they are."""
     if ids:
-        _FINISH_ALL[conn.dialect.name].later(conn, {"ids": list(ids), "now": transaction_of(conn).clock.now()})
+        _FINISH_ALL.later(conn, {"ids": list(ids), "now": transaction_of(conn).clock.now()})
 
 
 def put_back(conn: sa.Connection, id: str) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -22,17 +23,17 @@ def _due_here(dialect: str, *, narrowed: bool) -> sa.ColumnElement[bool]:
     return ready & among(dialect, jobs.c.region, "regions") if narrowed else ready
 
 
-def _lease(where: sa.ColumnElement[bool]) -> Statement:
+def _lease_of(dialect: str, *, narrowed: bool) -> sa.Executable:
     chosen = (
         sa.select(jobs.c.id)
-        .where(where, jobs.c.due <= sa.bindparam("now"))
+        .where(_due_here(dialect, narrowed=narrowed), jobs.c.due <= sa.bindparam("now"))
         .order_by(jobs.c.due, jobs.c.id)
         .limit(sa.bindparam("n"))
         .with_for_update(skip_locked=True)
         .cte("chosen")  # PostgreSQL looks it up once, since it locks; a plain subquery it might repeat, and lock more
     )
     attempt = jobs.c.attempt + 1
-    return Statement(
+    return (
         jobs.update()
         .where(jobs.c.id.in_(sa.select(chosen.c.id)))
         .values(
@@ -45,13 +46,13 @@ def _lease(where: sa.ColumnElement[bool]) -> Statement:
     )
 
 
-_WHERE = {
-    (dialect, narrowed): _due_here(dialect, narrowed=narrowed)
-    for dialect in ("sqlite", "postgresql")
-    for narrowed in (False, True)
-}
-_LEASE = {key: _lease(where) for key, where in _WHERE.items()}
-_NEXT_DUE = {key: Statement(sa.select(sa.func.min(jobs.c.due)).where(where)) for key, where in _WHERE.items()}
+def _next_due_of(dialect: str, *, narrowed: bool) -> sa.Executable:
+    return sa.select(sa.func.min(jobs.c.due)).where(_due_here(dialect, narrowed=narrowed))
+
+
+# By whether they are narrowed to regions.
+_LEASE = {narrowed: Statement(partial(_lease_of, narrowed=narrowed)) for narrowed in (False, True)}
+_NEXT_DUE = {narrowed: Statement(partial(_next_due_of, narrowed=narrowed)) for narrowed in (False, True)}
 _RENEW = (
     jobs.update()
     .where(jobs.c.state == JobState.LEASED, jobs.c.fence.in_(sa.bindparam("fences", expanding=True)))
@@ -80,7 +81,7 @@ class Claimant:
         taken: list[Job] = []
         for kinds, free in pools.items():
             if free > 0:
-                statement, values = self._lease(conn, kinds, free, now)
+                statement, values = self._lease(kinds, free, now)
                 taken.extend(job_of(row._asdict()) for row in statement.all(conn, values))
         return sorted(taken, key=_age)
 
@@ -88,20 +89,18 @@ class Claimant:
         self, conn: sa.Connection, kinds: Sequence[str], free: int, *, now: int, on_rows: Callable[[list[Job]], None]
     ) -> None:
         """`claim` with the transaction's last statements; `on_rows` gets the jobs before the transaction is answered."""
-        statement, values = self._lease(conn, kinds, free, now)
+        statement, values = self._lease(kinds, free, now)
         statement.later(
             conn, values, on_rows=lambda rows: on_rows(sorted((job_of(row._asdict()) for row in rows), key=_age))
         )
 
-    def _lease(
-        self, conn: sa.Connection, kinds: Sequence[str], free: int, now: int
-    ) -> tuple[Statement, dict[str, Any]]:
+    def _lease(self, kinds: Sequence[str], free: int, now: int) -> tuple[Statement, dict[str, Any]]:
         values = {"worker": self.worker, "end": now + self.lease_ms, "now": now, "n": free}
-        return _LEASE[conn.dialect.name, bool(self.regions)], values | self._where(kinds)
+        return _LEASE[bool(self.regions)], values | self._where(kinds)
 
     def next_due(self, conn: sa.Connection, kinds: Sequence[str]) -> int | None:
         """When the next ready job of these kinds falls due (perhaps long past); None without any."""
-        row = _NEXT_DUE[conn.dialect.name, bool(self.regions)].first(conn, self._where(kinds))
+        row = _NEXT_DUE[bool(self.regions)].first(conn, self._where(kinds))
         return row[0]
 
     def _where(self, kinds: Sequence[str]) -> dict[str, Any]:

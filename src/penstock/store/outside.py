@@ -32,7 +32,7 @@ class Outside(NamedTuple):
     topic: str
 
 
-def _next_of(dialect: str) -> Statement:
+def _next_of(dialect: str) -> sa.Executable:
     """The oldest due job of each topic of a list."""
     topics, waiting = listed(dialect, jobs.c.topic, "topics"), jobs.alias("waiting")
     c, now = waiting.c, sa.bindparam("now")
@@ -46,19 +46,19 @@ def _next_of(dialect: str) -> Statement:
     )
     if dialect == "sqlite":
         found = sa.select(oldest.with_only_columns(c.id).scalar_subquery()).select_from(topics.table)
-        return Statement(sa.select(jobs).where(jobs.c.id.in_(found)))
+        return sa.select(jobs).where(jobs.c.id.in_(found))
     # Of a topic whose oldest job somebody else has locked, the next one.
     found = oldest.with_for_update(skip_locked=True).lateral("found")
-    return Statement(sa.select(found).select_from(topics.table).join(found, sa.true()))
+    return sa.select(found).select_from(topics.table).join(found, sa.true())
 
 
 _INSERT = Rows(
     jobs, "id", "kind", "topic", "account", "region", "payload", "state", "attempt", "failures", "due", "created"
 )
-_NEXT = {dialect: _next_of(dialect) for dialect in ("sqlite", "postgresql")}
+_NEXT = Statement(_next_of)
 _OFFER = Rows(jobs, "state", "attempt", "fence", "until", by=("id",))
-_ACKNOWLEDGE = {
-    dialect: Statement(
+_ACKNOWLEDGE = Statement(
+    lambda dialect: (
         jobs.update()
         .where(among(dialect, jobs.c.id, "ids"))  # which has an index; the other one knows which belongs to which
         .where(among(dialect, jobs.c.id.concat(".").concat(jobs.c.fence), "offers"))
@@ -66,8 +66,7 @@ _ACKNOWLEDGE = {
         .values(state=JobState.LEASED, until=sa.bindparam("end"))
         .returning(*jobs.c)
     )
-    for dialect in ("sqlite", "postgresql")
-}
+)
 
 
 def enqueue_all(conn: sa.Connection, made: Sequence[Outside]) -> None:
@@ -84,7 +83,7 @@ def offer(conn: sa.Connection, *, kind: str, topics: Iterable[str], offer_ms: in
     An offer nobody acknowledged in time is made again, with a new nonce.
     """
     given = {"topics": list(dict.fromkeys(topics)), "k": kind, "now": now}
-    rows = _NEXT[conn.dialect.name].all(conn, given)
+    rows = _NEXT.all(conn, given)
     nonces = secrets.token_hex(_NONCE_BYTES * len(rows))
     offers = [
         {
@@ -118,4 +117,4 @@ def acknowledge(
         "offers": [f"{id}.{nonce}" for id, nonce in nonces.items()],
         "end": None if lease_ms is None else now + lease_ms,
     }
-    return {row.id: job_of(row._asdict()) for row in _ACKNOWLEDGE[conn.dialect.name].all(conn, given)}
+    return {row.id: job_of(row._asdict()) for row in _ACKNOWLEDGE.all(conn, given)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from penstock.store.packing import Packed
-from penstock.store.schema import Json, Position, State, Uuid, metadata
+from penstock.store.schema import Json, Position, State, Uuid, metadata, partial_index
 
 LIVE = ("ready", "offered", "leased")
 
@@ -31,42 +31,23 @@ jobs = sa.Table(
 )
 OUTSIDE = jobs.c.topic != sa.literal_column("''")
 """Jobs that are offered to somebody outside. Its text stands in the statement for the reason that State gives."""
-sa.Index(
-    "ix_jobs_ready",
-    jobs.c.due,
-    jobs.c.id,
-    sqlite_where=(jobs.c.state == "ready") & ~OUTSIDE,
-    postgresql_where=(jobs.c.state == "ready") & ~OUTSIDE,
-)
-sa.Index(
-    "ix_jobs_held",
-    jobs.c.until,
-    sqlite_where=jobs.c.state.in_(["offered", "leased"]),
-    postgresql_where=jobs.c.state.in_(["offered", "leased"]),
-)
-sa.Index(
+partial_index("ix_jobs_ready", jobs.c.due, jobs.c.id, where=(jobs.c.state == "ready") & ~OUTSIDE)
+partial_index("ix_jobs_held", jobs.c.until, where=jobs.c.state.in_(["offered", "leased"]))
+partial_index(
     "uq_jobs_live_dedup",
     jobs.c.kind,
     jobs.c.dedup,
     unique=True,
-    sqlite_where=jobs.c.state.in_(LIVE) & jobs.c.dedup.is_not(None),
-    postgresql_where=jobs.c.state.in_(LIVE) & jobs.c.dedup.is_not(None),
+    where=jobs.c.state.in_(LIVE) & jobs.c.dedup.is_not(None),
 )
-sa.Index(
+partial_index(
     "ix_jobs_topic",
     jobs.c.topic,
     jobs.c.kind,
     jobs.c.due,
-    sqlite_where=jobs.c.state.in_(["ready", "offered"]) & OUTSIDE,
-    postgresql_where=jobs.c.state.in_(["ready", "offered"]) & OUTSIDE,
+    where=jobs.c.state.in_(["ready", "offered"]) & OUTSIDE,
 )
-sa.Index(
-    "ix_jobs_ended",
-    jobs.c.state,
-    jobs.c.ended,
-    sqlite_where=jobs.c.ended.is_not(None),
-    postgresql_where=jobs.c.ended.is_not(None),
-)
+partial_index("ix_jobs_ended", jobs.c.state, jobs.c.ended, where=jobs.c.ended.is_not(None))
 
 events = sa.Table(
     "events",

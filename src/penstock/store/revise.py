@@ -20,7 +20,7 @@ from alembic.runtime.migration import MigrationContext
 
 from penstock.store import migrate
 from penstock.store.packing import Packed
-from penstock.store.schema import Json, State, Uuid, metadata
+from penstock.store.schema import Json, State, Uuid, metadata, narrow_for_postgresql
 
 if TYPE_CHECKING:
     from alembic.operations.ops import DowngradeOps, MigrationScript, UpgradeOps
@@ -86,6 +86,7 @@ def missing() -> list[Any]:
 def _compared() -> Iterator[tuple[MigrationContext, MigrationScript]]:
     """Every revision, run on an empty database, beside the declared tables."""
     migrate.import_records()
+    narrow_for_postgresql()
     engine = sa.create_engine("sqlite://")
     with engine.connect() as conn:
         conn.begin()

@@ -13,7 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from penstock.store.statement import DIALECTS, wrapping
+from penstock.store.statement import dialect_named, wrapping
 from penstock.store.transaction import Later, transaction_of
 
 _AT_ONCE = 64  # rows of a statement for SQLite, which has a text for each number of rows that is a power of two
@@ -41,7 +41,7 @@ class Rows:
         name = conn.dialect.name
         columns = self._bound.get(name)
         if columns is None:
-            columns = self._bound[name] = self._bind(DIALECTS[name])
+            columns = self._bound[name] = self._bind(dialect_named(name))
         if name == "postgresql":
             self._later(conn, columns, rows)
             return
@@ -75,7 +75,7 @@ class Rows:
         return [(name, kind.bind_processor(dialect)) for name, kind in kinds]
 
     def _compiled(self, name: str, size: int) -> str:
-        dialect = DIALECTS[name]
+        dialect = dialect_named(name)
         quote = dialect.identifier_preparer.quote
         table, columns = quote(self._table.name), [quote(column.name) for column in self._columns]
         if name == "sqlite":

@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 import sqlalchemy as sa
+from sqlalchemy import event as sa_event
 
 metadata = sa.MetaData(
     naming_convention={
@@ -18,6 +19,30 @@ metadata = sa.MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
+
+
+def partial_index(name: str, *columns: sa.Column[Any], where: sa.ColumnElement[bool], unique: bool = False) -> sa.Index:
+    """An index of those rows of a table for which `where` holds."""
+    return sa.Index(name, *columns, unique=unique, sqlite_where=where)
+
+
+@sa_event.listens_for(metadata, "before_create")
+def _before_create(_metadata: sa.MetaData, conn: sa.Connection, **_: Any) -> None:
+    if conn.dialect.name == "postgresql":
+        narrow_for_postgresql()
+
+
+def narrow_for_postgresql() -> None:
+    """Let the partial indexes be such for PostgreSQL too.
+
+    Where an index is declared this would load SQLAlchemy's part for PostgreSQL, at every start. So it is done before tables are made or
+    compared.
+    """
+    for index in (index for table in metadata.tables.values() for index in table.indexes):
+        where = index.dialect_options["sqlite"]["where"]
+        if where is not None:
+            index.dialect_kwargs["postgresql_where"] = where
+
 
 Position = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 """A counting primary key; SQLite counts only in a column declared INTEGER."""

@@ -12,11 +12,11 @@ import sqlite3
 from collections import namedtuple
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
 import sqlalchemy as sa
 from sqlalchemy import exc
-from sqlalchemy.dialects import postgresql, sqlite
 
 from penstock.store.schema import Json
 from penstock.store.transaction import Later, transaction_of, waiting_on
@@ -25,10 +25,6 @@ if TYPE_CHECKING:
     # With its driver: a tenth of a server's start, and with SQLite nothing needs it.
     from penstock.store.connections import Connection
 
-DIALECTS: dict[str, sa.Dialect] = {
-    "sqlite": sqlite.dialect(paramstyle="qmark"),
-    "postgresql": postgresql.psycopg.dialect(paramstyle="numeric_dollar"),
-}
 IDLE, INERROR = 0, 3  # of psycopg.pq.TransactionStatus
 _MESSAGE = 500  # statements: who sends many more lets others have their turn between them
 _ROWS = 64  # made into named tuples, after which others may have their turn
@@ -75,14 +71,29 @@ class _Form:
         return rows
 
 
+@cache
+def dialect_named(name: str) -> sa.Dialect:
+    """`sqlite` or `postgresql`, with the parameters that a `Statement` has there."""
+    # Imported by whoever asks: PostgreSQL's is a thirtieth of a server's start, and with SQLite nothing needs it.
+    if name == "sqlite":
+        from sqlalchemy.dialects import sqlite  # noqa: PLC0415
+
+        return sqlite.dialect(paramstyle="qmark")
+    from sqlalchemy.dialects.postgresql import psycopg  # noqa: PLC0415
+
+    return psycopg.dialect(paramstyle="numeric_dollar")
+
+
 class Statement:
     """A statement with named `sa.bindparam`s (of an INSERT: its columns), made at module level.
 
-    Every call gives the same names. IN lists are written as OR. Rows are named tuples of the statement's columns.
+    One that the two databases take in different words is a function, which is given the name of a database and is called when the
+    statement is first used there. Every call gives the same names. IN lists are written as OR. Rows are named tuples of the
+    statement's columns.
     """
 
-    def __init__(self, statement: sa.Executable) -> None:
-        self.statement = statement
+    def __init__(self, statement: sa.Executable | Callable[[str], sa.Executable]) -> None:
+        self._statement = statement
         self._forms: dict[str, _Form] = {}
 
     def all(self, conn: sa.Connection, parameters: dict[str, Any]) -> list[Any]:
@@ -130,8 +141,12 @@ class Statement:
         """The statement as one database takes it."""
         form = self._forms.get(name)
         if form is None:
-            form = self._forms[name] = _compiled(self.statement, DIALECTS[name], list(parameters))
+            form = self._forms[name] = _compiled(self.executable(name), dialect_named(name), list(parameters))
         return form
+
+    def executable(self, name: str) -> sa.Executable:
+        """The statement for the database of this name, as SQLAlchemy has it."""
+        return self._statement if isinstance(self._statement, sa.Executable) else self._statement(name)
 
 
 Question = tuple[Statement, dict[str, Any]]
@@ -156,7 +171,7 @@ def listed(dialect: str, column: sa.ColumnElement[Any], name: str) -> sa.ColumnE
 def _array(column: sa.ColumnElement[Any], name: str) -> sa.BindParameter[Any]:
     # Without a column's length: a cast to it cuts what is longer, which would then be found as something else.
     kind = sa.Text() if column.type.python_type is str else column.type
-    return sa.bindparam(name, type_=postgresql.ARRAY(kind))
+    return sa.bindparam(name, type_=sa.ARRAY(kind))
 
 
 def _of_sqlite(conn: sa.Connection, form: _Form, values: dict[str, Any]) -> sqlite3.Cursor:

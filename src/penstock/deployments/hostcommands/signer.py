@@ -15,7 +15,6 @@ import sqlalchemy as sa
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import pkcs7
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from penstock.application import App
@@ -106,6 +105,8 @@ class Signer:
     def _sign(self, document: bytes) -> str:
         assert self._key is not None
         assert self._certificate is not None
+        from cryptography.hazmat.primitives.serialization import pkcs7  # noqa: PLC0415 - for who has hosts
+
         builder = pkcs7.PKCS7SignatureBuilder().set_data(document)
         builder = builder.add_signer(self._certificate, self._key, hashes.SHA256())
         options = [pkcs7.PKCS7Options.Binary, pkcs7.PKCS7Options.NoCapabilities]
