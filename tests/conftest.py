@@ -471,7 +471,10 @@ def sqlite_url(tmp_path: Path, _sqlite_templates: Path) -> str:
     template = _sqlite_templates / f"{_schema_name()}.db"
     if not template.exists():
         engine = sa.create_engine(f"sqlite:///{template}")
-        create_all(engine)
+        with engine.connect() as conn:
+            conn.exec_driver_sql("PRAGMA synchronous = OFF")  # otherwise each of its tables waits for the disk
+            create_all(conn)
+            conn.commit()
         engine.dispose()
     path = tmp_path / "penstock.db"
     shutil.copy(template, path)

@@ -70,6 +70,29 @@ def test_the_revisions_make_what_the_components_declare():
     assert revise.main(["check"]) == 0, "run: make migration NAME=…"
 
 
+def test_the_statements_of_a_new_database_are_those_of_what_is_declared(monkeypatch, tmp_path, capsys):
+    stale = tmp_path / "sqlite.sql"
+    stale.write_text(migrate.SCHEMA.read_text().replace("VARCHAR(32)", "VARCHAR(33)", 1))
+    monkeypatch.setattr(migrate, "SCHEMA", stale)
+    assert revise.main(["check"]) == 2
+    assert "make migration" in capsys.readouterr().err
+
+
+async def test_a_new_database_has_the_tables_of_other_components_too(tmp_path: Path, monkeypatch):
+    """A component that is not the product's has no place in the statements that are written down."""
+    script = tmp_path / "sqlite.sql"
+    made = migrate.SCHEMA.read_text()
+    begins = made.index("CREATE TABLE events (")
+    script.write_text(made[:begins] + made[made.index("CREATE TABLE", begins + 1) :])
+    monkeypatch.setattr(migrate, "SCHEMA", script)
+    store = await Store.open(f"sqlite:///{tmp_path}/new.db", clock=SystemClock())
+    try:
+        await migrate.migrate(store)
+        assert await store.write(migrate.differences) == []
+    finally:
+        await store.close()
+
+
 # SHA-256 of each released revision. Databases have run them: a line is added, and never changed.
 FROZEN = {
     "0001_initial": "d5de70a92cbe63d83744bd4a083874303541f9b9d100596ddea90eb26ab6ab25",

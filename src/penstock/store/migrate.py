@@ -6,6 +6,8 @@ A revision that was released is never edited: databases have run it. `penstock.s
 from __future__ import annotations
 
 import importlib
+import re
+import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,7 @@ import sqlalchemy as sa
 
 from penstock.store.database import SchemaMismatch, Store
 from penstock.store.schema import create_all, metadata
+from penstock.store.statement import wrapping
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -20,6 +23,9 @@ if TYPE_CHECKING:
 # Alembic is imported where a revision runs: most starts have none to run, and a new database gets its tables at once.
 
 FOLDER = Path(__file__).resolve().parent / "migrations"
+SCHEMA = FOLDER / "sqlite.sql"
+"""What makes the tables of a new SQLite database. `penstock.store.revise` writes it: to make its statements at each first start takes longer than to run them."""
+
 _PACKAGE = Path(__file__).resolve().parent.parent
 # Alembic's own table, as it makes it.
 _VERSION = sa.Table(
@@ -67,10 +73,26 @@ def upgrade(conn: sa.Connection, revision: str = "head") -> None:
 
 def create(conn: sa.Connection) -> None:
     """Make every table of a new database at once. The outcome is that of running all revisions; a test compares them."""
-    import_records()
-    create_all(conn)
+    if conn.dialect.name == "sqlite":
+        _create_on_sqlite(conn)
+    else:
+        import_records()
+        create_all(conn)
     _VERSION.create(conn, checkfirst=True)  # left, empty, by a downgrade
     conn.execute(_VERSION.insert().values(version_num=head()))
+
+
+def _create_on_sqlite(conn: sa.Connection) -> None:
+    script = SCHEMA.read_text(encoding="utf-8")
+    raw = conn.connection.driver_connection
+    assert isinstance(raw, sqlite3.Connection)
+    with wrapping(conn):
+        for statement in script.split(";\n"):
+            raw.execute(statement)
+    # Those of a component that is not the product's.
+    made = set(re.findall(r"^CREATE TABLE (\w+)", script, re.MULTILINE))
+    if more := [table for name, table in metadata.tables.items() if name not in made]:
+        metadata.create_all(conn, tables=more)
 
 
 def downgrade(conn: sa.Connection, revision: str = "base") -> None:

@@ -1,7 +1,8 @@
 """Writing migrations, for developers.
 
-python -m penstock.store.revise new NAME    write the next revision, from what the components declare and the revisions do not make
-python -m penstock.store.revise check       fail when the revisions do not make what the components declare
+python -m penstock.store.revise new NAME    write the next revision, from what the components declare and the revisions do not make,
+                                            and the statements that make all tables at once
+python -m penstock.store.revise check       fail when either does not make what the components declare
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import sqlalchemy as sa
 from alembic import autogenerate, command
 from alembic.runtime.migration import MigrationContext
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 from penstock.store import migrate
 from penstock.store.packing import Packed
 from penstock.store.schema import Json, State, Uuid, metadata, narrow_for_postgresql
+from penstock.store.statement import dialect_named
 
 if TYPE_CHECKING:
     from alembic.operations.ops import DowngradeOps, MigrationScript, UpgradeOps
@@ -73,6 +76,17 @@ def new(name: str) -> Path | None:
     path = migrate.FOLDER / "versions" / f"{revision}.py"
     path.write_text(_formatted(source, path), encoding="utf-8")
     return path
+
+
+def schema() -> str:
+    """The statements that make every table of the product on SQLite: the content of `migrate.SCHEMA`."""
+    migrate.import_records()
+    made: list[CreateTable | CreateIndex] = []
+    for table in metadata.sorted_tables:
+        made += [CreateTable(table), *map(CreateIndex, sorted(table.indexes, key=lambda index: str(index.name)))]
+    texts = (str(each.compile(dialect=dialect_named("sqlite"))).strip() for each in made)
+    script = "".join(f"{text};\n" for text in texts).replace(", \n", ",\n")
+    return f"-- Written by penstock.store.revise, of {migrate.head()}.\n{script}"
 
 
 def missing() -> list[Any]:
@@ -137,6 +151,7 @@ def main(arguments: list[str]) -> int:
             except ValueError as error:
                 sys.stderr.write(f"{error}\n")
                 return 1
+            migrate.SCHEMA.write_text(schema(), encoding="utf-8")
             sys.stdout.write(f"wrote {path}: read it before you commit it\n" if path else "nothing to migrate\n")
             return 0
         case ["check"]:
@@ -144,6 +159,11 @@ def main(arguments: list[str]) -> int:
             if found:
                 sys.stderr.write("The revisions do not make what the components declare; run: make migration NAME=…\n")
                 sys.stderr.writelines(f"  {difference}\n" for difference in found)
+            elif migrate.SCHEMA.read_text(encoding="utf-8") != schema():
+                found = [migrate.SCHEMA]
+                sys.stderr.write(
+                    f"{migrate.SCHEMA.name} does not make what the components declare; run: make migration NAME=…\n"
+                )
             return 2 if found else 0
         case _:
             sys.stderr.write(str(__doc__))
