@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from penstock.store.sealing import Sealer
     from penstock.store.work import Work
     from penstock.webpages.page import Page
+    from penstock.wire.message import RequestHead
     from penstock.wire.pages import PageTokens
     from penstock.wire.recording import Records
     from penstock.wire.requestlog import RequestLog
@@ -104,6 +105,7 @@ class App:
     invoke: wire_call.Invoke = field(init=False)  # set by penstock.app
     public_url: str = ""  # known once the port is bound
     mounts: dict[str, Asgi] = field(default_factory=dict)  # reserved path prefix → ASGI application
+    signposts: list[Callable[[RequestHead], str]] = field(default_factory=list)  # see penstock.component.Component
     pages: list[Page] = field(default_factory=list)  # of the console
     templates: dict[str, Path] = field(default_factory=dict)  # component → folder of its pages' templates
     # Service in ARNs → its guard, and the state for it.

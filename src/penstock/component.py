@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from penstock.webpages.page import Page
     from penstock.wire.call import Call
     from penstock.wire.identity import Identity, ResourcePolicy
+    from penstock.wire.message import RequestHead
     from penstock.wire.services import Service
 
 S = TypeVar("S")
@@ -144,6 +145,8 @@ class Component(Generic[S]):
     mounts: Mapping[str, Asgi] = field(default_factory=dict)  # reserved path prefix → ASGI application
     start: Sequence[Callable[[], Awaitable[None]]] = ()  # before the first request and the first job
     stop: Sequence[Callable[[], Awaitable[None]]] = ()  # while the process drains
+    # What an unsigned request that was refused should have asked instead, in a sentence for its sender; "" for those of others.
+    signposts: Sequence[Callable[[RequestHead], str]] = ()
     identity: Identity | None = None  # of the one component that knows who calls
 
     def add_to(self, app: App) -> None:
@@ -177,6 +180,7 @@ class Component(Generic[S]):
         if self.templates is not None:
             app.templates[self.name] = self.templates
         app.mounts.update(self.mounts)
+        app.signposts += self.signposts
         app.starts += self.start
         app.stops += self.stop
         if self.identity is not None:

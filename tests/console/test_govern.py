@@ -93,6 +93,9 @@ async def test_users_roles_and_groups(browser):
     assert "No user has that in its name" in await browser.see("users?q=nobody")
     one = await browser.see("users/ann")
     assert "ann is in 1 group and has 1 active access key." in one
+    assert "ann has no user name and password for Git." in one
+    await browser.do("iam", "CreateServiceSpecificCredential", UserName="ann", ServiceName="codecommit.amazonaws.com")
+    assert f"ann-at-{ACCOUNT} Active" in await browser.see("users/ann")
     for said in (
         key,
         "Active",

@@ -173,6 +173,9 @@ def test_who_may_nothing_reads_why(live, world):
     assert "is not authorized to perform: codepipeline:ListPipelines" in page.visible_text
     assert "Ask an administrator of account 111111111111 for codepipeline:ListPipelines." in page.visible_text
     assert "shop-web" not in page.text
+    message = re.search(r'data-copy="penstock why ([\w-]+)"', page.text)[1]
+    told = live.client("sts").decode_authorization_message(EncodedMessage=message)["DecodedMessage"]
+    assert '"action":"codepipeline:ListPipelines"' in told
     with nobody.stream("pipelines/live") as stream:
         event, data = stream.next()
         assert event == "gone"

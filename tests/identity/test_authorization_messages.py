@@ -3,10 +3,11 @@
 import json
 
 import pytest
-from penstock_identity_harness import ACCOUNT, OTHER, REGION, allow, document, harness_on, refused
+from penstock_identity_harness import ACCOUNT, OTHER, REGION, allow, document, harness_on, refused, trusting
 
 import penstock.objects
 from penstock.identity import denials
+from penstock.identity.errors import AccessDeniedException
 from penstock.identity.policy import Denying
 from penstock.store.sealing import Sealer
 from penstock.wire.call import Call
@@ -224,3 +225,30 @@ def test_messages_of_an_older_master_key_are_read_as_long_as_it_is_there():
     assert denials.decode(Sealer([old, new]), ACCOUNT, message) == denial
     assert denials.decode(Sealer([new]), ACCOUNT, message) is None
     assert denials.decode(Sealer([old]), OTHER, message) is None
+
+
+async def test_a_role_that_is_missing_or_does_not_trust_the_caller(harness):
+    ann = await harness.user("ann", document(ALLOW))
+    arn = f"arn:aws:iam::{ACCOUNT}:role/r"
+
+    async def assuming(session=ann, role=arn):
+        with pytest.raises(AccessDeniedException) as caught:
+            await harness.assumed(role, by=session)
+        return caught.value.authorization
+
+    missing = await assuming()
+    await harness.role("r", trusting(Service="codepipeline.amazonaws.com"))
+    distrusted = await assuming()
+    assert len(missing) == len(distrusted)
+    told = await decoded(harness, missing)
+    assert told == await decoded(harness, distrusted)
+    assert (told["explicitDeny"], told["deniedBy"]) == (False, "resource-based policy")
+    assert told["context"]["action"] == "sts:AssumeRole"
+    statement = {"Effect": "Deny", "Principal": {"AWS": ann.arn}, "Action": "sts:AssumeRole", "Sid": "NotAnn"}
+    await harness.iam("UpdateAssumeRolePolicy", RoleName="r", PolicyDocument=document(statement))
+    told = await decoded(harness, await assuming())
+    (matched,) = told["matchedStatements"]["items"]
+    assert (matched["statementId"], matched["sourcePolicyId"], told["explicitDeny"]) == ("NotAnn", arn, True)
+    eve = await harness.user("eve", document(ALLOW), account=OTHER)
+    told = [await decoded(harness, await assuming(eve, role), OTHER) for role in (arn, arn + "q")]
+    assert [(one["explicitDeny"], one["deniedBy"]) for one in told] == [(False, "")] * 2

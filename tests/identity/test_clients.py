@@ -8,7 +8,7 @@ from botocore import xform_name
 from botocore.exceptions import ClientError
 from penstock_waiting import until
 
-from penstock.cli import accounts
+from penstock.cli import accounts, why
 from penstock.cli.main import parser_of
 
 ALLOW = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:*", "Resource": "*"}]})
@@ -218,11 +218,14 @@ def test_the_answer_and_the_record_bear_the_message(live, nobody, service, opera
     assert record["additionalEventData"] == {"encodedAuthorizationMessage": message}
 
 
-def _record(live, request_id):
-    asked = [{"AttributeKey": "Username", "AttributeValue": "nobody"}]
+def _records_of(live, user):
+    asked = [{"AttributeKey": "Username", "AttributeValue": user}]
     events = live.client("cloudtrail").lookup_events(LookupAttributes=asked)["Events"]
-    records = (json.loads(one["CloudTrailEvent"]) for one in events)
-    return next((one for one in records if one["requestID"] == request_id), None)
+    return [json.loads(one["CloudTrailEvent"]) for one in events]
+
+
+def _record(live, request_id):
+    return next((one for one in _records_of(live, "nobody") if one["requestID"] == request_id), None)
 
 
 def test_the_cli_decodes_a_message(live, nobody):
@@ -235,3 +238,64 @@ def test_the_cli_decodes_a_message(live, nobody):
         live.client("sts", keys=nobody).decode_authorization_message(EncodedMessage=message)
     with pytest.raises(ClientError, match=r"InvalidAuthorizationMessageException.*Message is not valid"):
         live.client("sts").decode_authorization_message(EncodedMessage=message[:-8])
+
+
+def test_the_command_tells_what_is_behind_a_denial(live, nobody, monkeypatch, capsys):
+    for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+
+    def typed(*arguments):
+        options = parser_of("why").parse_args([*arguments, "--data-dir", str(live.data_dir)])
+        return why.run(options), *capsys.readouterr()
+
+    def denied(**more):
+        with pytest.raises(ClientError) as caught:
+            live.client("iam", keys=nobody).get_user(UserName="nobody")
+        answer = caught.value.response["ResponseMetadata"]
+        return answer["HTTPHeaders"]["x-penstock-authorization-message"], answer["RequestId"]
+
+    me = "arn:aws:iam::111111111111:user/nobody"
+    message, request = denied()
+    status, said, _ = typed(f"{message[:80]}\n{message[80:]}")
+    assert status == 0
+    assert said.splitlines()[:3] == [
+        f"{me} was denied iam:GetUser on {me}.",
+        "No identity-based policy allows it. A policy of the caller that would, or of one of the user's groups:",
+        f'  {{"Effect": "Allow", "Action": "iam:GetUser", "Resource": "{me}"}}',
+    ]
+    until(lambda: _record(live, request))
+    assert typed(request) == (0, said, "")
+    event = _record(live, request)["eventID"]
+    assert typed(event)[:2] == (0, said)
+    iam = live.client("iam")
+    deny = {
+        "Sid": "No",
+        "Effect": "Deny",
+        "NotAction": "s3:*",
+        "Resource": "*",
+        "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+    }
+    iam.put_user_policy(
+        UserName="nobody", PolicyName="p", PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": deny})
+    )
+    message, _ = denied()
+    assert typed(message)[1].splitlines()[1:-2] == [
+        "Statement 1 (No) of the identity-based policy user_nobody_p denies it:",
+        "  Deny all but s3:* on *",
+        "  where Bool aws:SecureTransport: false",
+        "Only a change of this statement allows it: no Allow outweighs a Deny.",
+        "What the call had:",
+        "  aws:SecureTransport: false",
+    ]
+    iam.delete_user_policy(UserName="nobody", PolicyName="p")
+    assert "That policy has been changed or taken away since." in typed(message)[1]
+    assert json.loads(typed(message, "--json")[1])["explicitDeny"] is True
+    done = until(
+        lambda: next(
+            (one for one in _records_of(live, "administrator") if one["eventName"] == "DeleteUserPolicy"), None
+        )
+    )
+    assert typed(done["requestID"])[::2] == (1, "penstock why: no policy has denied DeleteUserPolicy (it was done)\n")
+    assert "no call with this id is on record in us-east-1" in typed("0" * 8 + "-0000-4000-8000-" + "0" * 12)[2]
+    status, _, wrong = typed(message[:-4])
+    assert (status, wrong[:35]) == (1, "penstock why: Message is not valid.")

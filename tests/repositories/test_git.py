@@ -217,7 +217,21 @@ def test_who_may_not(live, repository, working, events_of):
     assert len(events_of(name)) == 1
     said = work("clone", url.replace(name, "no-such-repository"), "y", check=False).stderr
     assert "not found" in said
-    assert "repository no-such-repository does not exist" in said
+    assert "repository no-such-repository does not exist in us-east-1 of account 111111111111." in said
+    assert "aws codecommit create-repository --repository-name no-such-repository" in said
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/{}", "/{}.git", "/team/{}", "/v1/{}", "/v1/repos/{}.git", "/v1/repos/team/{}", "/nothing/{}/"],
+    ids=range(7),
+)
+def test_another_address_than_a_repositorys_is_answered_with_the_right_one(live, repository, working, path):
+    name, url = repository
+    asked = url[: url.index("/v1/repos/")] + path.format(name)
+    said = working()("ls-remote", asked, check=False).stderr
+    assert "not found" in said
+    assert f"/v1/repos/NAME: try {live.url}/v1/repos/{name}" in said
 
 
 def test_a_session_of_a_role_pushes(live, repository, working, events_of):
@@ -388,7 +402,7 @@ def test_hostile_requests(live, repository, events_of):
     for authorization in ("Basic", "Basic !!!", "Basic " + "A" * 40_000, "Bearer x", "Basic QUJD"):
         assert ask(live, advertise, key=False, headers={"Authorization": authorization})[0] == 401
     for size, said in (
-        (24_000, b"The security token included in the request is invalid."),
+        (24_000, b"These are neither Git credentials nor an active access key with its secret."),
         (40_000, b"Git signs in by basic authentication here."),
     ):
         long = "Basic " + base64.b64encode(b"A:" + b"x" * (size * 3 // 4)).decode()

@@ -187,6 +187,7 @@ class Console:
                     403,
                     "You have no permission to do this" if request.method == "POST" else "You have no access",
                     refused.message,
+                    authorization=refused.authorization,
                 )
             except ServiceError as error:
                 missing = error.status == 404 or "NotFound" in error.wire_code or "DoesNotExist" in error.wire_code
@@ -246,10 +247,13 @@ async def _list_now(view: View, page: Page) -> Snapshot:
     )
 
 
-def problem(view: View, status: int, title: str, message: str) -> Response:
-    """A page for what went wrong: our sentence above, the service's own message below."""
+def problem(view: View, status: int, title: str, message: str, *, authorization: str = "") -> Response:
+    """A page for what went wrong: our sentence above, the service's own message below, and what is behind a denial, encoded."""
     found = _MISSING.search(message)
-    return view.render("problem.html", status=status, title=title, message=message, missing=found[1] if found else "")
+    missing = found[1] if found else ""
+    return view.render(
+        "problem.html", status=status, title=title, message=message, missing=missing, authorization=authorization
+    )
 
 
 async def _nowhere(view: View) -> Response:

@@ -32,7 +32,7 @@ from penstock.identity.policy import (
     weigh,
 )
 from penstock.identity.principals import Principal, Principals
-from penstock.identity.variables import Context, Value
+from penstock.identity.variables import NOTHING, Context, Value
 from penstock.identity.wildcards import MAX_TEXT
 from penstock.wire.call import LET_INTO, PrincipalKind, Session
 from penstock.wire.errors import AccessDenied, ExpiredSession
@@ -90,42 +90,59 @@ class Decisions:
             else:
                 decision = await self._decision_on(call, guarded, action, resource, context)
             if not decision.allowed and (decision.explicit or not await self._own(call, action, resource)):
-                denial = denials.Denial(
-                    entity=session.entity,
-                    principal=session.principal_id,
-                    arn=session.arn,
-                    action=action,
-                    resource=resource,
-                    at=call.now,
-                    source=call.source_ip,
-                )
-                raise await self._refused(call, denial, decision, guarded, context)
+                raise await self._refused(call, action, resource, decision, guarded, context=context)
             if guarded is not None and guarded.account != call.account:
                 call.memo.setdefault(LET_INTO, {})[guarded.root] = guarded.account
 
     async def _refused(
-        self, call: Call, denial: denials.Denial, decision: Decision, guarded: Guarded | None, context: Context
+        self, call: Call, action: str, resource: str, decision: Decision, guarded: Guarded | None, *, context: Context
     ) -> AccessDenied:
         """The refusal, with what is behind it for those who may decode that."""
-        session, action, resource = call.session, denial.action, denial.resource
-        sentence = _sentence(session, action, resource)
+        sentence = _sentence(call.session, action, resource)
         guard, _ = self._guard(resource)
-        if guard is not None and guarded is not None and guarded.account != session.account:
-            # What the policies and tags of another account say is not for the caller's.
+        if guard is not None and guarded is not None and guarded.account != call.session.account:
             hidden = guard.to_strangers
             refused = AccessDenied(hidden(call, action) if hidden else sentence)
+            refused.authorization = await self.message(call, action, resource, None)
         else:
             refused = AccessDenied(f"{sentence} {_reason(decision, action)}")
-            asked = (*await self._policies_of(session), *(() if guarded is None else guarded.policies))
-            denial = replace(
-                denial,
-                kind=decision.kind,
-                explicit=decision.explicit,
-                by=decision.by,
-                conditions=denials.conditions(asked_for(asked, action), context),
+            policies = () if guarded is None else guarded.policies
+            refused.authorization = await self.message(
+                call, action, resource, decision, policies=policies, context=context
             )
-        refused.authorization = denials.encode(self._app.sealer, session.account, denial)
         return refused
+
+    async def message(
+        self,
+        call: Call,
+        action: str,
+        resource: str,
+        decision: Decision | None,
+        *,
+        policies: Sequence[Policy] = (),
+        context: Context = NOTHING,
+    ) -> str:
+        """What is behind a denial, encoded; `policies` are those of the resource.
+
+        It is None for the resource of another account: what that account's policies and tags say is not for the caller's.
+        """
+        session = call.session
+        known: dict[str, Any] = {}
+        if decision is not None:
+            asked = asked_for((*await self._policies_of(session), *policies), action)
+            conditions = denials.conditions(asked, context)
+            known = {"kind": decision.kind, "explicit": decision.explicit, "by": decision.by, "conditions": conditions}
+        denial = denials.Denial(
+            entity=session.entity,
+            principal=session.principal_id,
+            arn=session.arn,
+            action=action,
+            resource=resource,
+            at=call.now,
+            source=call.source_ip,
+            **known,
+        )
+        return denials.encode(self._app.sealer, session.account, denial)
 
     async def _policies_of(self, session: Session) -> tuple[Policy, ...]:
         """All that a session stands on."""

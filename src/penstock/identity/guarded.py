@@ -62,12 +62,21 @@ class Guarded:
 
 def trusts(role: sa.Row[Any], session: Session, action: str, region: str, context: Context) -> Named:
     """What a role's trust policy says about a session taking `action` in a region."""
+    return grant(trust_of(role), action, role.arn, caller(session, role.trusted, region), context)
+
+
+def distrusting(role: sa.Row[Any], session: Session, action: str, region: str, context: Context) -> Denying | None:
+    """Which statement of a role's trust policy denies a session an action."""
+    return denying(trust_of(role), action, role.arn, context, caller(session, role.trusted, region))
+
+
+def trust_of(role: sa.Row[Any]) -> tuple[Policy, ...]:
+    """A role's trust policy; none where it cannot be read."""
     try:
-        policy = _trust_policy(role.trust)
+        return (_trust_policy(role.trust),)
     except MalformedPolicyDocumentException:
         _log.exception("identity.trust_unreadable", extra={"role": role.arn})
-        return Named.SILENT
-    return grant((policy,), action, role.arn, caller(session, role.trusted, region), context)
+        return ()
 
 
 def caller(session: Session, ids: Mapping[str, str], region: str) -> Caller:

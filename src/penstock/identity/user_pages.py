@@ -44,6 +44,7 @@ async def user(view: View) -> Detail:
     found = (await view.call("iam", "GetUser", UserName=name))["User"]
     groups = await view.allowed("iam", "ListGroupsForUser", UserName=name)
     keys = await view.allowed("iam", "ListAccessKeys", UserName=name)
+    credentials = await view.allowed("iam", "ListServiceSpecificCredentials", UserName=name)
     devices = await view.allowed("iam", "ListMFADevices", UserName=name)
     named = [one["GroupName"] for one in (groups or {}).get("Groups", [])]
     active = sum(one["Status"] == "Active" for one in (keys or {}).get("AccessKeyMetadata", []))
@@ -77,6 +78,24 @@ async def user(view: View) -> Detail:
                 none="A policy does not let you see the keys." if keys is None else f"{name} has no access key.",
             ),
             Part(
+                title="Git credentials",
+                columns=(Column("User name"), Column("State"), Column("Made", "num"), Column("Service")),
+                rows=[
+                    Row(
+                        (
+                            Cell(code=one["ServiceUserName"]),
+                            one["Status"],
+                            Cell(at=one["CreateDate"]),
+                            one["ServiceName"],
+                        )
+                    )
+                    for one in (credentials or {}).get("ServiceSpecificCredentials", [])
+                ],
+                none="A policy keeps you from seeing the credentials."
+                if credentials is None
+                else f"{name} has no user name and password for Git.",
+            ),
+            Part(
                 title="Groups",
                 columns=(Column("Group"),),
                 rows=[Row((Cell(text=one, href=f"/console/groups/{part(one)}"),)) for one in named],
@@ -85,7 +104,7 @@ async def user(view: View) -> Detail:
             await attachments(view, "ListAttachedUserPolicies", UserName=name),
             *await inline_policies(view, "ListUserPolicies", "GetUserPolicy", UserName=name),
         ],
-        behind="GetUser, ListAccessKeys, GetAccessKeyLastUsed, ListGroupsForUser, ListAttachedUserPolicies, ListUserPolicies",
+        behind="GetUser, ListAccessKeys, GetAccessKeyLastUsed, ListServiceSpecificCredentials, ListGroupsForUser, ListAttachedUserPolicies, ListUserPolicies",
         command=f"aws iam get-user --user-name {name}",
     )
 

@@ -88,7 +88,7 @@ async def _detail(view: View, name: str, *, value: str = "") -> Detail | Respons
     described = (await view.call("ssm", "DescribeParameters", ParameterFilters=only))["Parameters"] if name else []
     if not described:
         said = f"There is no parameter of the name {name} in {view.region}."
-        return view.render("problem.html", status=404, title="Not found", message=said, missing="")
+        return view.render("problem.html", status=404, title="Not found", message=said, missing="", authorization="")
     (found,) = described
     history = await _history(view, name)
     sealed = found["Type"] == "SecureString"

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from penstock.component import Component, Guard, JobKind
 from penstock.repositories import records
+from penstock.repositories.addresses import PREFIX, signpost
 from penstock.repositories.changes import TIDY, Changes
 from penstock.repositories.events import EVENTS
 from penstock.repositories.operations import branches, commits, repositories
 from penstock.repositories.profile import PROFILE
-from penstock.repositories.smart_http import PREFIX, GitServer
+from penstock.repositories.smart_http import GitServer
 from penstock.wire.arns import parse_arn
 from penstock.wire.services import Service
 
@@ -38,6 +39,7 @@ def component(app: App) -> Component[Changes]:
         jobs=(JobKind(kind=TIDY, run=_tidy, max_attempts=5, concurrency=1),),
         events=EVENTS,
         mounts={PREFIX: GitServer(app, changes)},
+        signposts=(signpost(app),),
         # The repositories lie on the disk of the process that serves them.
         start=(changes.reconcile,) if app.settings.serves else (),
     )

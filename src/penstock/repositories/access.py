@@ -17,7 +17,7 @@ from urllib.parse import unquote
 from penstock.repositories import records
 from penstock.repositories.git_login import GitLogin, parse_git_login, verify_git_login
 from penstock.wire.call import Call, Credential, Origin, Session, partition_of
-from penstock.wire.errors import Refused, SignatureMismatch
+from penstock.wire.errors import InvalidSessionToken, Refused, SignatureMismatch, UnknownAccessKey
 
 if TYPE_CHECKING:
     from typing import Any
@@ -28,6 +28,10 @@ _HOST_REGION = re.compile(r"git-codecommit(?:-fips)?\.([a-z0-9-]+)\.")
 _SERVICE_USER = re.compile(r".+-at-[0-9]{12}", re.ASCII)  # no access key has such an id
 _SERVICE = "codecommit.amazonaws.com"
 _MAX_HEADER = 32_768
+_WRONG = (
+    "These are neither Git credentials nor an active access key with its secret. Git may have kept them: `git credential reject` forgets"
+    " them, and `aws iam create-service-specific-credential --service-name codecommit.amazonaws.com --user-name NAME` makes new ones."
+)
 
 
 class Unauthenticated(Exception):
@@ -57,11 +61,13 @@ async def visitor(app: App, *, authorization: str, host: str, path: str) -> Visi
         if login is None:
             # Some versions of git hand the token on percent-encoded, as it stands in a URL.
             credential = await app.identity.credential(key, unquote(token))
-            if not hmac.compare_digest(credential.secret.encode(), password.encode()):
-                raise SignatureMismatch
-            return Visitor(credential.session, regions)
+            if hmac.compare_digest(credential.secret.encode(), password.encode()):
+                return Visitor(credential.session, regions)
+            raise Unauthenticated(_WRONG)
         credential = await app.identity.credential(login.access_key_id, unquote(login.session_token))
         return Visitor(credential.session, (_signed_region(login, credential, regions, host, path),))
+    except (UnknownAccessKey, InvalidSessionToken, SignatureMismatch):
+        raise Unauthenticated(_WRONG) from None
     except Refused as refused:
         raise Unauthenticated(refused.message) from None
 

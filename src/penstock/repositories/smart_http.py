@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from penstock.pools import FILES
 from penstock.repositories import access, pktline
+from penstock.repositories.addresses import PREFIX, named, right_address
 from penstock.repositories.changes import Changes, RepositoryBusy, RepositoryGone
 from penstock.repositories.git import GitFailed, GitMissing
 from penstock.repositories.names import is_repository_name
@@ -27,14 +28,13 @@ from penstock.store.failpoints import failpoint
 from penstock.wire.asgi import Receive, Send, client_left, send_text
 from penstock.wire.call import ANONYMOUS, Origin, Session, partition_of
 from penstock.wire.errors import ExpiredSession, Refused
-from penstock.wire.message import client_address
+from penstock.wire.message import AUTHORIZATION_HEADER, client_address
 from penstock.wire.recording import identity_of
 
 if TYPE_CHECKING:
     from penstock.application import App
 
 
-PREFIX = "/v1/repos/"
 _ROUTE = re.compile(r"/v1/repos/([^/]+)/(info/refs|git-upload-pack|git-receive-pack)")
 _PROTOCOL = re.compile(r"version=[0-2]")
 _ACTIONS = {"git-upload-pack": "codecommit:GitPull", "git-receive-pack": "codecommit:GitPush"}
@@ -67,10 +67,16 @@ _log = logging.getLogger("penstock.repositories")
 class Answer(Exception):
     """A plain-text answer instead of Git's; git prints the text."""
 
-    def __init__(self, status: int, text: str, headers: list[tuple[bytes, bytes]] | None = None) -> None:
+    def __init__(
+        self, status: int, text: str, headers: list[tuple[bytes, bytes]] | None = None, *, authorization: str = ""
+    ) -> None:
+        """`authorization` is what is behind a denial, encoded."""
         super().__init__(text)
         self.status = status
         self.headers = headers or []
+        self.authorization = authorization
+        if authorization:
+            self.headers.append((AUTHORIZATION_HEADER, authorization.encode()))
 
 
 @dataclass(slots=True)
@@ -166,10 +172,13 @@ class GitServer:
             record["errorMessage"] = str(refused)
         region = exchange.region or self._app.settings.region
         arn = f"arn:{partition_of(region)}:codecommit:{region}:{session.account}:{exchange.name}"
+        more = {"protocol": "HTTPS", "repositoryName": exchange.name}
+        if refused is not None and refused.authorization:
+            more["encodedAuthorizationMessage"] = refused.authorization
         record |= {
             "requestParameters": {"references": list(exchange.references)} if exchange.references else None,
             "responseElements": None,
-            "additionalEventData": {"protocol": "HTTPS", "repositoryName": exchange.name},
+            "additionalEventData": more,
             "requestID": self._app.ids.uuid(),
             "readOnly": reads,
             "resources": [{"ARN": arn}],
@@ -181,7 +190,8 @@ class GitServer:
         scope = exchange.scope
         found = _ROUTE.fullmatch(scope["path"])
         if found is None:
-            raise Answer(404, "A repository is served at /v1/repos/NAME, by git's smart protocol only.")
+            sentence = right_address(self._app, named(scope["path"]))
+            raise Answer(404, f"{sentence} It is served by git's smart protocol only.")
         exchange.name, exchange.action = found[1], found[2]
         exchange.path = f"{PREFIX}{exchange.name}"
         service = _service(exchange)
@@ -225,7 +235,7 @@ class GitServer:
             raise Answer(401, str(refused), challenge) from None
         exchange.session = visitor.session
         if not is_repository_name(exchange.name):  # nothing has such a name, and policies are not asked about it
-            raise Answer(404, f"repository {exchange.name} does not exist")
+            raise Answer(404, f"repository {exchange.name} does not exist. {right_address(app, exchange.name)}")
         row, exchange.region = await access.repository(app, visitor, exchange.name)
         origin = Origin(
             via="git",
@@ -238,9 +248,17 @@ class GitServer:
                 app, visitor, action=action, name=exchange.name, region=exchange.region, origin=origin
             )
         except Refused as refused:
-            raise Answer(401 if isinstance(refused, ExpiredSession) else 403, refused.message) from None
+            raise Answer(
+                401 if isinstance(refused, ExpiredSession) else 403,
+                refused.message,
+                authorization=refused.authorization,
+            ) from None
         if row is None:
-            raise Answer(404, f"repository {exchange.name} does not exist")
+            raise Answer(
+                404,
+                f"repository {exchange.name} does not exist in {' or '.join(visitor.regions)} of account {visitor.session.account}."
+                f" This makes it: aws codecommit create-repository --repository-name {exchange.name}",
+            )
         return row
 
     async def _advertise(self, exchange: _Exchange, service: str, folder: str, protocol: dict[str, str]) -> None:

@@ -107,7 +107,15 @@ class Endpoint:
         else:
             exchange = Exchange(self, head, receive, scope)
             answered = exchange.refused(Unavailable(_BUSY), where) if scope.get(OVERLOADED) else exchange.answer(where)
-            await _answer(send, await exchange.body.leave_clean(await answered), head, receive)
+            response = await exchange.body.leave_clean(await answered)
+            if 400 <= response.status < 500 and (elsewhere := self._signposted(head)):
+                await send_text(send, 404, f"{elsewhere}\n")
+            else:
+                await _answer(send, response, head, receive)
+
+    def _signposted(self, head: RequestHead) -> str:
+        """What a refused request should have asked instead, as far as a component says."""
+        return next(filter(None, (say(head) for say in self.app.signposts)), "")
 
     async def _mounted(self, first: str, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         path = scope["path"]
@@ -115,7 +123,8 @@ class Endpoint:
             if path.startswith(prefix) or path == prefix.rstrip("/"):
                 await mounted(scope, receive, send)
                 return
-        await send_text(send, 404, f"nothing is served below /{first}\n")
+        elsewhere = self._signposted(RequestHead.from_scope(scope))
+        await send_text(send, 404, f"{elsewhere or f'nothing is served below /{first}'}\n")
 
 
 def _browser_home() -> Response:

@@ -32,7 +32,7 @@ from penstock.wire.errors import (
 )
 from penstock.wire.hold import Hold
 from penstock.wire.invoke import authorize
-from penstock.wire.message import ARRIVED, Codec, RequestHead, Response, client_address
+from penstock.wire.message import ARRIVED, AUTHORIZATION_HEADER, Codec, RequestHead, Response, client_address
 from penstock.wire.recognise import Kind, Recognised
 from penstock.wire.regions import region_of_call
 from penstock.wire.registry import Access, Operation, Recorded
@@ -51,8 +51,6 @@ _FORM_BYTES = 1 << 20
 _XML_BYTES = 4 << 20  # DeleteObjects with 1,000 long keys fits
 _IN_FLIGHT = 512  # operations at work at a time before floods are answered with ThrottlingException
 
-# AWS puts the encoded message into the text of EC2's errors alone. Clients compare texts, so it stands beside them here.
-_AUTHORIZATION = b"x-penstock-authorization-message"
 _NOT_CERTIFIED = (
     "The key of a certificate signs requests for a session, and none for anything else. Sign this one with the session's keys and"
     " AWS4-HMAC-SHA256."
@@ -366,7 +364,7 @@ class Exchange:
         operation = self._route.operation if self._route is not None else None
         response = self._codec(where).error(operation, error, self.request_id)
         if error.authorization:
-            response.headers.append((_AUTHORIZATION, error.authorization.encode()))
+            response.headers.append((AUTHORIZATION_HEADER, error.authorization.encode()))
         return response
 
     def _name(self) -> str:

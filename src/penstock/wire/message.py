@@ -79,6 +79,10 @@ def join_headers(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     return joined
 
 
+# AWS puts the encoded message into the text of EC2's errors alone. Clients compare texts, so it stands beside them here.
+AUTHORIZATION_HEADER = b"x-penstock-authorization-message"
+
+
 class Response(NamedTuple):
     """An answer, ready for ASGI."""
 

@@ -13,7 +13,7 @@ from penstock.identity import naming, sessions
 from penstock.identity.authority import Authority
 from penstock.identity.context import RequestContext
 from penstock.identity.errors import AccessDeniedException, ValidationErrorException
-from penstock.identity.guarded import trusts
+from penstock.identity.guarded import distrusting, trust_of, trusts
 from penstock.identity.operations import sts
 from penstock.identity.operations.session_requests import (
     Narrowing,
@@ -23,6 +23,7 @@ from penstock.identity.operations.session_requests import (
     requested_tags,
     second_factor,
 )
+from penstock.identity.policy import RESOURCE, Decision
 from penstock.identity.variables import Context, Value
 from penstock.wire.call import Input, Output, PrincipalKind
 from penstock.wire.registry import Access
@@ -160,26 +161,36 @@ async def _check_trust(
 ) -> None:
     """Raises AccessDenied unless the role and the caller's own policies let the caller take `action`."""
     session = call.session
+    same_account = naming.account_of(arn) == session.account
+    decision = Decision(False, kind=RESOURCE)
+    # A service works for one account at a time: a role of another one is not its to take, whomever that trusts.
+    if role is not None and (same_account or session.kind is not PrincipalKind.SERVICE):
+        decision = await authority.decisions.decision(
+            session,
+            action,
+            arn,
+            context,
+            named=trusts(role, session, action, call.region, context),
+            same_account=same_account,
+            resource_must=True,
+        )
+        if decision.allowed:
+            return
+        if decision.explicit and decision.kind == RESOURCE:
+            decision = replace(decision, by=distrusting(role, session, action, call.region, context))
+    # The sentence is the same for a role that is missing.
     denied = AccessDeniedException(
         arn=session.arn if session.kind is not PrincipalKind.SERVICE else session.service, action=action, resource=arn
     )
-    if role is None:
-        raise denied
-    same_account = role.account == session.account
-    if session.kind is PrincipalKind.SERVICE and not same_account:
-        # A service works for one account at a time: a role of another one is not its to take, whomever that trusts.
-        raise denied
-    decision = await authority.decisions.decision(
-        session,
+    denied.authorization = await authority.decisions.message(
+        call,
         action,
         arn,
-        context,
-        named=trusts(role, session, action, call.region, context),
-        same_account=same_account,
-        resource_must=True,
+        decision if same_account else None,
+        policies=() if role is None else trust_of(role),
+        context=context,
     )
-    if not decision.allowed:
-        raise denied
+    raise denied
 
 
 def duration(role: sa.Row[Any], input: Input) -> int:

@@ -48,6 +48,8 @@ async def _policy(authority: Authority, call: Call, denial: Denial, by: Denying)
         root = authority.decisions.root_of(denial.resource)
         policy = await authority.decisions.policy_of(root)
         texts = () if policy is None or policy.account != call.account else policy.documents
+        if (role := await authority.role(denial.resource)) is not None and role.account == call.account:
+            texts = (role.trust,)
         return next((_Found(root, RESOURCE_POLICY, text) for text in texts if digest(text) == by.policy), None)
     if denial.kind not in (IDENTITY, BOUNDARY):
         return None  # a session policy is nowhere but in the token of its session
