@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import orjson
 import pytest
 import sqlalchemy as sa
 from penstock_trails import AT, lines_of, move, record
@@ -109,6 +110,25 @@ async def test_the_tail_is_as_long_as_was_asked_however_small_the_blocks_are(any
         return len(capsys.readouterr().out.splitlines())
 
     assert await any_store.scan(show) == 20
+
+
+async def test_the_tail_has_the_newest_of_all_chains_in_their_order(store, sealer, tmp_path, capsys):
+    for chain in range(3):
+        moments = [(AT + number // 2 * 2 + chain % 2, record(100 * chain + number)) for number in range(40)]
+        name, lines = lines_of(tmp_path / f"written{chain}", moments)
+        await store.write(move, sealer, name, lines, size=3)
+
+    def show(conn: sa.Connection, most: int) -> list[str]:
+        audit._tail(audit._Reading(conn, tmp_path / "audit"), conn, most)
+        return capsys.readouterr().out.splitlines()
+
+    every = await store.scan(show, 1000)
+    assert len(every) == 120
+    for most in (1, 7, 50, 119):
+        assert await store.scan(show, most) == every[-most:]
+    name, lines = lines_of(tmp_path / "one", [(AT + 100, record(number)) for number in range(9)])
+    await store.write(move, sealer, name, lines, size=2)
+    assert await store.scan(show, 9) == [audit._short(orjson.loads(record(number))) for number in range(9)]
 
 
 @pytest.mark.parametrize("column", ["first", "lines", "last_at", "content", "number", "removed", "chain lines"])

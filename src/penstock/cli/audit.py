@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import datetime as dt
+import heapq
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -202,21 +203,26 @@ class _Reading:
 
 
 def _tail(reading: _Reading, conn: sa.Connection, most: int) -> None:
-    found: dict[bytes, tuple[int, str]] = {}
+    # The newest so far, the oldest of them first: time, place among those of one time, text.
+    kept: list[tuple[int, int, int, str]] = []
+    seen: set[bytes] = set()  # a line may lie in a file and in the database
 
-    def take(lines: Iterable[tuple[str, bytes]]) -> None:
-        for place, line in lines:
-            if line not in found and (known := reading.record(place, line)) is not None:
-                found[line] = known[0], _short(known[2])
+    def take(lines: Iterable[tuple[str, bytes]], turn: int) -> None:
+        for at, (place, line) in enumerate(lines):
+            if line not in seen and (known := reading.record(place, line)) is not None:
+                seen.add(line)
+                entry = (known[0], -turn, at, _short(known[2]))
+                (heapq.heappush if len(kept) < most else heapq.heappushpop)(kept, entry)
 
-    take(reading.of_files())
+    take(reading.of_files(), 0)
     newest = sa.select(*_BLOCK).order_by(blocks.c.last_at.desc(), blocks.c.chain, blocks.c.first.desc())
     with contextlib.closing(conn.execute(newest.execution_options(yield_per=4))) as rows:
-        for row in rows:
-            if isinstance(row.last_at, int) and sum(at > row.last_at for at, _ in found.values()) >= most:
+        for turn, row in enumerate(rows, 1):
+            # Nothing in this block, or in those that follow, is as new as the oldest of the newest.
+            if isinstance(row.last_at, int) and len(kept) == most and kept[0][0] > row.last_at:
                 break
-            take(reading.of_block(row))
-    for _, text in sorted(found.values(), key=lambda one: one[0])[-most:]:
+            take(reading.of_block(row), turn)
+    for _, _, _, text in sorted(kept):
         say(text)
 
 

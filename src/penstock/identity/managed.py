@@ -1,7 +1,7 @@
 """The managed policies that every account finds under `arn:aws:iam::aws:policy/`.
 
 They bear the names that delivery's guides, templates and clients attach, and grant what those grant, as far as it concerns services that
-delivery meets; the texts are our own. (AWS: Managed Policy Reference Guide. Versions are those of February 2025, where they are known.)
+delivery meets; the texts are our own. (AWS: Managed Policy Reference Guide. Versions are those of March 2026.)
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from penstock.identity.managed_policy import ARN, ManagedPolicy, allow, passing,
 _SSM_AGENT = (
     allow(
         "ssm:DescribeAssociation", "ssm:GetDeployablePatchSnapshotForInstance", "ssm:GetDocument", "ssm:DescribeDocument",
-        "ssm:GetManifest", "ssm:GetParameter", "ssm:GetParameters", "ssm:ListAssociations", "ssm:ListInstanceAssociations",
+        "ssm:GetManifest", "ssm:GetParameters", "ssm:ListAssociations", "ssm:ListInstanceAssociations",
         "ssm:PutInventory", "ssm:PutComplianceItems", "ssm:PutConfigurePackageResult", "ssm:UpdateAssociationStatus",
         "ssm:UpdateInstanceAssociationStatus", "ssm:UpdateInstanceInformation",
     ),
@@ -21,6 +21,17 @@ _SSM_AGENT = (
         "ssmmessages:OpenDataChannel", "ec2messages:AcknowledgeMessage", "ec2messages:DeleteMessage", "ec2messages:FailMessage",
         "ec2messages:GetEndpoint", "ec2messages:GetMessages", "ec2messages:SendReply",
     ),
+)  # fmt: skip
+# Of deployments what the console of ECS does for a service with blue and green.
+_ECS_DEPLOYS = tuple(
+    f"codedeploy:{name}"
+    for name in (
+        "BatchGetApplicationRevisions", "BatchGetApplications", "BatchGetDeploymentGroups", "BatchGetDeployments", "ContinueDeployment",
+        "CreateApplication", "CreateDeployment", "CreateDeploymentGroup", "GetApplication", "GetApplicationRevision", "GetDeployment",
+        "GetDeploymentConfig", "GetDeploymentGroup", "GetDeploymentTarget", "ListApplicationRevisions", "ListApplications",
+        "ListDeploymentConfigs", "ListDeploymentGroups", "ListDeploymentTargets", "ListDeployments", "RegisterApplicationRevision",
+        "StopDeployment",
+    )
 )  # fmt: skip
 _WRITES_LOGS = ("logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents")
 
@@ -34,55 +45,66 @@ _OTHERS = (
             "account:GetAccountInformation", "account:GetPrimaryEmail", "account:ListRegions", "iam:CreateServiceLinkedRole",
             "iam:DeleteServiceLinkedRole", "iam:ListRoles", "organizations:DescribeOrganization",
         ),
-        version=6,
+        version=12,
     ),
-    policy("IAMFullAccess", "Users, roles and policies.", allow("iam:*", "organizations:DescribeAccount")),
+    policy("IAMFullAccess", "Users, roles and policies.", allow("iam:*", "organizations:DescribeAccount"), version=2),
     policy(
         "IAMReadOnlyAccess",
         "Reads users, roles and policies.",
         allow("iam:Generate*", "iam:Get*", "iam:List*", "iam:Simulate*"),
+        version=4,
     ),
     policy(
         "IAMUserChangePassword",
         "Users change their own passwords.",
-        allow("iam:ChangePassword", on=OWN_USER),
+        allow("iam:ChangePassword", on=[OWN_USER, OWN_USER.replace("user/", "user/*/")]),
         allow("iam:GetAccountPasswordPolicy"),
-        version=2,
+        version=5,
     ),
     policy(
         "IAMSelfManageServiceSpecificCredentials",
         "Users make, change and delete their own credentials for services, such as those for Git.",
         OWN_CREDENTIALS,
     ),
-    policy("AmazonS3FullAccess", "Every bucket and object.", allow("s3:*")),
-    policy("AmazonS3ReadOnlyAccess", "Reads every bucket and object.", allow("s3:Get*", "s3:List*", "s3:Describe*")),
-    policy("CloudWatchFullAccess", "Metrics, alarms and logs.", allow("cloudwatch:*", "logs:*", "sns:*")),
-    policy("CloudWatchLogsFullAccess", "Every log.", allow("logs:*")),
+    policy("AmazonS3FullAccess", "Every bucket and object.", allow("s3:*"), version=2),
+    policy("AmazonS3ReadOnlyAccess", "Reads every bucket and object.", allow("s3:Get*", "s3:List*", "s3:Describe*"), version=3),
+    policy(
+        "CloudWatchFullAccess",
+        "Metrics, alarms and logs.",
+        allow("cloudwatch:*", "logs:*", "sns:*", "iam:GetPolicy", "iam:GetPolicyVersion", "iam:GetRole"),
+        version=4,
+    ),
+    policy("CloudWatchLogsFullAccess", "Every log.", allow("logs:*"), version=8),
     policy(
         "CloudWatchLogsReadOnlyAccess",
         "Reads every log.",
         allow("logs:Describe*", "logs:Get*", "logs:List*", "logs:FilterLogEvents"),
+        version=12,
     ),
     policy("AWSCloudFormationFullAccess", "Every stack.", allow("cloudformation:*")),
     policy(
         "AWSCloudFormationReadOnlyAccess",
         "Looks at stacks.",
         allow("cloudformation:Describe*", "cloudformation:Get*", "cloudformation:List*"),
+        version=7,
     ),
     policy(
         "AWSLambda_FullAccess",
         "Every function.",
         allow(
-            "lambda:*", "iam:GetRole", "iam:GetRolePolicy", "iam:ListAttachedRolePolicies", "iam:ListRolePolicies", "iam:ListRoles",
-            "logs:DescribeLogGroups",
+            "lambda:*", "iam:GetPolicy", "iam:GetPolicyVersion", "iam:GetRole", "iam:GetRolePolicy", "iam:ListAttachedRolePolicies",
+            "iam:ListRolePolicies", "iam:ListRoles", "kms:DescribeKey", "kms:ListAliases", "logs:DescribeLogGroups",
         ),
         passing("lambda"),
         allow(
             "logs:DescribeLogStreams", "logs:GetLogEvents", "logs:FilterLogEvents", on="arn:aws:logs:*:*:log-group:/aws/lambda/*"
         ),
+        version=7,
     ),
     policy("service-role/AWSLambdaBasicExecutionRole", "A function writes its log.", allow(*_WRITES_LOGS)),
-    policy("AmazonSSMManagedInstanceCore", "What the agent of a managed host needs.", *_SSM_AGENT, version=2),
+    policy(
+        "AmazonSSMManagedInstanceCore", "What the agent of a managed host needs.", *_SSM_AGENT, allow("ssm:GetParameter"), version=2
+    ),
     policy(
         "service-role/AmazonEC2RoleforSSM",
         "What the agent of a managed host once needed; AmazonSSMManagedInstanceCore took its place.",
@@ -92,6 +114,7 @@ _OTHERS = (
             "s3:GetBucketLocation", "s3:PutObject", "s3:GetObject", "s3:GetEncryptionConfiguration", "s3:AbortMultipartUpload",
             "s3:ListMultipartUploadParts", "s3:ListBucket", "s3:ListBucketMultipartUploads",
         ),
+        version=8,
     ),
     policy(
         "service-role/AmazonSSMAutomationRole",
@@ -104,12 +127,14 @@ _OTHERS = (
             "cloudformation:DescribeStacks", "cloudformation:UpdateStack", "cloudformation:DeleteStack", "ssm:*",
         ),
         allow("sns:Publish", on="arn:aws:sns:*:*:Automation*"),
+        version=8,
     ),
     policy(
         "ElasticLoadBalancingFullAccess",
         "Every load balancer, and what it looks at.",
         allow("elasticloadbalancing:*", "ec2:Describe*", "ec2:GetCoipPoolUsage", "cognito-idp:DescribeUserPoolClient"),
         allow("iam:CreateServiceLinkedRole", StringEquals={"iam:AWSServiceName": "elasticloadbalancing.amazonaws.com"}),
+        version=9,
     ),
     policy(
         "AmazonRoute53FullAccess",
@@ -121,13 +146,16 @@ _OTHERS = (
             "cloudwatch:DescribeAlarms", "cloudwatch:GetMetricStatistics",
         ),
         allow("apigateway:GET", on="arn:aws:apigateway:*::/domainnames"),
+        version=7,
     ),
     policy(
         "AmazonECS_FullAccess",
         "Every cluster, service and task, and what they run with.",
         allow(
-            "application-autoscaling:*", "autoscaling:*", "cloudformation:*", "cloudwatch:*", "codedeploy:*", "ecs:*",
-            "elasticloadbalancing:*", "servicediscovery:*", "ec2:Describe*", "events:DeleteRule", "events:DescribeRule",
+            *_ECS_DEPLOYS, "application-autoscaling:*", "autoscaling:*", "ecs:*", "elasticloadbalancing:*", "servicediscovery:*",
+            "cloudformation:CreateStack", "cloudformation:DeleteStack", "cloudformation:DescribeStack*", "cloudformation:UpdateStack",
+            "cloudwatch:DeleteAlarms", "cloudwatch:DescribeAlarms", "cloudwatch:GetMetricStatistics", "cloudwatch:PutMetricAlarm",
+            "ec2:Describe*", "events:DeleteRule", "events:DescribeRule",
             "events:ListRuleNamesByTarget", "events:ListTargetsByRule", "events:PutRule", "events:PutTargets", "events:RemoveTargets",
             "iam:ListAttachedRolePolicies", "iam:ListInstanceProfiles", "iam:ListRoles", "lambda:ListFunctions", "logs:CreateLogGroup",
             "logs:DescribeLogGroups", "logs:FilterLogEvents", "route53:GetHostedZone", "route53:ListHostedZonesByName", "sns:ListTopics",
@@ -138,8 +166,9 @@ _OTHERS = (
         passing("application-autoscaling", on="arn:aws:iam::*:role/ecsAutoscaleRole*"),
         allow(
             "iam:CreateServiceLinkedRole",
-            StringLike={"iam:AWSServiceName": ["ecs.amazonaws.com", "autoscaling.amazonaws.com", "ecs.application-autoscaling.amazonaws.com"]},
+            StringLike={"iam:AWSServiceName": ["ecs.amazonaws.com", "autoscaling.amazonaws.com", "ecs.application-autoscaling.amazonaws.com", "spot.amazonaws.com", "spotfleet.amazonaws.com"]},
         ),
+        version=21,
     ),
     policy(
         "AmazonEC2ContainerRegistryPowerUser",
@@ -150,6 +179,7 @@ _OTHERS = (
             "ecr:GetLifecyclePolicyPreview", "ecr:ListTagsForResource", "ecr:DescribeImageScanFindings", "ecr:InitiateLayerUpload",
             "ecr:UploadLayerPart", "ecr:CompleteLayerUpload", "ecr:PutImage",
         ),
+        version=3,
     ),
     policy(
         "aws-service-role/AWSRolesAnywhereServicePolicy",

@@ -6,7 +6,7 @@ from penstock.identity.managed_policy import allow, notifying, passing, policy
 
 _DEPLOY_READ = ("codedeploy:Batch*", "codedeploy:Get*", "codedeploy:List*")
 _BUILD_LOOKS = (
-    "codecommit:GetBranch", "codecommit:GetCommit", "codecommit:GetRepository", "codecommit:ListBranches",
+    "codecommit:GetBranch", "codecommit:GetCommit", "codecommit:GetRepository",
     "cloudwatch:GetMetricStatistics", "events:DescribeRule", "events:ListTargetsByRule", "events:ListRuleNamesByTarget",
     "logs:GetLogEvents",
 )  # fmt: skip
@@ -96,11 +96,20 @@ DELIVERY = (
         version=3,
     ),
     policy("AWSCodePipelineFullAccess", "The former name of AWSCodePipeline_FullAccess, which guides still attach.", *_PIPELINES),
-    policy("AWSCodePipeline_ReadOnlyAccess", "Looks at pipelines.", allow(*_PIPELINE_READ, "s3:ListAllMyBuckets")),
+    policy(
+        "AWSCodePipeline_ReadOnlyAccess",
+        "Looks at pipelines.",
+        allow(*_PIPELINE_READ, "s3:ListAllMyBuckets"),
+        allow("s3:GetBucketPolicy", "s3:GetObject", "s3:ListBucket", on="arn:aws:s3::*:codepipeline-*"),
+    ),
     policy(
         "AWSCodePipelineApproverAccess",
         "Looks at pipelines, and answers approvals.",
-        allow(*_PIPELINE_READ, "codepipeline:PutApprovalResult"),
+        allow(
+            "codepipeline:GetPipeline", "codepipeline:GetPipelineState", "codepipeline:GetPipelineExecution",
+            "codepipeline:ListPipelineExecutions", "codepipeline:ListPipelines", "codepipeline:PutApprovalResult",
+        ),
+        version=3,
     ),
     policy(
         "AWSCodePipelineCustomActionAccess",
@@ -116,16 +125,16 @@ DELIVERY = (
         allow("codedeploy:*"),
         notifying("arn:aws:codedeploy:*", "DeleteNotificationRule"),
         *_NOTIFICATIONS,
-        version=4,
+        version=6,
     ),
     policy(
         "AWSCodeDeployDeployerAccess",
         "Registers revisions and deploys them.",
         allow(*_DEPLOY_READ, "codedeploy:CreateDeployment", "codedeploy:RegisterApplicationRevision"),
         notifying("arn:aws:codedeploy:*"),
-        version=4,
+        version=6,
     ),
-    policy("AWSCodeDeployReadOnlyAccess", "Looks at deployments.", allow(*_DEPLOY_READ)),
+    policy("AWSCodeDeployReadOnlyAccess", "Looks at deployments.", allow(*_DEPLOY_READ), version=6),
     policy(
         "service-role/AWSCodeDeployRole",
         "What the deployment service does with hosts, balancers, alarms and topics.",
@@ -176,35 +185,46 @@ DELIVERY = (
         "A host fetches revisions that lie below CodeDeploy/ or are tagged for deployment.",
         allow(*_AGENT, on="arn:aws:s3:::*/CodeDeploy/*"),
         allow("s3:GetObject", "s3:GetObjectVersion", StringEquals=_TAGGED_FOR_DEPLOYMENT),
+        version=2,
     ),
     policy(
         "AWSCodeBuildAdminAccess",
         "Everything of builds.",
         allow(
-            "codebuild:*", *_BUILD_LOOKS, "codecommit:ListRepositories", "ec2:DescribeVpcs", "ec2:DescribeSecurityGroups",
+            "codebuild:*", *_BUILD_LOOKS, "codecommit:ListBranches", "codecommit:ListRepositories", "ec2:DescribeVpcs", "ec2:DescribeSecurityGroups",
             "ec2:DescribeSubnets", "ecr:DescribeRepositories", "ecr:ListImages", "elasticfilesystem:DescribeFileSystems",
             "events:DeleteRule", "events:DisableRule", "events:EnableRule", "events:PutRule", "events:PutTargets",
             "events:RemoveTargets", "s3:GetBucketLocation", "s3:ListAllMyBuckets",
         ),
-        allow("logs:DeleteLogGroup", on="arn:aws:logs:*:*:log-group:/aws/codebuild/*"),
+        allow("logs:DeleteLogGroup", on="arn:aws:logs:*:*:log-group:/aws/codebuild/*:log-stream:*"),
         _BUILD_PARAMETERS,
         notifying("arn:aws:codebuild:*", "DeleteNotificationRule"),
         *_NOTIFICATIONS,
-        version=15,
+        version=20,
     ),
     policy(
         "AWSCodeBuildDeveloperAccess",
         "Starts, stops and looks at builds.",
         allow(
             "codebuild:StartBuild", "codebuild:StartBuildBatch", "codebuild:StopBuild", "codebuild:StopBuildBatch", "codebuild:RetryBuild",
-            "codebuild:RetryBuildBatch", *_BUILD_READ, "s3:GetBucketLocation", "s3:ListAllMyBuckets",
+            "codebuild:RetryBuildBatch", *_BUILD_READ, "codecommit:ListBranches", "s3:GetBucketLocation", "s3:ListAllMyBuckets",
         ),
         _BUILD_PARAMETERS,
         notifying("arn:aws:codebuild:*"),
-        version=16,
+        version=21,
     ),
-    policy("AWSCodeBuildReadOnlyAccess", "Looks at builds.", allow(*_BUILD_READ)),
-    policy("AWSCodeCommitFullAccess", "Everything of repositories.", allow("codecommit:*"), *_GIT_MORE, version=11),
-    policy("AWSCodeCommitPowerUser", "Everything of repositories but deleting them.", allow(*_GIT_WRITE), *_GIT_MORE, version=16),
-    policy("AWSCodeCommitReadOnly", "Reads repositories.", allow(*_GIT_READ)),
+    policy("AWSCodeBuildReadOnlyAccess", "Looks at builds.", allow(*_BUILD_READ), version=15),
+    policy("AWSCodeCommitFullAccess", "Everything of repositories.", allow("codecommit:*"), *_GIT_MORE, version=13),
+    policy("AWSCodeCommitPowerUser", "Everything of repositories but deleting them.", allow(*_GIT_WRITE), *_GIT_MORE, version=18),
+    policy(
+        "AWSCodeCommitReadOnly",
+        "Reads repositories.",
+        allow(*_GIT_READ),
+        allow("events:DescribeRule", "events:ListTargetsByRule", on="arn:aws:events:*:*:rule/codecommit*"),
+        allow("iam:ListUsers", "lambda:ListFunctions", "sns:GetTopicAttributes", "sns:ListSubscriptionsByTopic", "sns:ListTopics"),
+        allow(
+            "iam:GetSSHPublicKey", "iam:ListAccessKeys", "iam:ListSSHPublicKeys", "iam:ListServiceSpecificCredentials", on=OWN_USER
+        ),
+        version=14,
+    ),
 )  # fmt: skip

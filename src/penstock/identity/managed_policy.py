@@ -43,7 +43,7 @@ class ManagedPolicy:
 Statement = dict[str, Any]
 
 
-def allow(*actions: str, on: str = "*", **condition: dict[str, Any]) -> Statement:
+def allow(*actions: str, on: str | list[str] = "*", **condition: dict[str, Any]) -> Statement:
     """Actions are allowed on a resource, under a condition: its operators and what they compare."""
     statement: Statement = {"Effect": "Allow", "Action": list(actions), "Resource": on}
     return statement | ({"Condition": condition} if condition else {})
