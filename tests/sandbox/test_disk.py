@@ -214,3 +214,25 @@ def test_a_file_counts_once_whatever_its_names_are(tmp_path):
 def test_how_long_a_path_may_be(longer, deep):
     with pytest.raises(disk.TooDeep) if deep else contextlib.nullcontext():
         assert disk.used(["x" * (4000 + longer)], set(), NOBODY) == 0
+
+
+def test_the_kept_space_may_be_used_to_the_moment(watched):
+    watched.disk._room, watched.disk._free = 20 * MB, 1 << 30
+    watched.look(free=(1 << 30) - 4096)
+    watched.answer(MB)  # a twentieth of what was free: for a second
+    assert watched.look(free=(1 << 30) - 4096, after=0.875) == ""
+    assert watched.look(free=(1 << 30) - 4096, after=0.125).startswith("The build filled the disk")
+
+
+def test_the_fullest_is_the_one_that_has_least_beyond_what_is_kept(watched):
+    watched.disk.folders = ["/a", "/b"]
+    watched.facts = {"/a": watched.system(2 << 30), "/b": watched.system(3 << 29, size=1 << 30)}
+    assert watched.disk._measure() == (2 << 30, 1 << 30)
+
+
+def test_nothing_is_passed_over_for_what_is_skipped_or_gone(tmp_path):
+    for name in ("first", "file", "last"):
+        (tmp_path / name).write_bytes(b"x" * 40_000)
+    skipped = {str(tmp_path / "first"), str(tmp_path / "last")}
+    expected = (tmp_path / "file").lstat().st_blocks * 512
+    assert disk.used([str(tmp_path), str(tmp_path / "gone")], skipped, NOBODY) == expected

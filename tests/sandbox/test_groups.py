@@ -249,6 +249,23 @@ def test_groups_that_this_user_may_not_make_are_missing(monkeypatch, tmp_path):
     }
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError("no groups"), "no groups"),
+        (FileNotFoundError(2, "No such file or directory"), "No such file or directory"),
+    ],
+)
+def test_why_there_are_no_groups(monkeypatch, tmp_path, error, said):
+    def fail(_controller: str) -> str:
+        raise error
+
+    monkeypatch.setattr(cgroups, "_parent", fail)
+    assert cgroups.missing() == dict.fromkeys(cgroups.CONTROLLERS, said)
+    limits = Limits(memory=1, cpus=1, processes=1, disk=1, seconds=1)
+    assert ControlGroups(str(tmp_path), limits, "build").missing == dict.fromkeys(cgroups.CONTROLLERS, said)
+
+
 def test_a_parent_that_hands_nothing_on_is_the_reason(monkeypatch, tmp_path):
     (tmp_path / "cgroup.controllers").write_text("memory\n")
     (tmp_path / "cgroup.subtree_control").write_text("")

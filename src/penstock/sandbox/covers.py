@@ -12,7 +12,7 @@ def visible(private: Iterable[str], exposed: Iterable[str]) -> list[str]:
     A folder can be mounted a second time somewhere below an exposed one, so names alone are not enough. Links need no check: what they lead to is
     what is hidden. Paths that do not exist hide nothing.
     """
-    roots = sorted({os.path.realpath(folder) for folder in exposed})
+    roots = {os.path.realpath(folder) for folder in exposed}
     mounts = _mounts()
     found: set[str] = set()
     for path in private:
