@@ -15,6 +15,7 @@ from penstock.repositories import changes, records, spooling
 from penstock.repositories import git as running_git
 from penstock.repositories.changes import Changes, RepositoryGone
 from penstock.repositories.git import Git, read_commit
+from penstock.repositories.operations import shared
 from penstock.repositories.spooling import spool
 
 
@@ -205,3 +206,18 @@ async def test_tags_that_policies_ask_for(arn: str, tags: dict[str, str]):
     assert asked == (
         [(records.find, ("111111111111", "us-east-1", arn.rpartition(":")[2]))] if "codecommit" in arn else []
     )
+
+
+@pytest.mark.parametrize("description", ["", "what"])
+@pytest.mark.parametrize("branch", ["", "main"])
+def test_what_is_said_of_a_repository(description, branch):
+    row = SimpleNamespace(
+        account="1", id="i", name="r", modified=2, created=1, description=description, default_branch=branch
+    )
+    call: Any = SimpleNamespace(app=SimpleNamespace(public_url="https://p"), arn=lambda *parts: ":".join(parts))
+    said = {
+        "accountId": "1", "repositoryId": "i", "repositoryName": "r", "lastModifiedDate": 2, "creationDate": 1,
+        "cloneUrlHttp": "https://p/v1/repos/r", "Arn": "codecommit:r",
+    }  # fmt: skip
+    said |= {"repositoryDescription": description} if description else {}
+    assert shared.metadata_of(call, row) == said | ({"defaultBranch": branch} if branch else {})

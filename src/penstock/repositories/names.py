@@ -45,7 +45,7 @@ def is_reference(name: str) -> bool:
 
 def is_branch_name(name: str) -> bool:
     """What may follow refs/heads/: AWS CodeCommit allows 256 characters, a file system fewer of them without a slash."""
-    return 0 < len(name) <= 256 and not name.startswith("-") and name != "HEAD" and is_reference(HEADS + name)
+    return len(name) <= 256 and not name.startswith("-") and name != "HEAD" and is_reference(HEADS + name)
 
 
 def kind_of(reference: str) -> tuple[str, str]:
