@@ -358,3 +358,20 @@ def test_a_bundle_of_an_earlier_try_is_written_over(tmp_path):
         file.write(b"x" * 1000)
     bucket.fetch()
     assert os.path.getsize(bucket.deployment.bundle) == 6
+
+
+@pytest.mark.parametrize(
+    ("keep", "kept"),
+    [(0, "15"), (1, "15"), (2, "15"), (3, "156"), (4, "1456"), (5, "13456"), (6, "123456"), (9, "123456")],
+)
+def test_the_newest_revisions_are_kept_and_the_two_that_are_needed(tmp_path, keep, kept):
+    layout = Layout(str(tmp_path))
+    layout.prepare()
+    group = layout.group("g")
+    revisions = [layout.deployment("g", f"d-{number}") for number in range(1, 7)]
+    for age, revision in enumerate(revisions):
+        os.makedirs(revision.directory)
+        os.utime(revision.directory, (1000 + age, 1000 + age))
+    group.set_last_successful(revisions[0])
+    group.retain(revisions[4], keep)
+    assert sorted(os.listdir(group.directory)) == [f"d-{number}" for number in kept]

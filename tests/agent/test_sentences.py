@@ -7,6 +7,7 @@ import socket
 import pytest
 
 from penstock_agent import metadata
+from penstock_agent.agent import pinned_certificates
 from penstock_agent.config import Metadata, read_config, read_credentials
 from penstock_agent.documents import load
 from penstock_agent.failures import CommandFailure, ConfigInvalid
@@ -284,3 +285,17 @@ def test_a_file_that_holds_no_token(tmp_path):
     with pytest.raises(ConfigInvalid, match=r"^metadata\.token_file: .* cannot be used: "):
         metadata._token_of(str(path))
     assert os.path.isdir(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [(None, " cannot be read: it does not exist"), ("é", ": there is no certificate in PEM form")]
+)
+def test_pinned_certificates_that_are_none(tmp_path, text, said):
+    path = tmp_path / "signer.pem"
+    if text is not None:
+        path.write_text(text)
+    config = configured(tmp_path, KEYS + "region: r\n")._replace(signer_certificate=str(path))
+    with pytest.raises(ConfigInvalid) as refused:
+        pinned_certificates(config)
+    assert str(refused.value) == f"{path}{said}"
+    assert pinned_certificates(config._replace(signer_certificate="")) == []

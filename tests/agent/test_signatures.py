@@ -200,6 +200,9 @@ def test_a_pinned_signer_or_its_authority():
     assert cms.open_envelope(signed(key, leaf, middle), pinned) == CONTENT
     assert cms.open_envelope(signed(key, leaf), cms.certificates_of_pem(pem(leaf))) == CONTENT
     assert cms.open_envelope(signed(key, leaf), cms.certificates_of_pem(pem(middle))) == CONTENT
+    other = certificate(middle_key, "other", authority=True)
+    for several in ((leaf, other), (other, leaf), (other, middle)):
+        assert cms.open_envelope(signed(key, leaf), cms.certificates_of_pem("".join(map(pem, several)))) == CONTENT
     with pytest.raises(cms.EnvelopeInvalid, match="no chain leads to it"):
         cms.open_envelope(signed(key, leaf), pinned)  # the middle one is not there
 

@@ -1,5 +1,6 @@
 """The agent's endpoint of credentials: what programs on the machine get from it, and who gets nothing."""
 
+import errno
 import http.client
 import json
 import os
@@ -268,3 +269,34 @@ def test_what_cannot_be_listened_at_or_read_is_explained(place, tmp_path):
     for name, why in (("short", "holds no token"), (".", "cannot be used")):
         with pytest.raises(ConfigInvalid, match=why):
             metadata.Endpoint(Metadata("127.0.0.1", 0, (), str(tmp_path / name)), Source())
+
+
+class Short:
+    """A listening socket of a process that is short of descriptors."""
+
+    def __init__(self, real):
+        self.real, self.refused = real, 0
+
+    def accept(self):
+        if self.refused < 2:
+            self.refused += 1
+            raise OSError(errno.EMFILE, "Too many open files")
+        return self.real.accept()
+
+    def __getattr__(self, name):
+        return getattr(self.real, name)
+
+
+def test_a_connection_that_cannot_be_accepted_ends_nothing():
+    endpoint = metadata.Endpoint(Metadata("127.0.0.1", 0, (), ""), Source())
+    endpoint._listening = short = Short(endpoint._listening)
+    endpoint.start()
+    try:
+        for _ in range(2):
+            connection = http.client.HTTPConnection(*endpoint.address, timeout=30)
+            connection.request("PUT", "/latest/api/token", headers={TTL: "60"})
+            assert connection.getresponse().status == 200
+            connection.close()
+    finally:
+        endpoint.close()
+    assert short.refused == 2
