@@ -408,3 +408,16 @@ async def test_time_that_is_over_is_recorded_and_halts(stage: Stage):
     async with asyncio.timeout(60):
         await stage.conductor._nudge.wait()
     assert stage.steps == [TimePassed(), ("halt", Status.TIMED_OUT)]
+
+
+async def test_a_build_is_ended_at_its_deadline(stage: Stage):
+    alarms: list[Any] = []
+
+    def call_at(moment: int, call: Any) -> Any:
+        alarms.append((moment, call))
+        return SimpleNamespace(cancel=lambda: alarms.append("cancelled"))
+
+    stage.conductor._app.clock.call_at = call_at
+    stage.conductor._state = with_(stage.conductor._state, runs_until=7000)
+    await stage.run()
+    assert alarms == [(7000, stage.conductor._time_is_up), "cancelled"]

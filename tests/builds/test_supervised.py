@@ -484,3 +484,18 @@ def test_a_supervisor_is_a_session_of_its_own_and_known_before_it_is_told(
 def test_the_phases_of_commands_are_in_order():
     assert [phase.value for phase in run.COMMAND_PHASES] == ["INSTALL", "PRE_BUILD", "BUILD", "POST_BUILD"]
     assert PhaseType.UPLOAD_ARTIFACTS not in run.COMMAND_PHASES
+
+
+def test_the_log_is_on_the_disk_before_the_end_is(supervised: Supervised, monkeypatch: pytest.MonkeyPatch):
+    synced: list[tuple[str, bool]] = []
+
+    def sync(descriptor: int) -> None:
+        name = os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}"))
+        synced.append((name, b'"ended"' in (supervised.folder / "progress").read_bytes()))
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(os, "fdatasync", sync)
+    supervised.phase("BUILD", "one")
+    assert supervised.go()[-1] == END
+    assert ("log", False) in synced
+    assert synced[-1] == ("progress", True)
