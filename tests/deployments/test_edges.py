@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import json
+import re
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from cryptography import x509
 
-from penstock.deployments import bundles, progress
+from penstock.deployments import bundles, progress, runs
 from penstock.deployments.bundles import BundleMissing
 from penstock.deployments.hostcommands import forgotten, identities, offers, operations, reports, signer, specification
 from penstock.deployments.hostcommands.identities import Identities
@@ -19,10 +20,13 @@ from penstock.deployments.hostcommands.signer import Signer, SpecificationTooLon
 from penstock.deployments.hostcommands.specification import Issue
 from penstock.deployments.hostcommands.together import Together
 from penstock.deployments.operations import hooklogs, hosts
+from penstock.deployments.server import ids
+from penstock.deployments.server.inputs import Acknowledged
 from penstock.deployments.server.model import (
     DeploymentStatus,
     EventStatus,
     FleetHost,
+    HostEvents,
     LifecycleEvent,
     RevisionHealth,
     Timeouts,
@@ -500,6 +504,51 @@ async def test_the_log_of_a_hook_is_the_longer_of_what_is_there(monkeypatch, liv
     call: Any = SimpleNamespace(app=SimpleNamespace(store=SimpleNamespace(read=read)))
     asked = {"deploymentId": "d-AAAAAAAAA", "targetId": "web", "lifecycleEventName": "Install"}
     assert await hooklogs.get_hook_log(None, call, asked) == {"log": log, "complete": complete, "status": status}  # type: ignore[arg-type]
+
+
+def test_one_who_may_not_speak_for_a_host_keeps_no_other_from_taking_its_command(monkeypatch):
+    offered: list[Any] = []
+
+    def acknowledge(_conn: Any, offers: Any, **asked: Any) -> list[str]:
+        offered.extend(offers)
+        return [command for command, _ in offered]
+
+    monkeypatch.setattr(reports.outside, "acknowledge", acknowledge)
+    monkeypatch.setattr(reports, "_is_own", lambda _row, _host, reporter: reporter != "stranger")
+    taken = Acknowledged(host="h", index=1)
+    deployment: Any = SimpleNamespace(
+        row=None, host=lambda position: None if position == 7 else SimpleNamespace(current=1)
+    )
+    said: list[Any] = [
+        SimpleNamespace(deployment="d", position=position, reporter=reporter, input=input, nonce=f"n{position}", now=1)
+        for position, reporter, input in (
+            (0, "own", taken),
+            (1, "stranger", taken),
+            (7, "own", taken),  # there is no such host
+            (2, "own", taken),
+            (3, "own", Acknowledged(host="h", index=0)),
+            (4, "own", taken),
+        )
+    ]
+    assert len(reports._acknowledged(None, deployment, said)) == 3  # type: ignore[arg-type]
+    assert sorted(nonce for _, nonce in offered) == ["n0", "n2", "n4"]
+
+
+def test_which_hosts_a_deployment_attempted():
+    def row(name: str, *started: int | None) -> Any:
+        events = tuple(LifecycleEvent(name="x", started=moment) for moment in started)
+        return SimpleNamespace(name=name, events=runs.HOST_EVENTS.dump(HostEvents(events=events)) if started else None)
+
+    rows = [row("skipped"), row("waited", None, None), row("began", None, 0), row("ran", 5, 6)]
+    conn: Any = SimpleNamespace(execute=lambda _statement: rows)
+    assert runs.attempted(conn, "d") == {"began", "ran"}
+
+
+def test_an_action_always_makes_the_same_deployment_and_each_its_own():
+    made = {(group, action): ids.id_for_action(group, action) for group in ("g", "h") for action in ("a", "b")}
+    assert made["g", "a"] == ids.id_for_action("g", "a")
+    assert len(set(made.values())) == 4
+    assert all(re.fullmatch("d-[0-9A-Z]{9}", id) for id in made.values())
 
 
 @pytest.mark.parametrize(("index", "answer"), [(0, "Succeeded"), (1, "Failed"), (2, "Failed"), (9, "Failed")])

@@ -328,6 +328,67 @@ def test_a_token_is_one_of_what_was_sent_with_it(tmp_path: Path, sealed, kept):
     assert len(files.batches()) == 3 + kept
 
 
+class Disk:
+    """Notes what is synced, and how long the files are by then."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, files: StreamFiles) -> None:
+        self.files = files
+        self.synced: list[tuple[str, int]] = []
+        monkeypatch.setattr(os, "fdatasync", self.sync)
+        monkeypatch.setattr(streams.durable, "sync_folder", lambda path: self.synced.append((path.name + "/", 0)))
+
+    def sync(self, descriptor: int) -> None:
+        name = os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}"))
+        self.synced.append((name, self.files.index_path.stat().st_size // streams._BATCH.size))
+
+
+def test_what_is_synced_is_on_the_disk_and_said_in_the_next_entry(tmp_path: Path, monkeypatch):
+    (tmp_path / "folder").mkdir()
+    files = StreamFiles(tmp_path / "folder" / "a.log")
+    disk = Disk(monkeypatch, files)
+    for number in range(3):
+        files.append([(number, "x" * 10)], 1)
+        files.sync()
+    files.close()
+    assert disk.synced == [
+        ("a.log", 1), ("a.index", 1), ("folder/", 0), ("a.log", 2), ("a.index", 2), ("a.log", 3), ("a.index", 3),
+    ]  # fmt: skip
+    found = files.batches()
+    assert [batch.synced for batch in found] == [0, found[0].end, found[1].end]
+
+
+@pytest.mark.parametrize("reads", [False, True])
+def test_an_index_is_only_added_to_when_the_events_are_on_the_disk(tmp_path: Path, monkeypatch, reads):
+    files = StreamFiles(tmp_path / "a.log")
+    for number in range(3):
+        files.append([(number, "x" * 10)], number + 1)
+    files.close()
+    os.truncate(files.index_path, streams._BATCH.size)
+    again = StreamFiles(files.path)
+    disk = Disk(monkeypatch, again)
+    if reads:
+        found = again.batches()
+    else:
+        again.append([(9, "new")], 9)
+        found = again.batches()
+        again.close()
+    assert disk.synced == [("a.log", 1), ("a.index", 3)]
+    assert sum(batch.events for batch in found) == (3 if reads else 4)
+
+
+def test_what_lies_behind_a_damaged_batch_is_not_taken_for_whole(tmp_path: Path):
+    files = StreamFiles(tmp_path / "a.log")
+    for number in range(4):
+        files.append([(number, "x" * 10)], number + 1)
+    files.close()
+    places = [batch.offset for batch in files.batches()]
+    with files.path.open("r+b") as file:
+        file.seek(places[2] + 25)
+        file.write(b"y")
+    again = StreamFiles(files.path)
+    assert again._sound() == (2, places[2], 0)
+
+
 # --- the process that reads -------------------------------------------------------------------------------------------
 
 
