@@ -4,6 +4,7 @@ import re
 from types import SimpleNamespace
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from penstock.keys import engine, primitives
 from penstock.keys.engine import DAY_MS, Need, State
@@ -140,3 +141,17 @@ def test_an_algorithm_is_one_of_the_key():
     primitives.check_algorithm(key(spec="ECC_NIST_P256", usage="SIGN_VERIFY"), "ECDSA_SHA_256")
     with refused("InvalidKeyUsageException", "Algorithm ECDSA_SHA_384 and key spec ECC_NIST_P256 are incompatible. The key takes ECDSA_SHA_256."):  # fmt: skip
         primitives.check_algorithm(key(spec="ECC_NIST_P256", usage="SIGN_VERIFY"), "ECDSA_SHA_384")
+
+
+@pytest.mark.parametrize(("algorithm", "most"), [("RSAES_OAEP_SHA_1", 214), ("RSAES_OAEP_SHA_256", 190)])
+def test_how_much_a_pair_encrypts(algorithm, most):
+    """RFC 8017, section 7.1.1, with a key of 256 bytes."""
+    private = rsa.generate_private_key(65537, 2048)
+    sealed = primitives.encrypt(private, algorithm, b"x" * most)
+    assert len(sealed) == 256
+    assert primitives.decrypt(private, algorithm, sealed) == b"x" * most
+    with pytest.raises(ServiceError) as refused:
+        primitives.encrypt(private, algorithm, b"x" * (most + 1))
+    assert refused.value.message == (
+        f"The plaintext has {most + 1} bytes: with {algorithm} a key of 2048 bits encrypts {most} at most. Encrypt more with a data key."
+    )

@@ -18,7 +18,7 @@ from penstock.objects.backend import Backend, DiskBackend
 from penstock.objects.blobs import Blobs, Piece
 from penstock.objects.s3_backend import Location, S3Backend
 from penstock.objects.segments import DamagedBlob
-from penstock.objects.settings import ObjectsSettings
+from penstock.objects.settings import ObjectsSettings, store_address
 from penstock.store.errors import StoreUnavailable
 from penstock.store.sealing import Sealer
 
@@ -133,8 +133,9 @@ async def test_blobs_on_it_verify_and_report_what_is_missing(backend: Backend) -
     ],
 )
 def test_an_address_that_means_nothing_refused_with_a_reason(text: str, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        Location.parse(text)
+    for read in (Location.parse, store_address):
+        with pytest.raises(ValueError, match=message):
+            read(text)
 
 
 def test_an_address_is_read() -> None:

@@ -386,6 +386,34 @@ async def test_a_part_that_is_refused_leaves_no_bytes(harness) -> None:
     assert not (await harness("ListParts", **at)).get("Parts")
 
 
+async def test_a_copied_part_of_an_upload_that_ends_meanwhile_leaves_no_bytes(harness, monkeypatch) -> None:
+    """A range over several parts of its source is written anew."""
+    await harness("CreateBucket", Bucket="things")
+    source = {"Bucket": "things", "Key": "source"}
+    source["UploadId"] = (await harness("CreateMultipartUpload", **source))["UploadId"]
+    parts = []
+    for number, body in ((1, b"x" * (5 << 20)), (2, b"y")):
+        part = await harness("UploadPart", **source, PartNumber=number, Body=body)
+        parts.append({"PartNumber": number, "ETag": part["ETag"]})
+    await harness("CompleteMultipartUpload", **source, MultipartUpload={"Parts": parts})
+    before = harness.files()
+    assert len(before) == 2
+    at = {"Bucket": "things", "Key": "k"}
+    at["UploadId"] = (await harness("CreateMultipartUpload", **at))["UploadId"]
+    write = harness.blobs.write
+
+    async def ended_meanwhile(*given, **more):
+        written = await write(*given, **more)
+        assert len(harness.files()) == 3
+        await harness("AbortMultipartUpload", **at)
+        return written
+
+    monkeypatch.setattr(harness.blobs, "write", ended_meanwhile)
+    with pytest.raises(NoSuchUpload):
+        await harness("UploadPartCopy", **at, PartNumber=1, CopySource="things/source")
+    assert harness.files() == before
+
+
 @pytest.mark.parametrize("versioning", ["", "Enabled"])
 async def test_tags_go_to_the_version_that_was_looked_at(harness, monkeypatch, versioning) -> None:
     """An overwrite between the look and the change: without versions there is nothing left to be tagged."""
@@ -606,6 +634,8 @@ async def test_what_is_answered_to_who_asks_for_more(harness):
     ] == put["VersionId"]
     hashed = {"Bucket": "things", "Key": "k", "ChecksumAlgorithm": "SHA256"}
     at["UploadId"] = (await harness("CreateMultipartUpload", **hashed))["UploadId"]
+    shown = await harness("ListParts", **{name: at[name] for name in ("Bucket", "Key", "UploadId")})
+    assert (shown["ChecksumAlgorithm"], shown["ChecksumType"]) == ("SHA256", "COMPOSITE")
     digest = base64.b64encode(hashlib.sha256(b"x").digest()).decode()
     assert (await harness("UploadPartCopy", **at))["CopyPartResult"]["ChecksumSHA256"] == digest
     assert set((await harness("GetPublicAccessBlock", Bucket="things"))["PublicAccessBlockConfiguration"].values()) == {
