@@ -5,7 +5,7 @@ from dataclasses import replace
 from pipeline_harness import ADMIN, BUILD, REGION, action, stage
 
 from penstock.pipelines.actions import built_in
-from penstock.pipelines.changes import changed
+from penstock.pipelines.changes import start_watchers
 from penstock.pipelines.triggers import Watcher, wanted, watched
 from penstock.store.events import Event, emit
 
@@ -96,11 +96,11 @@ async def test_a_push_starts_once_however_often_it_is_reported(harness):
 
     await harness.until(twice)
     assert (await listed())[0]["trigger"] == {"triggerType": "PollForSourceChanges", "triggerDetail": "pull"}
-    await changed(harness.service, stored)
+    await start_watchers(harness.service, stored)
     assert len(await listed()) == 2
     await harness("UpdatePipeline", pipeline={**_declaration(), "name": "demo"})
     other = await stored_event(harness, event)
-    await changed(harness.service, other)
+    await start_watchers(harness.service, other)
     assert len(await listed()) == 2
 
 
@@ -121,7 +121,7 @@ async def test_what_happened_before_a_pipeline_was_made_does_not_start_it(still_
         id="e1", type="codecommit.reference.updated", account=ADMIN.account, region=REGION, aggregate="r",
         payload=pushed(), at=harness.app.clock.now() - 1,
     )  # fmt: skip
-    await changed(harness.service, event)
+    await start_watchers(harness.service, event)
     assert len((await harness("ListPipelineExecutions", pipelineName="demo"))["pipelineExecutionSummaries"]) == 1
-    await changed(harness.service, replace(event, at=harness.app.clock.now()))
+    await start_watchers(harness.service, replace(event, at=harness.app.clock.now()))
     assert len((await harness("ListPipelineExecutions", pipelineName="demo"))["pipelineExecutionSummaries"]) == 2
