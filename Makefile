@@ -58,8 +58,8 @@ $(VENV)/.collected: | $(VENV)/.dev
 test: dev components $(VENV)/.collected  ## all tests (PENSTOCK_REQUIRE=postgresql,… makes a missing component a failure)
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m 'not prove' $(ARGS)
 
-prove: dev components  ## the long proofs: chaos, fleets, large files
-	@$(BIN)/python -m pytest -m prove $(ARGS)
+prove: dev components  ## the long proofs: chaos, fleets, large files, every example of the properties
+	@PENSTOCK_EXAMPLES=every $(BIN)/python -m pytest -m prove $(ARGS)
 
 mutants: dev components  ## break the program at 150 places and count what the tests notice (ARGS="--places 20 --package objects")
 	@$(BIN)/python scripts/mutants $(ARGS)

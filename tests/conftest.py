@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import ctypes
 import gc
 import hashlib
 import os
@@ -22,6 +23,7 @@ import hypothesis
 import psycopg
 import pytest
 import sqlalchemy as sa
+from penstock_examples import EVERY
 from penstock_ports import reserved_port
 from psycopg import sql
 from sqlalchemy.engine.default import DefaultDialect
@@ -34,7 +36,9 @@ from penstock.store.ids import SeededIds
 from penstock.store.schema import create_all, metadata
 
 # Times belong to machines: one that is busy is no reason to call a property wrong.
-hypothesis.settings.register_profile("penstock", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.register_profile(
+    "penstock", deadline=None, derandomize=not EVERY, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("penstock")
 
 # --- components of the machine ----------------------------------------------------------------------------------------
@@ -134,11 +138,16 @@ def needs() -> Callable[[str], None]:
 _FIRST = ("tests/repositories/", "tests/wire/test_round_trips.py")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what grows dear or takes long; the list of the slowest modules at the end says when another one belongs to it."""
     items.sort(
         key=lambda item: next((at for at, name in enumerate(_FIRST) if item.nodeid.startswith(name)), len(_FIRST))
     )
+    if EVERY:
+        for item in items:
+            if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+                item.add_marker("prove")
 
 
 def pytest_collection() -> None:
@@ -148,9 +157,31 @@ def pytest_collection() -> None:
 
 def pytest_collection_finish() -> None:
     """Spare the collector what was imported, and let it look through the rest a fifth as often: it took a fifth of the processor time."""
+    global _resident_mb
     gc.enable()
     gc.freeze()
     gc.set_threshold(5_000, 10, 50)
+    _resident_mb = _resident()
+
+
+_SPARE_MB = 150  # what a process may grow by before it gives memory back
+_resident_mb = 0  # after the last time
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _memory_given_back() -> Iterator[None]:
+    """Give back what a module has left when it is much: every fork of a test process copies the tables of all of it."""
+    global _resident_mb
+    yield
+    if _resident() > _resident_mb + _SPARE_MB:
+        gc.collect()
+        ctypes.CDLL(None).malloc_trim(0)
+        _resident_mb = _resident()
+
+
+def _resident() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") >> 20
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from penstock_examples import examples
 
 from penstock_agent import appspec as appspecs
 from penstock_agent import switch
@@ -109,7 +110,7 @@ def parents(path):
     return {"/".join(parts[:count]) for count in range(1, len(parts) + 1)}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(
     foreign=TREES,
     releases=st.lists(st.tuples(TREES, st.sampled_from(["DISALLOW", "OVERWRITE", "RETAIN"])), min_size=1, max_size=4),

@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from penstock_examples import examples
 from penstock_trails import ACCOUNT, AT, lines_of, move, record
 
 from penstock.audit.attributes import NAMES, attributes, mark, marks_of, read, resources_of
@@ -24,7 +25,7 @@ OTHERS = st.sampled_from(
 EVENTS = st.lists(st.tuples(st.integers(0, 40), OTHERS), max_size=60)
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(
     chains=st.lists(EVENTS, max_size=4),
     seed=st.randoms(use_true_random=False),

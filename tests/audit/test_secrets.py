@@ -7,8 +7,9 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from penstock_examples import examples
 
 from penstock.wire.errors import Refused, ServiceError
 from penstock.wire.hiding import HIDDEN, Hiding, secret_name
@@ -170,6 +171,7 @@ def test_a_name_that_only_secrets_have_hides_its_value(name):
     assert shown == {"configuration": {name: HIDDEN, "Branch": "main"}}
 
 
+@settings(max_examples=examples(100))
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text() | st.binary(),

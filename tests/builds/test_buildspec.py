@@ -10,6 +10,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from penstock_examples import examples
 
 from penstock.builds.buildspec import BuildspecError, OnFailure, is_inline, parse
 
@@ -261,7 +262,7 @@ _SCALARS = st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "Zs")
 
 
 @given(commands=st.lists(_SCALARS, min_size=1, max_size=5), last=st.lists(_SCALARS, max_size=3))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_commands_come_back_as_they_were_written(commands: list[str], last: list[str]):
     text = yaml.safe_dump({"version": "0.2", "phases": {"build": {"commands": commands, "finally": last}}})
     phase = parse(text).phase("build")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from penstock_examples import examples
 
 from penstock.builds.engine import (
     BuildState,
@@ -125,7 +126,7 @@ _EVENTS = st.one_of(
 
 
 @given(st.lists(st.tuples(_EVENTS, st.integers(0, 3 * MINUTE)), max_size=40))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 def test_any_order_of_events_is_consistent(inputs):
     state, now, ends = queued_build(), 1000, 0
     for event, passed in inputs:

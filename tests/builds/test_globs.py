@@ -8,6 +8,7 @@ import time
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from penstock_examples import examples
 
 from penstock.builds.supervisor.globs import braces, covers, match_name, matches
 
@@ -64,7 +65,7 @@ _PART = st.text("ab*?", min_size=1, max_size=4).filter(lambda part: "**" not in 
     st.lists(st.one_of(_PART, st.just("**")), min_size=1, max_size=5),
     st.lists(st.text("ab", min_size=1, max_size=4), min_size=1, max_size=5),
 )
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=examples(1000), deadline=None)
 def test_agrees_with_the_naive_model(pattern: list[str], path: list[str]):
     assert matches("/".join(pattern), "/".join(path)) is naive(pattern, path)
 

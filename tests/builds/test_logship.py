@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from penstock_examples import examples
 
 from penstock import builds
 from penstock.builds.logship import LogsDenied, LogShipper
@@ -63,7 +64,7 @@ def space(folder: Path, lines: int) -> Workspace:
 @given(
     st.lists(st.sampled_from(["", "before", "after", "throttled", "another worker"]), max_size=12), st.integers(0, 2500)
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_every_line_arrives_once_whatever_fails(tmp_path_factory, script: list[str], lines: int):
     folder = tmp_path_factory.mktemp("build")
     logs = Logs(folder)

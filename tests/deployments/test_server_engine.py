@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from penstock_examples import examples
 
 from penstock import deployments
 from penstock.deployments.server import effects, engine, inputs, lifecycle, schedule
@@ -257,7 +258,7 @@ def test_every_small_group_with_failures_at_every_chosen_place(size, minimum):
     ),
     data=st.data(),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_mixed_fleets_match_the_naive_simulation(size, minimum, data):
     flags = data.draw(st.lists(st.booleans(), min_size=size, max_size=size))
     revisions = data.draw(st.lists(st.sampled_from(RevisionHealth), min_size=size, max_size=size))
@@ -283,7 +284,7 @@ CHOICES = (
     tolerant=st.booleans(),
     data=st.data(),
 )
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 def test_whatever_happens_the_minimum_holds_and_it_ends(size, bystanders, minimum, is_rollback, tolerant, data):
     flags = data.draw(st.lists(st.booleans(), min_size=size, max_size=size))
     hosts = tuple(

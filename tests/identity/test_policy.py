@@ -8,6 +8,7 @@ import sys
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from penstock_examples import examples
 
 from penstock.identity import wildcards
 from penstock.identity.document_texts import size
@@ -122,6 +123,7 @@ def naive_decide(documents, action, resource):
     return Verdict.ALLOWED if "Allow" in found else Verdict.SILENT
 
 
+@settings(max_examples=examples(100))
 @given(
     st.lists(st.lists(statement, min_size=1, max_size=4), max_size=3),
     st.sampled_from(["s3:GetObject", "s3:PutObject", "iam:GetUser", "codepipeline:PutJobSuccessResult"]),
@@ -321,7 +323,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(json_values)
 def test_any_document_compiles_or_refused_with_a_reason(value):
     for compile_document in (identity_policy, trust_policy):
@@ -682,6 +684,7 @@ def test_a_deny_always_wins_and_an_allow_never_takes_away(said):
             assert weigh(**{**said, "resource": Named(better)}).allowed >= decision.allowed
 
 
+@settings(max_examples=examples(100))
 @given(st.lists(st.lists(statement, min_size=1, max_size=4), max_size=3), statement, real_arn)
 def test_adding_a_statement_adds_what_it_says_and_nothing_else(groups, added, resource):
     policies = [identity_policy(document(*group)) for group in groups]

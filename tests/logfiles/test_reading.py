@@ -12,6 +12,7 @@ from cryptography.exceptions import InvalidTag
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from penstock_disk import Node
+from penstock_examples import examples
 
 from penstock.logfiles import reading, streams
 from penstock.logfiles.filterpattern import EVERYTHING, compile_pattern
@@ -76,7 +77,7 @@ def test_a_sealed_batch_opens_by_its_key_and_in_its_place_only(tmp_path):
 
 
 @given(st.lists(_BATCH, max_size=6), st.integers(0, 50), st.one_of(st.none(), st.integers(0, 51)), st.integers(1, 5))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_reads_what_was_written_in_either_direction(tmp_path_factory, batches, start, end, page):
     folder = tmp_path_factory.mktemp("streams")
     files, model = written(folder, batches)
@@ -106,7 +107,7 @@ def test_reads_what_was_written_in_either_direction(tmp_path_factory, batches, s
     st.one_of(st.none(), st.integers(0, 51)),
     st.integers(1, 5),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_many_streams_are_read_as_one(tmp_path_factory, streams, start, end, page):
     folder = tmp_path_factory.mktemp("merged")
     files: dict[str, StreamFiles] = {}
@@ -441,7 +442,7 @@ def naively(message: str, terms) -> bool:
     most=st.sampled_from((1, 100, 1 << 25)),
     torn=st.integers(0, 3),
 )
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 def test_a_search_finds_what_looking_at_each_message_finds(
     tmp_path_factory, streams, terms, start, end, limit, at_once, most, torn
 ):

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from penstock_examples import examples
 
 from penstock.objects import collector
 from penstock.objects.errors import NoSuchKey
@@ -131,7 +132,7 @@ async def empty(harness: Any, bucket: str, model: Model) -> None:
     assert harness.files() == set()
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(80), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(first=st.sampled_from(["Enabled", "Suspended", ""]), steps=st.lists(STEP, min_size=6, max_size=14))
 def test_a_bucket_agrees_with_the_model(model_harness, first: str, steps: list[tuple]) -> None:
     harness, loop = model_harness

@@ -4,6 +4,7 @@ from engine_driver import Driver, plan, stage
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from penstock_examples import examples
 
 from penstock.pipelines.aggregate import PipelineAggregate
 from penstock.pipelines.engine import decide
@@ -233,7 +234,7 @@ class Life(RuleBasedStateMachine):
 
 
 TestLife = Life.TestCase
-TestLife.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestLife.settings = settings(max_examples=examples(60), stateful_step_count=40, deadline=None)
 
 
 class Naive:
@@ -279,7 +280,7 @@ STEP = st.one_of(
 )
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(200), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(steps=st.lists(STEP, max_size=60), queued=st.booleans())
 def test_queues_agree_with_lists(steps, queued):
     mode = ExecutionMode.QUEUED if queued else ExecutionMode.SUPERSEDED

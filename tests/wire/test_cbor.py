@@ -10,8 +10,9 @@ import tracemalloc
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from penstock_examples import examples
 
 from penstock.wire import cbor
 from penstock.wire.cbor import MAX_DEPTH, Timestamp, read_cbor, write_cbor
@@ -33,6 +34,7 @@ VALUES = st.recursive(
 )
 
 
+@settings(max_examples=examples(100))
 @given(VALUES)
 def test_what_is_written_reads_back(value):
     read = read_cbor(write_cbor(value))
