@@ -1,4 +1,4 @@
--- Written by penstock.store.revise, of 0029_sealed_digests.
+-- Written by penstock.store.revise, of 0031_names_of_hosts.
 CREATE TABLE audit_blocks (
 	chain VARCHAR(32) NOT NULL,
 	first BIGINT NOT NULL,
@@ -1008,6 +1008,7 @@ CREATE TABLE x509_profiles (
 	tags TEXT NOT NULL,
 	created BIGINT NOT NULL,
 	updated BIGINT NOT NULL,
+	mappings TEXT,
 	CONSTRAINT pk_x509_profiles PRIMARY KEY (id)
 );
 CREATE INDEX ix_x509_profiles_place ON x509_profiles (account, region, id);
@@ -1027,6 +1028,21 @@ CREATE TABLE x509_revocation_lists (
 );
 CREATE INDEX ix_x509_revocation_lists_anchor ON x509_revocation_lists (anchor);
 CREATE INDEX ix_x509_revocation_lists_place ON x509_revocation_lists (account, region, id);
+CREATE TABLE x509_subjects (
+	id VARCHAR(36) NOT NULL,
+	account VARCHAR(12) NOT NULL,
+	region VARCHAR(32) NOT NULL,
+	name TEXT NOT NULL,
+	tags TEXT NOT NULL,
+	created BIGINT NOT NULL,
+	updated BIGINT NOT NULL,
+	seen BIGINT NOT NULL,
+	certificates TEXT NOT NULL,
+	properties TEXT NOT NULL,
+	CONSTRAINT pk_x509_subjects PRIMARY KEY (id)
+);
+CREATE INDEX ix_x509_subjects_place ON x509_subjects (account, region, id);
+CREATE INDEX ix_x509_subjects_seen ON x509_subjects (account, region, seen);
 CREATE TABLE x509_trust_anchors (
 	id VARCHAR(36) NOT NULL,
 	account VARCHAR(12) NOT NULL,
