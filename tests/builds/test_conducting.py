@@ -10,6 +10,9 @@ import pytest
 
 from penstock.builds import conductor
 from penstock.builds.conductor import Conductor
+from penstock.builds.errors import PhaseFailed
+from penstock.builds.following import Outcome
+from penstock.builds.phases import PhaseType
 from penstock.store.errors import StoreFull
 from penstock.wire.errors import AccessDenied
 
@@ -129,3 +132,75 @@ async def test_log_lines_go_up_ten_times_a_second_at_most(slept):
     one._logs.written.set()
     await one._until_written()
     assert slept == [0.1]
+
+
+def at_work(phase: PhaseType) -> Any:
+    """A conductor whose workspace and log are of no account."""
+    one = conducting(clock=SimpleNamespace(now=lambda: 5))
+    one._state = SimpleNamespace(phase=phase, ending=None, complete=False)
+    one._workspace = SimpleNamespace(
+        clear=lambda: None, remove=lambda: None, free=lambda: (2, 1), start=lambda: 0, supervisor=lambda: None,
+        write_private=lambda name, content: None, path=SimpleNamespace(exists=lambda: False),
+    )  # fmt: skip
+    one._logs = SimpleNamespace(say=lambda text: None, refusal="")
+    one._nudge = asyncio.Event()
+    return one
+
+
+@pytest.mark.parametrize(
+    ("packed", "recorded"),
+    [((), [["UPLOAD_ARTIFACTS", "FINALIZING"]]), (("an artifact",), [["UPLOAD_ARTIFACTS"], ["FINALIZING"]])],
+)
+async def test_the_end_of_a_build_without_artifacts_is_one_transaction(monkeypatch, packed, recorded):
+    async def upload_all(*_):
+        return {}
+
+    async def record(*inputs, last=False):
+        found.append([one.phase for one in inputs])
+        assert last == ("FINALIZING" in found[-1])
+
+    found: list[list[str]] = []
+    monkeypatch.setattr(conductor, "upload_all", upload_all)
+    one = at_work(PhaseType.UPLOAD_ARTIFACTS)
+    one._role, one._record, one._require_packed = SimpleNamespace(session=None), record, lambda outcome: None
+    await one._conclude(Outcome(status=None, message="", packed=packed, packing=""))
+    assert found == recorded
+
+
+async def test_a_source_is_downloaded_while_the_end_of_provisioning_is_recorded():
+    begun, ended = asyncio.Event(), []
+
+    async def end_phase(phase):
+        if phase == PhaseType.PROVISIONING:
+            await begun.wait()
+        ended.append(phase)
+
+    async def download(role):
+        begun.set()
+        return {}
+
+    one = at_work(PhaseType.PROVISIONING)
+    one._starts, one._request.choice = 0, SimpleNamespace(runtime="a runtime")
+    one._provision, one._download, one._end_phase = lambda role: None, download, end_phase
+    assert await asyncio.wait_for(one._start_supervisor(None), 60)
+    assert ended == [PhaseType.PROVISIONING, PhaseType.DOWNLOAD_SOURCE]
+
+
+async def test_the_end_of_provisioning_is_recorded_before_a_download_fails():
+    ended = []
+
+    async def end_phase(phase):
+        await asyncio.sleep(0)
+        ended.append(phase)
+
+    async def download(role):
+        raise PhaseFailed("no such source")
+
+    async def fail(failed, *_):
+        ended.append(failed.message)
+
+    one = at_work(PhaseType.PROVISIONING)
+    one._starts, one._request.choice = 0, SimpleNamespace(runtime="a runtime")
+    one._provision, one._download, one._end_phase, one._fail = lambda role: None, download, end_phase, fail
+    assert not await one._start_supervisor(None)
+    assert ended == [PhaseType.PROVISIONING, "no such source"]

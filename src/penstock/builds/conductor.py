@@ -154,9 +154,12 @@ class Conductor:
             return False
         try:
             await FILES.run(self._provision, role)
-            await self._end_phase(PhaseType.PROVISIONING)
+            recording = asyncio.ensure_future(self._end_phase(PhaseType.PROVISIONING))
             failpoint("builds.provisioned")
-            job = await unless(lambda: self._state.ending is not None, self._download(role), changed=self._nudge)
+            try:  # the next phase does not wait for the disk, only its end does
+                job = await unless(lambda: self._state.ending is not None, self._download(role), changed=self._nudge)
+            finally:
+                await recording
         except PhaseFailed as failed:
             await self._fail(failed)
             return False
@@ -230,12 +233,15 @@ class Conductor:
             self._logs.say(outcome.message)
             code = INTERNAL if outcome.status == Status.FAULT else ""
             await self._end_phase(self._state.phase, outcome.status, code=code, message=outcome.message)
+        before: list[PhaseEnded] = []
         if self._state.phase == PhaseType.UPLOAD_ARTIFACTS:
-            await self._upload(outcome)
-        await self._finalise()
+            before.append(await self._upload(outcome))
+            if outcome.packed:  # else nobody has to know before the end of the build
+                await self._record(before.pop())
+        await self._finalise(*before)
 
-    async def _upload(self, outcome: Outcome) -> None:
-        """UPLOAD_ARTIFACTS."""
+    async def _upload(self, outcome: Outcome) -> PhaseEnded:
+        """UPLOAD_ARTIFACTS: its end, which is still to be recorded."""
         code = message = ""
         try:
             await FILES.run(self._require_packed, outcome)
@@ -248,7 +254,8 @@ class Conductor:
         status = Status.FAILED if code else Status.SUCCEEDED
         self._say_end(PhaseType.UPLOAD_ARTIFACTS, status, code=code, message=message)
         failpoint("builds.uploaded")
-        await self._end_phase(PhaseType.UPLOAD_ARTIFACTS, status, code=code, message=message)
+        now = self._app.clock.now()
+        return PhaseEnded(phase=PhaseType.UPLOAD_ARTIFACTS, status=status, at=now, code=code, message=message)
 
     def _require_packed(self, outcome: Outcome) -> None:
         """Raise PhaseFailed when an artifact is not in the buildspec or could not be packed."""
@@ -257,17 +264,19 @@ class Conductor:
         if failure:
             raise PhaseFailed(failure)
 
-    async def _finalise(self) -> None:
-        """FINALIZING: the rest of the log, then the end."""
+    async def _finalise(self, *before: PhaseEnded) -> None:
+        """FINALIZING: the rest of the log, then the end, and with it what ended before and is not recorded yet."""
         if self._workspace.path.exists():
             await self._ship()
         refused = self._logs.refusal if self._logs.refusal != "off" else ""
-        await self._end_phase(
-            PhaseType.FINALIZING,
+        last = PhaseEnded(
+            phase=PhaseType.FINALIZING,
+            status=Status.SUCCEEDED,
+            at=self._app.clock.now(),
             code="ACCESS_DENIED" if refused else "",
             message=f"The build's log could not be written to CloudWatch Logs: {refused}" if refused else "",
-            last=True,
         )
+        await self._record(*before, last, last=True)
         failpoint("builds.completed")
         if self._clearing is not None:
             await self._clearing

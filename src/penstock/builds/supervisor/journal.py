@@ -28,11 +28,6 @@ class Journal:
             os.fsync(self._progress)
         self._wake()
 
-    def sync(self) -> None:
-        """Wait until log and progress are on disk."""
-        self.log.sync()
-        os.fsync(self._progress)
-
     def _wake(self) -> None:
         try:
             if self._fifo is None:

@@ -69,7 +69,7 @@ def supervise(job: dict[str, Any], directory: str) -> int:
         journal.log.say(f"The build's supervisor failed: {fault}")
         journal.report("ended", durable=True, status=Status.FAULT, message=f"The build's supervisor failed: {fault}")
     else:
-        journal.sync()
+        journal.log.sync()
         journal.report("ended", durable=True, status="", message="")
     return 0
 
