@@ -299,6 +299,15 @@ def test_of_one_time_streams_come_in_the_order_of_their_names(monkeypatch, name,
 # --- streams ----------------------------------------------------------------------------------------------------------
 
 
+def test_whoever_puts_an_index_together_lets_other_threads_run_meanwhile(monkeypatch):
+    """The event loop waited five milliseconds, until the thread was interrupted, at each of its turns."""
+    written = b"".join(EVENT.pack(number, 1, 1) + b"x" for number in range(1, 641))
+    paused = []
+    monkeypatch.setattr(restoring.time, "sleep", paused.append)
+    (found,) = restoring.batches(io.BytesIO(written), 0, len(written), since=1, now=1)
+    assert (found.events, paused) == (640, [0] * 10)
+
+
 def test_an_index_is_known_by_more_than_its_newest_entries(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(streams, "_UNSYNCED", 2)
     files = StreamFiles(tmp_path / "a.log")
