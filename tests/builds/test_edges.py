@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from penstock.builds import pipeline
-from penstock.builds.errors import InvalidInputException
+from penstock.builds.download import Download
+from penstock.builds.errors import InvalidInputException, PhaseFailed
 from penstock.builds.projects import check_project, with_overrides
 from penstock.builds.supervisor import packing
 from penstock.builds.supervisor.shell import is_variable
@@ -166,6 +167,43 @@ async def test_a_pipeline_has_to_give_the_source(monkeypatch, given, said):
     assert refused.value.message == said
 
 
+@pytest.mark.parametrize(
+    ("source", "steps", "resolved"),
+    [
+        ({"type": "NO_SOURCE"}, [], ""),
+        ({"type": "S3", "location": "b/k"}, [("bundle", "b", "k", "v")], "bundled"),
+        ({"type": "S3", "location": "b/k/"}, [("folder", "b", "k/")], ""),
+        ({"type": "S3", "location": "b/"}, [("folder", "b", "")], ""),
+        ({"type": "CODECOMMIT", "location": "u"}, [("repository", "u", "v", 0)], "cloned"),
+        ({"type": "CODECOMMIT", "location": "u", "gitCloneDepth": 3}, [("repository", "u", "v", 3)], "cloned"),
+    ],
+)
+async def test_what_is_fetched_for_a_source(tmp_path: Path, source, steps, resolved):
+    done: list[Any] = []
+
+    class Fetched:
+        async def folder(self, bucket: str, key: str, target: Path) -> None:
+            done.append(("folder", bucket, key))
+            assert target == tmp_path
+
+        async def bundle(self, place: Any, target: Path) -> str:
+            done.append(("bundle", place.bucket, place.key, place.version))
+            assert target == tmp_path
+            return "bundled"
+
+        async def repository(self, location: str, version: str, depth: int, target: Path) -> str:
+            done.append(("repository", location, version, depth))
+            assert target == tmp_path
+            return "cloned"
+
+    one: Any = object.__new__(Download)
+    one._fetch = Fetched()
+    assert await one._source(source, "v", tmp_path) == resolved
+    assert done == steps
+    with pytest.raises(PhaseFailed, match="Sources of type GITHUB are not served yet"):
+        await one._source({"type": "GITHUB"}, "v", tmp_path)
+
+
 # --- on the machine ---------------------------------------------------------------------------------------------------
 
 
@@ -233,3 +271,10 @@ def test_lines_are_read_four_bytes_at_a_time_and_whole(tmp_path: Path, content, 
     path.write_bytes(b"before\n" + content)
     assert _complete_lines(path, 7, 4) == (lines, 7 + len(lines))
     assert _complete_lines(tmp_path / "none", 7, 4) == (b"", 7)
+
+
+def test_lines_of_a_log_keep_their_order_when_the_clock_is_set_back(tmp_path: Path):
+    workspace = Workspace(tmp_path, tmp_path / "tree")
+    assert (workspace.lines(), workspace.steps()) == (([], 0), [])
+    (tmp_path / "log").write_bytes(b"5 one\n5 two\n3 three words\n7 \xff\n9 hal")
+    assert workspace.lines() == ([(5, "one"), (5, "two"), (5, "three words"), (7, "\N{REPLACEMENT CHARACTER}")], 30)

@@ -260,3 +260,41 @@ async def test_a_page_of_a_journal(deleted, more):
 
 def test_our_own_service_has_its_model():
     assert penstock.fleet.MODEL.exists()
+
+
+class Pipeline:
+    """The journal of a pipeline with so many entries; every `named`th is of the execution."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, entries: int, named: int) -> None:
+        self.read: list[tuple[int, int]] = []
+        self.entries = entries
+        monkeypatch.setattr(journals.journal, "read", self.some)
+        monkeypatch.setattr(journals.journal, "names", lambda entry, _about: entry.sequence % named == 0)
+
+    def some(self, _conn: Any, _aggregate: str, *, account: str, region: str, after: int, limit: int) -> list[Any]:
+        assert (account, region) == ("1", "r")
+        self.read.append((after, limit))
+        return [SimpleNamespace(sequence=n) for n in range(after + 1, min(after + limit, self.entries) + 1)]
+
+    def page(self, *, about: str, after: int, limit: int) -> tuple[list[int], int | None]:
+        call: Any = SimpleNamespace(account="1", region="r")
+        found: Any = SimpleNamespace(aggregate="p", about=about)
+        entries, more = journals._page(None, call, found, after=after, limit=limit)  # type: ignore[arg-type]
+        return [entry.sequence for entry in entries], more
+
+
+def test_a_page_of_an_execution_looks_through_five_thousand_entries(monkeypatch):
+    pipeline = Pipeline(monkeypatch, 20_000, 7000)
+    assert pipeline.page(about="e", after=0, limit=2) == ([], 5000)
+    assert pipeline.read == [(after, 500) for after in range(0, 5000, 500)]
+    assert pipeline.page(about="e", after=5000, limit=2) == ([7000], 10_000)
+    assert pipeline.page(about="e", after=19_000, limit=2) == ([], None)
+
+
+def test_a_page_that_is_full_goes_on_behind_its_last_entry(monkeypatch):
+    pipeline = Pipeline(monkeypatch, 10, 3)
+    assert pipeline.page(about="e", after=0, limit=2) == ([3, 6], 8)
+    assert pipeline.page(about="e", after=8, limit=2) == ([9], None)
+    assert pipeline.page(about="", after=0, limit=4) == ([1, 2, 3, 4], 4)
+    assert pipeline.page(about="", after=4, limit=6) == ([5, 6, 7, 8, 9, 10], None)
+    assert pipeline.read[-2:] == [(0, 5), (4, 7)]

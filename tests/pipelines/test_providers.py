@@ -595,6 +595,32 @@ async def test_an_artifact_that_cannot_be_had_says_why(error, says):
     assert (found.code, says in found.message) == ("RevisionUnavailable", True), found.message
 
 
+async def test_every_artifact_is_looked_at_whatever_the_one_before_is():
+    names = ("unpinned", "forbidden", "refused", "same", "changed")
+    inputs = tuple(replace(APP, name=name, key=name, etag="" if name == "unpinned" else "e1") for name in names)
+    answers = {
+        "forbidden": AccessDenied("no"), "refused": refusal("AccessDenied", status=403),
+        "same": {"eTag": "e1"}, "changed": {"eTag": "e2", "lastModified": 0},
+    }  # fmt: skip
+
+    def digest(asked):
+        answer = answers[asked["objectKey"]]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    services = Services(GetObjectDigest=digest)
+    found = await changed_input(an_action(modules()["codedeploy"], services, inputs=inputs))
+    assert (found.code, "The artifact changed (" in found.message) == ("RevisionOutOfSync", True)
+    assert [asked["objectKey"] for _, _, asked in services.calls] == list(names[1:])
+
+
+async def test_a_server_that_fails_says_nothing_of_an_artifact():
+    failing = refusal("InternalError", status=500)
+    with pytest.raises(type(failing)):
+        await changed_input(an_action(modules()["codedeploy"], Services(GetObjectDigest=failing)))
+
+
 async def test_what_nobody_pinned_is_not_looked_up():
     unknown = replace(APP, etag="", sha256="")
     assert await changed_input(an_action(modules()["codedeploy"], Services(), inputs=(unknown,))) is None

@@ -12,7 +12,9 @@ from penstock.pipelines.actions.provider import Failed, Running, Succeeded, Wait
 from penstock.pipelines.aggregate import PipelineAggregate
 from penstock.pipelines.effects import ActionStarted, EventState, StageChanged
 from penstock.pipelines.inputs import ActionAccepted, ActionFailed, ActionReported, ActionSucceeded, ActionTimedOut
+from penstock.pipelines.links import Links
 from penstock.pipelines.model import NO_DETAILS, ActionTypeId, Details, ExecutionMode, Key
+from penstock.pipelines.working_copy import WorkingCopy
 from penstock.store.work import Retry
 from penstock.wire.errors import AccessDenied, Throttled, Unavailable, error_class
 
@@ -333,3 +335,26 @@ async def test_what_is_over_is_swept_in_batches_and_again_in_six_hours(monkeypat
         await retention.sweep_all(SimpleNamespace(app=app), JOB)  # type: ignore[arg-type]
     assert vars(again.value) == vars(Retry(21_600_000, counts=False))
     assert written == [(retention.sweep, (77, 9))] * 3
+
+
+@pytest.mark.parametrize(
+    ("address", "given"),
+    [
+        ("/a", "https://p/a"), ("//elsewhere/a", None), ("http://x", "http://x"), ("ftp://x", None), ("javascript:x", None), ("", None),
+        ("https://x/#{variables.A}", None), ("https://" + "x" * 2040, "https://" + "x" * 2040), ("https://" + "x" * 2041, None),
+    ],
+)  # fmt: skip
+def test_which_addresses_clients_are_given(address, given):
+    app: Any = SimpleNamespace(public_url="https://p")
+    assert Links(app, None).absolute(address) == given  # type: ignore[arg-type]
+    app.public_url = ""
+    assert Links(app, None).absolute("/a") is None  # type: ignore[arg-type]
+
+
+def test_executions_are_worked_on_oldest_first():
+    executions = {str(number): SimpleNamespace(id=str(number), number=number) for number in (3, 1, 2)}
+    pipeline: Any = SimpleNamespace(plan=None, plans={}, next_number=4, executions=executions, slots={})
+    working = WorkingCopy(pipeline, 0, 0)
+    working.put(SimpleNamespace(id="0", number=0))  # type: ignore[arg-type]
+    assert [execution.number for execution in working.executions()] == [0, 1, 2, 3]
+    assert list(executions) == ["3", "1", "2"]
