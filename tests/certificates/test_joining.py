@@ -33,13 +33,22 @@ TRUST = document(
 )
 
 
+COMPONENTS = (penstock.certificates.component, penstock.deployments.component, penstock.fleet.component)
+
+
 @pytest.fixture
 async def harness(any_store, clock, tmp_path):
-    components = (penstock.certificates.component, penstock.deployments.component, penstock.fleet.component)
     async with penstock_identity_harness.harness_on(
-        any_store, clock, tmp_path, *components, regions=("eu-west-1",)
+        any_store, clock, tmp_path, *COMPONENTS, regions=("eu-west-1",)
     ) as made:
         yield made
+
+
+@pytest.fixture
+async def on_sqlite(store, clock, tmp_path):
+    """For what both databases would do alike."""
+    async with penstock_identity_harness.harness_on(store, clock, tmp_path, *COMPONENTS) as made:
+        yield made, Hosts(made, await made.administrator())
 
 
 class Hosts:
@@ -254,8 +263,9 @@ async def test_two_rotations_at_once_are_one_after_the_other(harness, hosted):
     assert await hosted.shown(await hosted.join("web-1", role)) == only
 
 
-async def test_nobody_trusts_hosts_by_another_anchor(harness, hosted):
+async def test_nobody_trusts_hosts_by_another_anchor(on_sqlite):
     """Such an anchor would not know which hosts are revoked."""
+    harness, hosted = on_sqlite
     own = (await hosted.ask("CreateHostAuthority"))["certificate"]
     await hosted.join("web-1", await harness.role("hosts", TRUST))
     await hosted.ask("RotateHostAuthority")
@@ -303,8 +313,9 @@ async def test_a_session_counts_under_the_invitation_that_it_was_given_for(harne
             await harness.session(*newer)
 
 
-async def test_a_session_that_was_asked_for_before_the_revocation_is_not_handed_out(harness, hosted, monkeypatch):
+async def test_a_session_that_was_asked_for_before_the_revocation_is_not_handed_out(on_sqlite, monkeypatch):
     """Even when the host was invited again meanwhile, so that its name is its own again."""
+    harness, hosted = on_sqlite
     role = await harness.role("hosts", TRUST)
     pem = await hosted.join("web-1", role)
     made = await hosted.ask("CreateHostAuthority")
@@ -342,7 +353,8 @@ async def test_of_two_regions_that_invite_a_host_one_has_it(harness, hosted):
         )
 
 
-async def test_an_invitation_that_fails_registers_nothing(harness, hosted):
+async def test_an_invitation_that_fails_registers_nothing(on_sqlite):
+    harness, hosted = on_sqlite
     role = await harness.role("hosts", TRUST)
     actions = "penstock:InviteHost", "iam:PassRole", "codedeploy:*"
     unable = await harness.user(
@@ -359,7 +371,8 @@ async def test_an_invitation_that_fails_registers_nothing(harness, hosted):
             await hosted.ask("RevokeHost", name="web-1")
 
 
-async def test_a_certificate_that_was_asked_for_before_the_revocation_is_not_issued(harness, hosted, monkeypatch):
+async def test_a_certificate_that_was_asked_for_before_the_revocation_is_not_issued(on_sqlite, monkeypatch):
+    harness, hosted = on_sqlite
     pem = await hosted.join("web-1", await harness.role("hosts", TRUST))
     issue = issuing.issue
 
@@ -418,7 +431,8 @@ async def test_a_revoked_host_is_forgotten_and_its_name_is_free(harness, hosted)
     await hosted.join("web-1", role)
 
 
-async def test_a_host_that_is_invited_for_another_role_leaves_its_former_one(harness, hosted, clock):
+async def test_a_host_that_is_invited_for_another_role_leaves_its_former_one(on_sqlite, clock):
+    harness, hosted = on_sqlite
     account = {"Effect": "Allow", "Principal": {"AWS": ACCOUNT}, "Action": ["sts:AssumeRole", "sts:TagSession"]}
     trust = document(json.loads(TRUST)["Statement"][0], account)
     former, later = await harness.role("former", trust), await harness.role("later", TRUST)
