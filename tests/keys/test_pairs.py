@@ -107,6 +107,15 @@ def test_pairs_that_nobody_keeps(live):
             client.decrypt(CiphertextBlob=made["PrivateKeyCiphertextBlob"])
 
 
+async def test_a_pair_knows_no_encryption_context(harness, owner):
+    pair = await new_key(harness, owner, **RSA)
+    asked = {"KeyId": pair, "EncryptionAlgorithm": SHA_256, "EncryptionContext": {"a": "b"}}
+    for operation, member in (("Encrypt", "Plaintext"), ("Decrypt", "CiphertextBlob")):
+        assert await refused(kms(harness, owner, operation, **asked, **{member: b"x" * 256})) == (
+            "ValidationException", f"{SHA_256} knows no encryption context: leave EncryptionContext out.",
+        )  # fmt: skip
+
+
 async def test_what_pairs_are_refused(harness, owner, key):
     pair = await new_key(harness, owner, **RSA)
     signs = await new_key(harness, owner, KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY")

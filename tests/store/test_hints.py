@@ -122,3 +122,13 @@ async def _subscribed(store: Store, handler: object, concerns: object = None) ->
     events.subscribe("s", ("thing.*",), handler, concerns=concerns)  # type: ignore[arg-type]
     await events.start()
     await events.stop()
+
+
+async def test_a_store_that_is_closed_has_nothing_left_running(any_url: str):
+    before = asyncio.all_tasks()
+    store = await Store.open(any_url, clock=SystemClock())
+    await store.write(wake, "a topic")
+    await store.read(lambda conn: conn.execute(sa.select(records.events.c.id)).all())
+    await store.close()
+    assert {str(task.get_coro()) for task in asyncio.all_tasks() - before} == set()
+    await store.close()  # once more is nothing

@@ -229,3 +229,10 @@ def test_of_rest_services_with_one_signing_name_the_path_decides() -> None:
     assert found.rest("nobody", RequestHead("GET", "/")) is None
     for path, name in (("/v2/apis", "apigatewayv2"), ("/restapis", "apigateway"), ("/a-bucket/key", "s3")):
         assert found.rest_unsigned(RequestHead("GET", path)).name == name
+
+
+def test_a_path_that_no_operation_has_is_one_of_the_service_all_the_same(services) -> None:
+    route = services.by_path(services.get("s3"), RequestHead("PATCH", "/b/k"))
+    assert (route.service.name, route.protocol, route.name, route.operation) == ("s3", "rest-xml", "", None)
+    route = services.by_path(services.get("s3"), RequestHead("GET", "/b/k"))
+    assert (route.protocol, route.name) == ("rest-xml", "GetObject")
