@@ -11,7 +11,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as BotocoreCredentials
 
 from penstock_agent import layout, service, sigv4, spool
-from penstock_agent.connection import Unreachable
+from penstock_agent.connection import Address, Unreachable
 from penstock_agent.layout import Layout
 from penstock_agent.service import CommandService, Objects, Refused, understood
 from penstock_agent.sigv4 import Credentials
@@ -208,6 +208,24 @@ def test_an_object_is_asked_for_by_its_version(monkeypatch):
     assert [asked[:2] for asked in pool.asked] == [("GET", "/p/b/a%20%C3%BC/k?versionId=v%3D1"), ("GET", "/p/b/k")]
     assert "/us-east-1/s3/aws4_request" in pool.asked[0][2]["authorization"]
     assert taken == [b"whole", b"whole"]
+
+
+def test_a_bucket_in_the_name_of_the_host_has_a_connection_of_its_own_as_safe_as_the_other(monkeypatch):
+    made, bucket = [], Wire((200, b"whole"))
+
+    def pool(address, context, keep):
+        made.append((address.url, address.host, context, keep))
+        return bucket
+
+    monkeypatch.setattr(service, "Pool", pool)
+    shared, taken = Wire(), []
+    shared.address = Address("https://s3.example/p")
+    Objects(shared, Signer(), "the context", virtual_host=True).get(
+        "b", "k", "", lambda response: taken.append(response.read(9))
+    )
+    assert made == [("https://b.s3.example/p", "b.s3.example", "the context", 0)]
+    assert ([asked[:2] for asked in bucket.asked], shared.asked, taken) == ([("GET", "/p/k")], [], [b"whole"])
+    assert bucket.acquired == 0
 
 
 @pytest.mark.parametrize("token", ["", "the-token"])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
 import resource
 import socket
 import struct
+import threading
 import zlib
 from pathlib import Path
 from types import SimpleNamespace
@@ -396,6 +398,44 @@ def test_what_lies_behind_a_damaged_batch_is_not_taken_for_whole(tmp_path: Path)
         file.write(b"y")
     again = StreamFiles(files.path)
     assert again._sound() == (2, places[2], 0)
+
+
+def test_writers_take_turns(tmp_path: Path):
+    files, done = StreamFiles(tmp_path / "a.log"), threading.Event()
+    files.append([(1, "one")], 1)
+
+    def append() -> None:
+        files.append([(2, "two")], 2)
+        done.set()
+
+    with files.path.open("rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        thread = threading.Thread(target=append)
+        thread.start()
+        assert not done.wait(0.1)
+        assert len(StreamFiles(files.path).batches()) == 1
+    thread.join(60)
+    assert len(StreamFiles(files.path).batches()) == 2
+    files.close()
+
+
+def test_a_search_goes_on_where_its_last_page_ended(tmp_path: Path):
+    places = {}
+    for name, stamps in (("a", (1, 4, 4)), ("b", (2, 4)), ("c", (3,))):
+        files = StreamFiles(tmp_path / f"{name}.log")
+        for stamp in stamps:
+            files.append([(stamp, f"{name}{stamp}")], 5)
+        files.close()
+        places[name] = str(files.path)
+    told: list[str] = []
+    behind: list[Any] | None = None
+    for _ in range(10):
+        page = search.search(streams=places, keys={}, pattern="", behind=behind, start=0, end=None, limit=1)
+        told += [event["message"] for event in page["events"]]
+        behind = page["more"] and list(page["more"])
+        if behind is None:
+            break
+    assert told == ["a1", "b2", "c3", "a4", "a4", "b4"]
 
 
 # --- the process that reads -------------------------------------------------------------------------------------------
