@@ -196,10 +196,22 @@ async def test_a_build_from_the_queue_to_its_end(stage: Stage):
     steps = await stage.run()
     assert without(steps, "clear") == [
         *TAKEN, *PROVISIONED, *DOWNLOADED, "resume log", "follow", *COMMANDS, ("upload", []), *said("UPLOAD_ARTIFACTS", "SUCCEEDED"),
-        Described(members={"artifacts": {"location": "l"}}), ended("UPLOAD_ARTIFACTS"), *OVER,
+        Described(members={"artifacts": {"location": "l"}}), ended("UPLOAD_ARTIFACTS", last=True), *OVER,
     ]  # fmt: skip
     assert steps.index("clear") < steps.index("remove")
-    assert "ship" in stage.steps[stage.steps.index(ended("UPLOAD_ARTIFACTS")) :]
+    assert (
+        "ship"
+        in stage.steps[stage.steps.index(("upload", [])) : stage.steps.index(ended("UPLOAD_ARTIFACTS", last=True))]
+    )
+
+
+async def test_what_was_put_is_recorded_before_the_rest_of_the_log_is_shipped(stage: Stage):
+    artifact: Any = SimpleNamespace(identifier="one")
+    stage.outcomes = [Outcome(status=None, message="", packed=(artifact,), packing="")]
+    steps = await stage.run()
+    assert ("upload", ["one"]) in steps
+    assert [step for step in steps if step in (ended("UPLOAD_ARTIFACTS"), *OVER)] == [ended("UPLOAD_ARTIFACTS"), *OVER]
+    assert "ship" in stage.steps[stage.steps.index(ended("UPLOAD_ARTIFACTS")) : stage.steps.index(OVER[0])]
 
 
 @pytest.mark.parametrize(
@@ -356,7 +368,7 @@ async def test_artifacts_that_are_not_put(monkeypatch: pytest.MonkeyPatch, missi
     steps = await stage.run()
     tried = [("upload", [])] if uploaded else []
     assert without(steps, "clear")[steps.index("follow") + 1 :] == [
-        *tried, *said("UPLOAD_ARTIFACTS", "FAILED", code, message), ended("UPLOAD_ARTIFACTS", "FAILED", code, message), *OVER,
+        *tried, *said("UPLOAD_ARTIFACTS", "FAILED", code, message), ended("UPLOAD_ARTIFACTS", "FAILED", code, message, last=True), *OVER,
     ]  # fmt: skip
 
 
