@@ -536,3 +536,23 @@ async def test_invitations_joinings_and_revocations(harness, clock):
     )
     assert await states() == {}
     assert (await ours("CreateHostAuthority"))["trustAnchorArn"] != made["trustAnchorArn"]
+
+
+async def test_hosts_go_with_their_own_anchor_alone_and_expire_to_the_millisecond(harness, hosted, clock):
+    await hosted.join("web-1", await harness.role("hosts", TRUST))
+
+    async def anywhere(operation, **input):
+        return (await harness.app.invoke(hosted.owner, "rolesanywhere", operation, input, region=REGION))["trustAnchor"]
+
+    source = {"sourceType": "CERTIFICATE_BUNDLE", "sourceData": {"x509CertificateData": authority("Other").pem}}
+    other = await anywhere("CreateTrustAnchor", name="other", source=source)
+    await anywhere("DeleteTrustAnchor", trustAnchorId=other["trustAnchorId"])
+    (host,) = (await hosted.ask("ListHostCertificates"))["hosts"]
+    assert (host["name"], host["state"]) == ("web-1", "Joined")
+    left = host["expires"] - clock.now()
+    clock.advance(left - 1)
+    assert [one["state"] for one in (await hosted.ask("ListHostCertificates"))["hosts"]] == ["Joined"]
+    clock.advance(1)
+    assert [one["state"] for one in (await hosted.ask("ListHostCertificates"))["hosts"]] == ["Expired"]
+    await anywhere("DeleteTrustAnchor", trustAnchorId=(await hosted.ask("CreateHostAuthority"))["trustAnchorArn"])
+    assert (await hosted.ask("ListHostCertificates"))["hosts"] == []

@@ -1,6 +1,7 @@
 """Log groups under keys of KMS: what they hold lies sealed in its files, and CloudWatch Logs reads it as long as the key lets it."""
 
 import json
+from types import SimpleNamespace
 
 import penstock_identity_harness
 import pytest
@@ -10,6 +11,7 @@ from penstock_keys import kms, new_key, refused
 import penstock.keys
 import penstock.monitoring
 from penstock.identity.operations import security_tokens  # noqa: F401 - sts
+from penstock.monitoring.group_keys import OpenedKeys
 
 GROUP = f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group:app"
 REFUSAL = f"The specified KMS key does not exist or is not allowed to be used with Arn '{GROUP}'"
@@ -176,3 +178,38 @@ async def test_a_group_has_so_many_keys_at_most(harness, owner, monkeypatch):
         await logs(harness, owner, "AssociateKmsKey", logGroupName="app", kmsKeyId=key)
     asked = logs(harness, owner, "AssociateKmsKey", logGroupName="app", kmsKeyId=keys[2])
     assert (await refused(asked))[0] == "InvalidParameterException"
+
+
+async def test_an_opened_key_is_kept_for_a_minute_and_so_many_in_memory(monkeypatch):
+    """A build that writes many times a second does not ask KMS each time."""
+    opened, kept = [], {"a": b"a"}
+
+    async def invoke(_session, _service, _operation, input, **_more):
+        opened.append(input["CiphertextBlob"])
+        return {"Plaintext": input["CiphertextBlob"] * 2}
+
+    async def read(_records, *_group):
+        return dict(kept)
+
+    def call(now):
+        app = SimpleNamespace(invoke=invoke, store=SimpleNamespace(read=read))
+        return SimpleNamespace(
+            app=app, now=now, account="1" * 12, region="us-east-1", arn=lambda *parts: ":".join(parts)
+        )
+
+    keys = OpenedKeys()
+    for now, asked in ((0, 1), (59_999, 1), (60_000, 2), (119_999, 2)):
+        assert await keys.to_read(call(now), "g") == {"a": b"aa".hex()}
+        assert len(opened) == asked
+    monkeypatch.setattr("penstock.monitoring.group_keys._MOST", 2)
+    keys = OpenedKeys()
+    kept["b"] = b"b"
+    for _ in range(2):
+        opened.clear()
+        await keys.to_read(call(0), "g")
+    assert opened == []
+    kept["c"] = b"c"
+    for expected in (1, 3):  # the third made room by dropping the others
+        opened.clear()
+        await keys.to_read(call(0), "g")
+        assert len(opened) == expected
