@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from penstock.console.pages import build, builds, deployments, parallel
-from penstock.console.pages.runs import asks, decision
+from penstock.console.pages.runs import _run, asks, decision
 from penstock.console.strict_transport import strict_transport
 
 MINUTE = 60_000
@@ -184,3 +184,62 @@ async def test_browsers_are_told_to_stay_with_tls_by_names_that_last(scheme, hos
     promise = [(b"strict-transport-security", b"max-age=31536000")]
     assert sent[0]["headers"] == [(b"a", b"b"), *(promise if told else ())]
     assert sent[1] == {"type": "http.response.body", "body": b"x"}
+
+
+ANN = "arn:aws:iam::111111111111:user/ann"
+
+
+@pytest.mark.parametrize(
+    ("trigger", "by"),
+    [
+        ({"triggerType": "StartPipelineExecution", "triggerDetail": ANN}, "ann"),
+        ({"triggerType": "ManualRollback", "triggerDetail": ANN}, "ann"),
+        ({"triggerType": "StartPipelineExecution", "triggerDetail": "ann"}, ""),
+        ({"triggerType": "CloudWatchEvent", "triggerDetail": ANN}, ""),
+        ({}, ""),
+    ],
+)
+def test_who_has_released_a_run(trigger, by):
+    source = {"actionName": "S", "revisionId": "0123", "revisionSummary": "\n say more\nrest", "revisionUrl": "/x"}
+    run = _run(
+        {
+            "pipelineExecutionId": "e", "pipelineExecutionMode": "QUEUED", "status": "Failed", "startTime": 1, "lastUpdateTime": 5,
+            "executionNumber": 7, "statusSummary": "why", "trigger": trigger, "sourceRevisions": [source, {"revisionId": "9", "revisionSummary": "at 9"}],
+        }
+    )  # fmt: skip
+    assert (run.id, run.number, run.state, run.started, run.took, run.why, run.by) == (
+        "e",
+        7,
+        "Failed",
+        1,
+        4,
+        "why",
+        by,
+    )
+    assert [(one.action, one.revision, one.summary, one.url) for one in run.changes] == [
+        ("S", "0123", "say more", "/x"),
+        ("", "9", "", ""),
+    ]
+
+
+FULL = {
+    "id": "p:1", "initiator": "ann", "timeoutInMinutes": 9, "sourceVersion": "main", "resolvedSourceVersion": "0123", "encryptionKey": "k",
+    "environment": {"image": "i", "computeType": "BUILD_GENERAL1_SMALL"}, "source": {"type": "S3", "location": "b/k"},
+    "phases": [{"phaseType": "SUBMITTED", "durationInSeconds": 3}, {"phaseType": "QUEUED", "durationInSeconds": 12}],
+    "artifacts": {"location": "b/a"}, "exportedEnvironmentVariables": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}],
+}  # fmt: skip
+FACTS = [
+    ("Source", "b/k", True), ("Revision", "0123", True), ("Image", "i", True), ("Machine", "Small", False), ("Started by", "ann", False),
+    ("Queued for", "12 s", False), ("Timeout", "9 min", False), ("Artifacts", "b/a", True), ("Under the key", "k", True),
+    ("Exported", "A=1, B=2", True), ("Id", "p:1", True),
+]  # fmt: skip
+
+
+def test_facts_of_a_build():
+    assert build._facts(FULL) == FACTS
+    assert build._facts({"id": "p:1"}) == FACTS[-1:]
+    artifacts = {"artifacts": {"location": "b/a", "encryptionDisabled": True}, "encryptionKey": "k"}
+    assert build._facts({"id": "p:1", **artifacts}) == [FACTS[7], FACTS[-1]]
+    assert build._facts({"id": "p:1", "encryptionKey": "k", "sourceVersion": "main", "source": {"type": "NO_SOURCE"}}) == [
+        ("Source", "None", False), ("Revision", "main", True), FACTS[-1],
+    ]  # fmt: skip
