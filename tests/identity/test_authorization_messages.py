@@ -204,13 +204,13 @@ async def test_what_no_text_can_hold_does_not_keep_a_denial_from_being_answered(
         app=harness.app, session=ann, account=ACCOUNT, region=REGION, service="s3", operation="X", request_id="r",
         now=harness.app.clock.now(), via="invoke",
     )  # fmt: skip
-    call.memo["asked"] = lambda: {"aws:requesttag/a": "\ud800", "aws:tagkeys": ("\ud801", "x" * 1000)}
+    call.memo["asked"] = lambda: {"aws:requesttag/a": f"\ud800{'ü' * 120}", "aws:tagkeys": ("\ud801", "x" * 1000)}
     with pytest.raises(AccessDenied) as caught:
         await harness.app.identity.authorize(call, "s3:GetObject", (f"{BUCKET}/{'ü' * 1024}",))
     message = caught.value.authorization
     assert len(message) <= 4000
     said = await decoded(harness, message)
-    assert conditions(said)["aws:RequestTag/a"] == ["\ud800"]
+    assert conditions(said)["aws:RequestTag/a"] == [f"\ud800{'ü' * 120}"]
     assert said["conditionsLeftOut"] == 1
     assert said["context"]["resource"].startswith(f"{BUCKET}/üüü")
 

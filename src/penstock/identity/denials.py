@@ -138,7 +138,7 @@ def _json(value: Any) -> bytes:
     try:
         return orjson.dumps(value)
     except orjson.JSONEncodeError:  # half a surrogate pair, which a tag may hold
-        return json.dumps(value, separators=(",", ":")).encode()
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
 
 
 def _bound(account: str) -> bytes:
