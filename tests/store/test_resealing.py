@@ -374,7 +374,7 @@ def test_a_retired_key_opens_what_is_kept_and_nothing_that_anybody_brings(file):
 
 
 def test_keys_are_retired_once_and_their_file_is_as_private_as_the_key(file):
-    one, two = new_key(), new_key()
+    (sealing,), one, two = KeyFile(file).read(), new_key(), new_key()
     named = file.with_name("link")
     named.symlink_to(file)
     for keys_ in ([one], [one, two._replace(retired=True)]):
@@ -382,7 +382,14 @@ def test_keys_are_retired_once_and_their_file_is_as_private_as_the_key(file):
     retired = KeyFile(file).retired
     assert retired == file.with_name("master.key.retired")
     assert parsed(retired.read_text()) == [one, two]
+    # Whoever deletes one with the backups that needed it leaves the rest as an editor does.
+    head, first, _ = retired.read_text().splitlines()
+    retired.write_text(f"{head}\n{first}")
+    KeyFile(named).retire([two])
+    assert parsed(retired.read_text()) == [one, two]
     assert retired.stat().st_mode & 0o777 == 0o600
+    retired.write_text(f"{head}\n")
+    assert KeyFile(file).read() == [sealing]
     retired.chmod(0o644)
     with pytest.raises(MasterKeyError, match=f"run: chmod 600 {retired}"):
         Sealer.from_source(KeyFile(file))

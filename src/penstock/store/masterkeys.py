@@ -15,7 +15,7 @@ import os
 import shlex
 import stat
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -27,7 +27,7 @@ KEY_ID_BYTES = 4
 _MAX_BYTES = 64 << 10  # of what a file or command gives
 _COMMAND_SECONDS = 30.0
 _HEAD = "# Penstock master keys: id, key. The last one seals. Losing this file loses every secret."
-_RETIRED_HEAD = "# Master keys that older backups need. Delete them with those.\n"
+_RETIRED_HEAD = "# Master keys that older backups need. Delete them with those."
 
 
 class MasterKeyError(Exception):
@@ -70,18 +70,19 @@ class KeyFile:
     def read(self) -> list[MasterKey]:
         """The keys, retired ones first. Raises MasterKeyError."""
         keys = read_key_file(self.path)
-        if not self.retired.exists():
-            return keys
         known = {one.id for one in keys}
-        return [*(one._replace(retired=True) for one in read_key_file(self.retired) if one.id not in known), *keys]
+        return [*(one._replace(retired=True) for one in self._removed() if one.id not in known), *keys]
 
     def retire(self, keys: Sequence[MasterKey]) -> None:
         """Add keys to those that are retired."""
-        there = self.retired.exists()
-        before = self.retired.read_text(encoding="ascii") if there else _RETIRED_HEAD
-        known = {one.id for one in read_key_file(self.retired)} if there else set()
-        added = lines_of(one._replace(retired=False) for one in keys if one.id not in known)
-        durable.write(self.retired, (before + added).encode("ascii"))
+        before = self._removed()
+        known = {one.id for one in before}
+        added = (one._replace(retired=False) for one in keys if one.id not in known)
+        durable.write(self.retired, f"{_RETIRED_HEAD}\n{lines_of([*before, *added])}".encode("ascii"))
+
+    def _removed(self) -> list[MasterKey]:
+        """The keys that were removed: none any more, once somebody has deleted their lines or the file. Raises MasterKeyError."""
+        return read_key_file(self.retired, keys_in) if self.retired.exists() else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +142,14 @@ def new_key() -> MasterKey:
 
 def parsed(text: str) -> list[MasterKey]:
     """The keys of lines. Raises ValueError when they are not keys, or none that seals."""
+    found = keys_in(text)
+    if all(one.next for one in found):
+        raise ValueError("no key that seals")
+    return found
+
+
+def keys_in(text: str) -> list[MasterKey]:
+    """The keys of lines, perhaps none. Raises ValueError when they are not keys."""
     if len(text) > _MAX_BYTES:
         raise ValueError("too long")
     found = []
@@ -152,8 +161,8 @@ def parsed(text: str) -> list[MasterKey]:
             found.append(MasterKey(bytes.fromhex(key_id), base64.b64decode(key, validate=True), bool(marks)))
     if any(len(one.id) != KEY_ID_BYTES or len(one.key) != KEY_BYTES for one in found):
         raise ValueError("a key of another length")
-    if len({one.id for one in found}) < len(found) or all(one.next for one in found):
-        raise ValueError("no key that seals, or two of one id")
+    if len({one.id for one in found}) < len(found):
+        raise ValueError("two keys of one id")
     return found
 
 
@@ -180,14 +189,14 @@ def replace_key_file(path: Path, keys: Sequence[MasterKey]) -> None:
     durable.write(path.resolve(), f"{_HEAD}\n{lines_of(keys)}".encode("ascii"))
 
 
-def read_key_file(path: Path) -> list[MasterKey]:
-    """The keys of a file. Raises MasterKeyError."""
+def read_key_file(path: Path, read: Callable[[str], list[MasterKey]] = parsed) -> list[MasterKey]:
+    """The keys of a file, whose text `read` takes. Raises MasterKeyError."""
     try:
         with path.open(encoding="ascii") as file:
             mode = os.fstat(file.fileno()).st_mode
             if not stat.S_ISREG(mode) or mode & 0o077:
                 raise MasterKeyError(f"{path} may be read by others than its owner; run: chmod 600 {path}")
-            return parsed(file.read(_MAX_BYTES + 1))
+            return read(file.read(_MAX_BYTES + 1))
     except FileNotFoundError:
         raise MasterKeyError(
             f"{path}: there is no such master key file, and this installation's secrets are sealed. Name the file that sealed "
