@@ -122,6 +122,8 @@ def test_base64_that_is_written_in_lines_shows_nothing_of_a_key(width: int):
         (["key"], "monkey KEY", "mon*** KEY"),
         (['{"user": "app", "port": 5432, "on": true, "n": 12}'], "app 5432 true 12", "*** *** true 12"),
         (['{"inner": "{\\"deep\\": \\"hush\\"}"}'], "it is hush", "it is ***"),
+        (['{"on": "True", "off": ["false", " null"], "n": "12"}'], "true false null 12", "true false null 12"),
+        (["true"], "it is true", "it is ***"),
         (['{"price": 1.50}'], "1.50", "***"),
         (["[" * 100_000], "fine", "fine"),
         ([KEY], json.dumps(KEY), '"***'),
@@ -155,6 +157,13 @@ def test_ordinary_lines_are_searched_once_for_each_of_few_secrets_and_once_for_m
     assert [one.piece for one in many.suspects(line + b"01234-000001234!")] == [b"01234-000001234!"]
 
 
+def test_texts_that_have_a_word_in_common_are_looked_for_by_others():
+    """A line with that word would be searched for every one of them."""
+    mask = Mask(f"db-password-{number:04}" for number in range(500))
+    assert len(mask.suspects(b"the password is wrong\n" * 100)) <= 10
+    assert mask.covered(b"".join(b"<db-password-%04d>" % number for number in range(500))) == b"<***>" * 500
+
+
 def logged(folder: Path, secrets: list[str], *pieces: bytes) -> list[str]:
     log = Log(str(folder), limit=10**6, session=str(folder / "none"), written=lambda: None, masked=texts(secrets))
     for piece in pieces:
@@ -168,6 +177,10 @@ def test_a_secret_that_is_written_in_parts_is_covered(tmp_path: Path):
     secret = 'p"ss w\u00f6rd'
     parts = [bytes([byte]) for byte in f"<{json.dumps(secret)}>\n".encode()]
     assert logged(tmp_path, [secret], *parts) == ['<"***">']
+
+
+def test_a_value_of_short_lines_is_covered_where_all_of_it_is_printed(tmp_path: Path):
+    assert logged(tmp_path, ["user\npass12\n"], b"a\nuser\npass12\nb pass12\n") == ["a", "***", "b pass12"]
 
 
 @pytest.mark.parametrize("before", range(HOLD_LIMIT - 30, HOLD_LIMIT + 3, 4))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cache, cached_property
 from typing import Any
@@ -22,10 +23,13 @@ _PIECE = 256  # characters that are looked for at once: what a line costs is bou
 _PIECE_BASE64 = 4096  # of what has hardly anything but characters that are spelled in one way
 _GRAM = 3  # bytes; what has no so many word characters in a row is looked for by its pattern alone
 _MANY = 100  # texts, from which on it pays to see first which beginnings there are at all
+_SHARED = 10  # texts that are looked for by the same word, when they have others
 _MOST_WITHOUT_WORDS = 100  # of such texts in every spelling; more of them are found as they are
 
 _WORDS = re.compile(rb"[A-Za-z0-9_]+")
 _TOKENS = re.compile(r"[A-Za-z0-9_]+|\\+|[\"']+|.", re.DOTALL)
+# What a member of a document is that says nothing secret: hidden it would make any log unreadable.
+_NO_SECRETS = frozenset({"true", "false", "null", "none", "yes", "off"})
 _SLASH = rb"(?:\\|%(?:25){0,3}5[cC])"
 _SLASHES = (
     _SLASH + b"{0,15}"
@@ -71,6 +75,8 @@ def _members(value: str) -> Iterator[str]:
                 pending += found
             case _Number() as found if len(found) <= _SHORTEST:
                 pass
+            case str() as found if found is not value and found.strip().lower() in _NO_SECRETS:
+                pass
             case str() as found:
                 yield found
                 pending += _parsed(found)
@@ -104,6 +110,7 @@ class Mask:
     def __init__(self, hidden: Iterable[str] = ()) -> None:
         self._known: set[bytes] = set()
         self._by_word: list[Suspect] = []
+        self._uses: Counter[bytes] = Counter()  # how many are looked for by a word
         self._by_pattern: list[Suspect] = []
         self.add(hidden)
 
@@ -117,6 +124,10 @@ class Mask:
 
     def _keep(self, suspect: Suspect) -> None:
         if len(suspect.word) >= _GRAM:
+            # A line with a word that all have would be searched for each of them.
+            if self._uses[suspect.word] >= _SHARED:
+                suspect.word = min(suspect.words, key=self._uses.__getitem__)
+            self._uses[suspect.word] += 1
             self._by_word.append(suspect)
             return
         if len(self._by_pattern) >= _MOST_WITHOUT_WORDS:
@@ -171,7 +182,9 @@ class Suspect:
     def __init__(self, piece: bytes, *, base64: bool) -> None:
         self.piece = piece
         self._base64 = base64
-        self.word: bytes = max(_WORDS.findall(piece), key=len, default=b"")
+        words = sorted(_WORDS.findall(piece), key=len, reverse=True)
+        self.word: bytes = words[0] if words else b""
+        self.words = [word for word in words if len(word) >= _GRAM]  # those that are as good
         self.exact = self.word == piece
 
     @cached_property

@@ -340,7 +340,8 @@ def test_a_sandbox_that_fills_the_disk_ends_and_its_space_is_free(boxed, tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_output_without_end_does_not_keep_a_stop_waiting(boxed, monkeypatch):
+@pytest.mark.parametrize(("seconds", "reads"), [(0.0, 256), (0.3, 4)])  # that each costs
+def test_output_without_end_does_not_keep_a_stop_waiting(boxed, monkeypatch, seconds, reads):
     box = boxed()
     read = []
 
@@ -349,8 +350,9 @@ def test_output_without_end_does_not_keep_a_stop_waiting(boxed, monkeypatch):
         return b"x"
 
     monkeypatch.setattr(sandbox.os, "read", endless)
-    assert box._drain() is True
-    assert read == [256 * 1024] * 256
+    monkeypatch.setattr(sandbox, "time", SimpleNamespace(monotonic=lambda: len(read) * seconds))
+    assert box._drain(until=1.0) is True
+    assert read == [256 * 1024] * reads
 
 
 def test_what_processes_still_had_to_say_is_passed_on(boxed, monkeypatch):

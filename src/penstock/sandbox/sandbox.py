@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import select
 import signal
@@ -21,6 +22,7 @@ from penstock.sandbox.specification import Listener, Specification
 from penstock.sandbox.starter import NotStarted, Starter
 
 _CHUNK = 256 * 1024
+_DRAIN_S = 1.0  # of going through output, between two looks at everything else
 _REST_S = 5  # how long the last output may take to be read, after everything that could write it is dead
 
 
@@ -107,7 +109,7 @@ class Sandbox:
             while ending not in ready:
                 ready = self._wait(watched)
                 if self._output in ready:
-                    self._drain()
+                    self._drain(until=time.monotonic() + _DRAIN_S)
                 if answer in ready and not self._answered(answer, answered, answer_limit):
                     watched.remove(answer)
             if answer in watched:
@@ -210,10 +212,13 @@ class Sandbox:
             return False
         return True
 
-    def _drain(self) -> bool:
-        """Pass on all output that there is now; False at its end."""
+    def _drain(self, *, until: float = math.inf) -> bool:
+        """Pass on all output that there is now, or what can be until then; False at its end."""
         try:
-            for _ in range(256):  # a program that never stops printing must not keep a stop waiting
+            # A program that never stops printing must not keep a stop waiting, nor may output that takes long to go through.
+            for _ in range(256):
+                if time.monotonic() >= until:
+                    break
                 data = os.read(self._output, _CHUNK)
                 if not data:
                     return False

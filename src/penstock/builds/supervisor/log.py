@@ -106,6 +106,9 @@ class Log:
 
     def _line_by_line(self, lines: list[bytes], stamp: bytes, suspects: Sequence[Suspect]) -> bytes:
         records: list[bytes] = []
+        # A value may be of several lines, each of them too short to be hidden elsewhere.
+        if across := [suspect for suspect in suspects if b"\n" in suspect.piece]:
+            lines = self._mask.covered(b"\n".join(lines), across).split(b"\n")
         for line in lines:
             # What tells the agent's lines from others stays, whatever is secret.
             head, line = (line[:_STAMPED], line[_STAMPED:]) if line.startswith(AGENT) else (b"", line)  # noqa: PLW2901
