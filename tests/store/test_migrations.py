@@ -398,6 +398,7 @@ async def test_the_next_revision_is_written_from_the_difference(empty: Store, tm
     folder = tmp_path / "migrations"
     shutil.copytree(migrate.FOLDER, folder)
     monkeypatch.setattr(migrate, "FOLDER", folder)
+    monkeypatch.setattr(migrate, "SCHEMA", folder / migrate.SCHEMA.name)
     declared = sa.MetaData(naming_convention=metadata.naming_convention)
     migrate.import_records()
     for table in metadata.sorted_tables:
@@ -411,8 +412,10 @@ async def test_the_next_revision_is_written_from_the_difference(empty: Store, tm
         revise.new("../x")
     assert await empty.write(migrate.upgrade, migrate.head()) is None
     rows = await empty.write(fill)
-    path = revise.new("jobs_add_colour")
-    assert path == folder / "versions" / f"{int(migrate.head()[:4]):04d}_jobs_add_colour.py"
+    number = int(migrate.head()[:4]) + 1
+    assert revise.main(["new", "jobs_add_colour"]) == 0
+    assert migrate.head() == f"{number:04d}_jobs_add_colour"
+    assert (folder / "versions" / f"{migrate.head()}.py").is_file()
     assert revise.main(["check"]) == 0
     assert revise.new("nothing_more") is None
     await empty.write(migrate.upgrade)
