@@ -35,7 +35,7 @@ def change(visitor: Visitor, old: str, new: str, again: str | None = None):
 
 def test_a_password_is_changed_and_other_sessions_end(live, people):  # noqa: F811
     here, elsewhere = Visitor(live, "ines"), Visitor(live, "ines")
-    assert "Type your present password." in change(here, "", NEW).visible_text
+    assert "Type your current password." in change(here, "", NEW).visible_text
     assert "The two new passwords differ." in change(here, PASSWORD, NEW, "x").visible_text
     assert "minimum length of 8" in change(here, PASSWORD, "short").visible_text
     assert "The old password was incorrect." in change(here, "wrong", NEW).visible_text

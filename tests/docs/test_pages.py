@@ -54,7 +54,7 @@ def commands(page: Path) -> list[list[str]]:
         for line in re.split(r"\n", re.sub(r"<<EOF\n.*?\nEOF\n", "\n", block, flags=re.DOTALL)):
             for start in re.finditer(r"(?:^|&& |\$\(|<\()\s*(aws|penstock|penstock-agent|make) ", line):
                 rest = line[start.start(1) :]
-                rest = re.split(r" && | &$|\s2> |; ", re.sub(r'"\$\([^)]*\)"', "SUBSTITUTED", rest))[0]
+                rest = re.split(r" && | &$|\s2> |\s>> |; ", re.sub(r'"\$\([^)]*\)"', "SUBSTITUTED", rest))[0]
                 if line[start.start() : start.start(1)].strip() in {"$(", "<("}:
                     rest = rest[: closing(rest)]
                 found.append(shlex.split(rest, comments=True))

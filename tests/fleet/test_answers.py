@@ -220,7 +220,7 @@ async def test_a_journal_is_of_whoever_knows_its_id_first():
     with pytest.raises(errors.JournalNotFoundException) as refused:
         await journals.get_journal(None, call, {"id": "b"})  # type: ignore[arg-type]
     assert refused.value.message == (
-        "There is no build, deployment, deployment group, pipeline or execution b, or its journal is not kept any more."
+        "There is no journal of b: nothing has this id or name, or its journal is not kept any more."
     )
 
 

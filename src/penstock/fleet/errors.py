@@ -14,4 +14,4 @@ class InvalidNextTokenException(ServiceError):
 
 
 class JournalNotFoundException(ServiceError):
-    """There is no build, deployment, deployment group, pipeline or execution {id}, or its journal is not kept any more."""
+    """There is no journal of {id}: nothing has this id or name, or its journal is not kept any more."""

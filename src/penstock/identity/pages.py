@@ -119,7 +119,7 @@ async def change_password(view: View) -> Response:
     old, new = view.form.get("old", ""), view.form.get("new", "")
     problem = None
     if not old:
-        problem = _Problem("Type your present password.", "old")
+        problem = _Problem("Type your current password.", "old")
     elif not new:
         problem = _Problem("Type a new password.", "new")
     elif new != view.form.get("again", ""):

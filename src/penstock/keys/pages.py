@@ -109,7 +109,7 @@ async def key(view: View) -> Detail:
             ("State", _word(found)),
             ("Deleted", gone),
             ("For", _use(found)),
-            ("Managed by", "AWS, of a service" if found["KeyManager"] == "AWS" else "you"),
+            ("Managed by", "AWS, for a service" if found["KeyManager"] == "AWS" else "you"),
             ("Created", Cell(at=found["CreationDate"])),
             ("Rotation", await _rotation(view, key_id)),
             ("Aliases", ", ".join(named)),

@@ -36,7 +36,7 @@ async def secrets(view: View) -> Listing:
     found = answer["SecretList"]
     rotated = sum(one.get("RotationEnabled", False) for one in found)
     return Listing(
-        lede=f"{plural(len(found), 'secret')} on this page, {rotated} of them rotated by themselves.",
+        lede=f"{plural(len(found), 'secret')} on this page, {rotated} of them rotated automatically.",
         columns=(
             Column("Secret"),
             Column("For", "clip"),
