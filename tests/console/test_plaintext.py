@@ -37,6 +37,20 @@ HIDING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u200
         ("bell\x07 null\x00", "bell\u2407 null\u2400"),
         ("\u202eevil", "[U+202E]evil"),
         ("\x9b31mx", "[U+009B]31mx"),
+        ("a\x1b[30mb\x1b[97mc\x1b[98md\x1b[29me", "abcde"),
+        (
+            "\x1b[31ma\x1b[37mb\x1b[31mc\x1b[40md",
+            '<span class="a-red">a</span>b<span class="a-red">c</span><span class="a-red">d</span>',
+        ),
+        ("\x1b[31ma\x1b[1030mb\x1b[32;0031mc", '<span class="a-red">a</span>bc'),
+        ("\x1b[38;5;7ma\x1b[38;5;8mb\x1b[38;5;9mc", 'a<span class="a-dim">b</span><span class="a-red">c</span>'),
+        ("\x1b[38;5;15ma\x1b[38;5;16mb\x1b[38;5;14mc", 'ab<span class="a-cyan">c</span>'),
+        ("\x1b[48;5;31;32ma", '<span class="a-green">a</span>'),
+        ("\x1b[48;2;31;31;31;32ma", '<span class="a-green">a</span>'),
+        ("\x1b[48;2;31;31;31;32;1ma", '<span class="a-green a-bold">a</span>'),
+        ("\x1b[38;9;31ma", '<span class="a-red">a</span>'),
+        ("\x1b[38ma\x1b[38;5mb\x1b[38;31mc", "abc"),
+        ("\x1f \x7f\x80", "\u241f \u2421[U+0080]"),
         ("\x1b[31m<script>alert(1)</script>", '<span class="a-red">&lt;script&gt;alert(1)&lt;/script&gt;</span>'),
     ],
 )
@@ -48,6 +62,8 @@ def test_a_long_line_is_cut_with_a_reason():
     answer = painted("x" * (LONGEST_LINE + 1_234))
     assert answer.startswith("x" * LONGEST_LINE + "<")
     assert "1,234 more characters" in answer
+    assert painted("x" * 8_000) == "x" * 8_000
+    assert painted("x" * 8_001) == "x" * 8_000 + '<span class="a-dim"> … 1 more characters</span>'
 
 
 class _Elements(HTMLParser):

@@ -4,45 +4,40 @@ from __future__ import annotations
 
 import pytest
 
-from penstock.webpages.wording import ago, capital, exact, first_line, initials, lasted, person, plural, state
+from penstock.webpages.wording import ago, capital, exact, first_line, initials, iso, lasted, person, plural, state
+
+MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 
 
 @pytest.mark.parametrize(
-    ("seconds", "visible_text"),
+    ("ms", "visible_text"),
     [
-        (-1, "0.0 s"),
-        (0.04, "0.0 s"),
-        (2.36, "2.4 s"),
-        (9.97, "9 s"),
-        (48, "48 s"),
-        (152, "2 min 32 s"),
-        (3600, "1 h 0 min"),
-        (90_000, "1 d 1 h"),
+        (-1_000, "0.0 s"), (40, "0.0 s"), (940, "0.9 s"), (2_360, "2.4 s"), (9_949, "9.9 s"), (9_950, "9 s"), (10_000, "10 s"), (59_999, "59 s"),
+        (MINUTE, "1 min 0 s"), (152_000, "2 min 32 s"), (HOUR - 1, "59 min 59 s"), (HOUR, "1 h 0 min"), (DAY - 1, "23 h 59 min"),
+        (DAY, "1 d 0 h"), (90_000_000, "1 d 1 h"), (2 * DAY - 1, "1 d 23 h"),
     ],
-)
-def test_lasted(seconds, visible_text):
-    assert lasted(round(seconds * 1000)) == visible_text
+)  # fmt: skip
+def test_lasted(ms, visible_text):
+    assert lasted(ms) == visible_text
 
 
 @pytest.mark.parametrize(
     ("passed", "visible_text"),
     [
-        (-5, "just now"),
-        (3, "just now"),
-        (41, "41 s ago"),
-        (400, "6 min ago"),
-        (7_300, "2 h ago"),
-        (100_000, "yesterday"),
-        (300_000, "3 days ago"),
+        (0, "just now"), (9_999, "just now"), (10_000, "10 s ago"), (59_999, "59 s ago"), (MINUTE, "1 min ago"), (HOUR - 1, "59 min ago"),
+        (HOUR, "1 h ago"), (DAY - 1, "23 h ago"), (DAY, "yesterday"), (2 * DAY - 1, "yesterday"), (2 * DAY, "2 days ago"),
+        (7 * DAY - 1, "6 days ago"), (7 * DAY, "9 September 2001"), (-MINUTE, "just now"), (-MINUTE - 1, "in 1 min"), (-HOUR + 1, "in 59 min"),
+        (-HOUR, "in 1 h"), (-2 * DAY + 1, "in 47 h"), (-2 * DAY, "in 2 days"), (-7 * DAY - HOUR + 1, "in 7 days"),
+        (-7 * DAY - HOUR, "9 September 2001"),
     ],
-)
+)  # fmt: skip
 def test_ago(passed, visible_text):
-    assert ago(1_000_000_000_000 - 1000 * passed, 1_000_000_000_000) == visible_text
+    assert ago(1_000_000_000_000, 1_000_000_000_000 + passed) == visible_text
 
 
-def test_after_a_week_the_date():
-    assert ago(1_000_000_000_000, 1_000_000_000_000 + 8 * 86_400_000) == "9 September 2001"
-    assert exact(1_000_000_000_000) == "2001-09-09 01:46:40 UTC"
+def test_exact_times():
+    assert iso(1_000_000_000_999) == "2001-09-09T01:46:40+00:00"
+    assert exact(1_000_000_000_999) == "2001-09-09 01:46:40 UTC"
 
 
 def test_unknown_states_are_shown_idle_with_their_name():
@@ -66,8 +61,12 @@ def test_person(arn, who):
 
 def test_small_formatting():
     assert initials("jonas.lind") == "JL"
+    assert [initials(name) for name in ("anna-maria_de.luca", "zoë", "._-")] == ["AM", "Z", "?"]
     assert initials("") == "?"
-    assert plural(1, "host") == "1 host"
+    assert [plural(count, "host") for count in (0, 1, 2)] == ["0 hosts", "1 host", "2 hosts"]
+    assert [plural(count, "entry", "entries") for count in (0, 1, 2)] == ["0 entries", "1 entry", "2 entries"]
     assert plural(10_000, "host") == "10,000 hosts"
     assert capital("of shop") == "Of shop"
+    assert [capital(text) for text in ("", "a", "ofShop")] == ["", "A", "OfShop"]
     assert first_line("\n  \n first \n second") == "first"
+    assert first_line(" \n") == ""
