@@ -78,6 +78,7 @@ def test_keys_are_read_as_they_were_written():
         (f"{ONE.strip()} next\n", "no key that seals, or two of one id"),
         ("", "no key that seals, or two of one id"),
     ],
+    ids=["too long", "mark", "two marks", "long id", "short id", "short key", "twice", "none that seals", "empty"],
 )
 def test_what_are_no_keys_is_refused_with_the_reason(text, why):
     with pytest.raises(ValueError, match=f"^{why}$"):
