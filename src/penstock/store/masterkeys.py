@@ -27,6 +27,7 @@ KEY_ID_BYTES = 4
 _MAX_BYTES = 64 << 10  # of what a file or command gives
 _COMMAND_SECONDS = 30.0
 _HEAD = "# Penstock master keys: id, key. The last one seals. Losing this file loses every secret."
+_UNUSABLE = "no key that seals, or two of one id"
 _RETIRED_HEAD = "# Master keys that older backups need. Delete them with those."
 
 
@@ -144,7 +145,7 @@ def parsed(text: str) -> list[MasterKey]:
     """The keys of lines. Raises ValueError when they are not keys, or none that seals."""
     found = keys_in(text)
     if all(one.next for one in found):
-        raise ValueError("no key that seals")
+        raise ValueError(_UNUSABLE)
     return found
 
 
@@ -162,7 +163,7 @@ def keys_in(text: str) -> list[MasterKey]:
     if any(len(one.id) != KEY_ID_BYTES or len(one.key) != KEY_BYTES for one in found):
         raise ValueError("a key of another length")
     if len({one.id for one in found}) < len(found):
-        raise ValueError("two keys of one id")
+        raise ValueError(_UNUSABLE)
     return found
 
 
