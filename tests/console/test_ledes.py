@@ -65,7 +65,12 @@ GOING, GOOD, BAD = (
     [
         ([], [], "", "Nothing has been built."),
         ([], ["a"], "a", "Nothing has been built of a."),
-        ([GOOD], ["a"], "", "The newest 1 build of 1 project: none is running, none has failed."),
+        ([], ["a"], "", "Nothing has been built of a."),
+        ([], ["a", "b"], "", "Nothing has been built of 2 projects."),
+        ([GOOD], ["a"], "", "The newest build of a has not failed."),
+        ([BAD], ["a", "b"], "", "The newest build of 2 projects has failed."),
+        ([GOING], [], "", "The newest build is running."),
+        ([GOOD, GOOD], ["a"], "", "The newest 2 builds of a: none is running, none has failed."),
         ([GOING, BAD], ["a", "b"], "", "The newest 2 builds of 2 projects: 1 is running, 1 has failed."),
         ([GOING, GOING, BAD, BAD | {"buildStatus": "TIMED_OUT"}], ["a"], "a", "The newest 4 builds of a: 2 are running, 2 have failed."),
     ],
@@ -78,7 +83,9 @@ def test_how_builds_stand(listed, projects, project, said):
     ("statuses", "said"),
     [
         ((), "Nothing has been deployed yet."),
-        (("Succeeded",), "The newest 1 deployment: none is running, none has failed."),
+        (("Succeeded",), "The newest deployment has not failed."),
+        (("Failed",), "The newest deployment has failed."),
+        (("Ready",), "The newest deployment is running."),
         (("InProgress", "Failed"), "The newest 2 deployments: 1 is running, 1 has failed."),
         (
             ("InProgress", "Queued", "Failed", "Failed", "Stopped"),

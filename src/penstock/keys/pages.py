@@ -9,7 +9,7 @@ from penstock.webpages.detail import Detail, Part
 from penstock.webpages.listing import Cell, Column, Empty, Listing, Row, following
 from penstock.webpages.page import Group, Nav, Page
 from penstock.webpages.view import View, part
-from penstock.webpages.wording import plural
+from penstock.webpages.wording import every, plural
 from penstock.wire.errors import ServiceError
 
 _PAGE = 30  # each is described by a call of its own
@@ -148,7 +148,7 @@ async def _rotation(view: View, key_id: str) -> str:
         return "never"
     if answer is None:
         return ""
-    return f"every {answer['RotationPeriodInDays']} days" if answer["KeyRotationEnabled"] else "on demand only"
+    return every(answer["RotationPeriodInDays"]) if answer["KeyRotationEnabled"] else "on demand only"
 
 
 PAGES = (

@@ -13,7 +13,7 @@ from penstock.webpages.detail import Detail, Part, tag_facts
 from penstock.webpages.listing import Cell, Column, Empty, Listing, Row, following
 from penstock.webpages.page import Group, Nav, Page
 from penstock.webpages.view import View
-from penstock.webpages.wording import exact, plural
+from penstock.webpages.wording import every, exact, plural
 
 _PAGE = 50
 _OPERATION = "GetSecretValue"
@@ -95,7 +95,11 @@ async def reveal(view: View) -> Response:
     """The page with the current value, which is read and recorded like any other reading."""
     name = view.form.get("id", "")
     read = await view.call("secretsmanager", _OPERATION, SecretId=name)
-    shown = read["SecretString"] if "SecretString" in read else f"{len(read['SecretBinary'])} bytes, which are no text"
+    shown = (
+        read["SecretString"]
+        if "SecretString" in read
+        else plural(len(read["SecretBinary"]), "byte, which is no text", "bytes, which are no text")
+    )
     return view.render("detail.html", detail=await _detail(view, name, value=shown))
 
 
@@ -107,9 +111,7 @@ async def _detail(view: View, name: str, *, value: str = "") -> Detail:
     may = not deleted and await view.may("secretsmanager", _OPERATION, SecretId=name)
     rules = found.get("RotationRules", {})
     schedule = rules.get("ScheduleExpression") or (
-        f"every {plural(rules['AutomaticallyAfterDays'], 'day')}"
-        if "AutomaticallyAfterDays" in rules
-        else "on demand only"
+        every(rules["AutomaticallyAfterDays"]) if "AutomaticallyAfterDays" in rules else "on demand only"
     )
     return Detail(
         title=found["Name"],

@@ -133,6 +133,11 @@ def plural(count: int, one: str, many: str = "") -> str:
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
+def every(days: int) -> str:
+    """`every day`, `every 90 days`."""
+    return "every day" if days == 1 else f"every {plural(days, 'day')}"
+
+
 def capital(text: str) -> str:
     """The first letter large, the rest as it is."""
     return text[:1].upper() + text[1:]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlencode
 
+from penstock.console.pages import sentences
 from penstock.webpages.listing import Cell, Column, Empty, Listing, Row, following
 from penstock.webpages.page import Group, Nav, Page
 from penstock.webpages.view import View, part
@@ -89,15 +90,13 @@ def _failed_phase(build: dict[str, Any]) -> str:
 
 
 def _lede(builds: list[dict[str, Any]], projects: list[str], project: str) -> str:
+    alone = project or (projects[0] if len(projects) == 1 else "")
+    where = f" of {alone}" if alone else f" of {plural(len(projects), 'project')}" if projects else ""
+    if not builds:
+        return f"Nothing has been built{where}."
     running = sum(not build.get("buildComplete", False) for build in builds)
     failed = sum(build["buildStatus"] in ("FAILED", "FAULT", "TIMED_OUT") for build in builds)
-    where = f"of {project}" if project else f"of {plural(len(projects), 'project')}" if projects else ""
-    if not builds:
-        return f"Nothing has been built {where}".rstrip() + "."
-    parts = [f"The newest {plural(len(builds), 'build')} {where}".rstrip() + ":"]
-    said = [f"{running} {'is' if running == 1 else 'are'} running"] if running else ["none is running"]
-    said.append(f"{failed} {'has' if failed == 1 else 'have'} failed" if failed else "none has failed")
-    return f"{parts[0]} {', '.join(said)}."
+    return sentences.newest(len(builds), "build", where, running=running, failed=failed)
 
 
 PAGE = Page(

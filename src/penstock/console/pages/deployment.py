@@ -21,7 +21,7 @@ from penstock.webpages.listing import Cell, Column, Row
 from penstock.webpages.live import Snapshot
 from penstock.webpages.page import Page
 from penstock.webpages.view import View, part
-from penstock.webpages.wording import lasted, state
+from penstock.webpages.wording import lasted, plural, state
 
 _ROWS = 200  # hosts of a page of the table
 _HOST_COLUMNS = (Column("Host"), Column("State"))
@@ -157,7 +157,7 @@ async def _banner(view: View, info: dict[str, Any]) -> dict[str, Any] | None:
             "Succeeded": f"Rolled back to {target}.",
             "Failed": f"The rollback to {target} failed.",
             "Stopped": f"The rollback to {target} was stopped.",
-        }.get(status, f"Rolling back to {target}{f': {done} of {total} hosts are back' if total else ''}.")
+        }.get(status, f"Rolling back to {target}{f': {_back(done, total)}' if total else ''}.")
         return {
             "tone": "warn" if status in ("", *_GOING) else "bad",
             "title": label,
@@ -175,6 +175,10 @@ async def _banner(view: View, info: dict[str, Any]) -> dict[str, Any] | None:
             "act": "View",
         }
     return None
+
+
+def _back(done: int, total: int) -> str:
+    return f"{done:,} of {plural(total, 'host')} {'is' if done == 1 else 'are'} back"
 
 
 def _rolls_back(info: dict[str, Any]) -> bool:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlencode
 
+from penstock.console.pages import sentences
 from penstock.webpages.listing import Cell, Column, Empty, Listing, Row, following
 from penstock.webpages.page import Group, Nav, Page
 from penstock.webpages.view import View, part
-from penstock.webpages.wording import plural
 
 _GOING = ("Created", "Queued", "InProgress", "Baking", "Ready")
 
@@ -107,9 +107,7 @@ def _lede(found: list[dict[str, Any]]) -> str:
         return "Nothing has been deployed yet."
     going = sum(info["status"] in _GOING for info in found)
     failed = sum(info["status"] == "Failed" for info in found)
-    said = [f"{going} {'is' if going == 1 else 'are'} running" if going else "none is running"]
-    said.append(f"{failed} {'has' if failed == 1 else 'have'} failed" if failed else "none has failed")
-    return f"The newest {plural(len(found), 'deployment')}: {', '.join(said)}."
+    return sentences.newest(len(found), "deployment", running=going, failed=failed)
 
 
 PAGE = Page(

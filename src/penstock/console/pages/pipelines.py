@@ -106,7 +106,7 @@ def _mark(stage: dict[str, Any]) -> str:
 def _lede(count: int, failed: int, waiting: int, *, more: bool) -> str:
     if not count:
         return "No pipelines yet."
-    parts = [f"{'The first ' if more else ''}{plural(count, 'pipeline')}."]
+    parts = [f"{plural(count, 'pipeline')}{' on this page' if more else ''}."]
     if failed:
         parts.append(f"{plural(failed, 'has', 'have')} failed.")
     if waiting:

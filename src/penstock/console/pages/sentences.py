@@ -5,6 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from penstock.webpages.wording import plural
+
+
+def newest(count: int, noun: str, where: str = "", *, running: int, failed: int) -> str:
+    """How the things of a list stand: `The newest 3 builds of shop: 1 is running, none has failed.`"""
+    if count == 1:
+        how = "is running" if running else "has failed" if failed else "has not failed"
+        return f"The newest {noun}{where} {how}."
+    going = f"{plural(running, 'is', 'are')} running" if running else "none is running"
+    ended = f"{plural(failed, 'has', 'have')} failed" if failed else "none has failed"
+    return f"The newest {plural(count, noun)}{where}: {going}, {ended}."
+
 
 def lede(stages: Sequence[Mapping[str, Any]], numbers: Sequence[int]) -> str:
     """How a pipeline stands. `numbers` are those of its runs, the newest first."""
