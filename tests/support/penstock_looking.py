@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from types import SimpleNamespace
 from typing import Any, cast
@@ -20,6 +21,13 @@ ACCOUNT = "1" * 12
 ANN = f"arn:aws:iam::{ACCOUNT}:user/ann"
 ME = Session(account=ACCOUNT, kind=PrincipalKind.USER, arn=ANN, principal_id="AIDA")
 NOW = 1_800_000_000_000
+
+
+@functools.cache
+def _templates() -> Any:
+    """Compiled once for all tests."""
+    made: Any = Console(cast(Any, SimpleNamespace(templates={})))
+    return made._templates
 
 
 class Looking(View):
@@ -49,7 +57,9 @@ class Looking(View):
             "path": "/console/here", "query_string": query.encode(), "path_params": path or {},
         }  # fmt: skip
         visitor = Visitor(session=ME, user_name="ann", token="the token", session_id="s")
-        super().__init__(Console(app), Request(scope), visitor, form or {})
+        console = Console(app)
+        vars(console)["_templates"] = _templates()
+        super().__init__(console, Request(scope), visitor, form or {})
 
     async def call(self, service: str, operation: str, **input: Any) -> dict[str, Any]:
         self.asked.append((operation, input))
