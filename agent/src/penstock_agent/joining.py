@@ -79,6 +79,6 @@ def _lines(options: Any) -> Any:
 
 def _say(joined: Joined, config: str) -> None:
     sys.stdout.write(
-        "This host is %s. Its key is in %s, and leaves it never.\nNext: penstock-agent run --config %s\n"
+        "This host is %s. Its key is in %s, and never leaves it.\nNext: penstock-agent run --config %s\n"
         % (joined.session_arn, joined.folder, config)
     )

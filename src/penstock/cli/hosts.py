@@ -67,7 +67,7 @@ def _run(options: argparse.Namespace) -> None:
         _join(clients, options)
     elif options.act == "revoke":
         clients("penstock").revoke_host(name=options.name)
-        say(f"{options.name} is trusted no more: it gets no commands, and its sessions are over.")
+        say(f"{options.name} is no longer trusted: it gets no commands, and its sessions are over.")
     elif options.act == "forget":
         clients("penstock").forget_host(name=options.name)
         say(f"{options.name} is forgotten, and its name is free.")
