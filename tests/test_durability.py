@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from penstock import app, durable
 from penstock.builds.supervisor import log as build_log
+from penstock.builds.supervisor import run
 from penstock.builds.supervisor.artifacts import pack_artifact
 from penstock.builds.supervisor.journal import Journal
 from penstock.builds.supervisor.run import Build
@@ -362,14 +363,17 @@ def test_a_build_is_marked_before_its_first_command(tmp_path: Path, disk: Disk):
         build._mark_started()
 
 
-def test_the_end_of_a_build_is_on_disk_with_its_log(tmp_path: Path, disk: Disk):
-    journal = Journal(str(tmp_path), log_limit=1000, masked=[], session=str(tmp_path / "session"))
-    journal.report("phase_started", phase="BUILD")
-    assert disk.steps == []
-    journal.report("ended", durable=True, status="", message="")
-    assert disk.steps == [("sync", "progress")]
-    journal.sync()
-    assert disk.steps[1:] == [("sync", "log"), ("sync", "progress")]
+def test_the_end_of_a_build_is_on_disk_after_its_log(tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch):
+    def build(_job: Any, _directory: str, journal: Journal) -> SimpleNamespace:
+        return SimpleNamespace(run=lambda: journal.report("phase_started", phase="BUILD"))
+
+    monkeypatch.setattr(run, "Build", build)
+    for name in ("dup2", "umask"):  # it is a process of its own
+        monkeypatch.setattr(os, name, lambda *_: None)
+    assert run.supervise({"log_limit": 1000}, str(tmp_path)) == 0
+    assert disk.steps == [("sync", "log"), ("sync", "progress")]
+    last = (tmp_path / "progress").read_bytes().splitlines()[-1]
+    assert json.loads(last)["event"] == "ended"
 
 
 def test_an_artifact_is_on_disk_when_it_is_packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
