@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from penstock.webpages.wording import ago, capital, exact, first_line, initials, iso, lasted, person, plural, state
+from penstock.webpages.wording import (
+    ago,
+    capital,
+    every,
+    exact,
+    first_line,
+    initials,
+    iso,
+    lasted,
+    person,
+    plural,
+    state,
+)
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 
@@ -66,6 +78,7 @@ def test_small_formatting():
     assert [plural(count, "host") for count in (0, 1, 2)] == ["0 hosts", "1 host", "2 hosts"]
     assert [plural(count, "entry", "entries") for count in (0, 1, 2)] == ["0 entries", "1 entry", "2 entries"]
     assert plural(10_000, "host") == "10,000 hosts"
+    assert (every(1), every(2)) == ("every day", "every 2 days")
     assert capital("of shop") == "Of shop"
     assert [capital(text) for text in ("", "a", "ofShop")] == ["", "A", "OfShop"]
     assert first_line("\n  \n first \n second") == "first"

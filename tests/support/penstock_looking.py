@@ -24,7 +24,7 @@ NOW = 1_800_000_000_000
 
 
 @functools.cache
-def _templates() -> Any:
+def templates() -> Any:
     """Compiled once for all tests."""
     made: Any = Console(cast(Any, SimpleNamespace(templates={})))
     return made._templates
@@ -58,7 +58,7 @@ class Looking(View):
         }  # fmt: skip
         visitor = Visitor(session=ME, user_name="ann", token="the token", session_id="s")
         console = Console(app)
-        vars(console)["_templates"] = _templates()
+        vars(console)["_templates"] = templates()
         super().__init__(console, Request(scope), visitor, form or {})
 
     async def call(self, service: str, operation: str, **input: Any) -> dict[str, Any]:

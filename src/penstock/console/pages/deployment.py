@@ -178,7 +178,7 @@ async def _banner(view: View, info: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _back(done: int, total: int) -> str:
-    return f"{done:,} of {plural(total, 'host')} {'is' if done == 1 else 'are'} back"
+    return f"{done:,} of {plural(total, 'host')} {'is' if 1 in (done, total) else 'are'} back"
 
 
 def _rolls_back(info: dict[str, Any]) -> bool:
@@ -187,7 +187,8 @@ def _rolls_back(info: dict[str, Any]) -> bool:
 
 def _facts(info: dict[str, Any], config: dict[str, Any]) -> list[tuple[str, str, bool]]:
     minimum = config.get("minimumHealthyHosts") or {}
-    rule = {"HOST_COUNT": "hosts", "FLEET_PERCENT": "% of the hosts"}.get(minimum.get("type", ""), "")
+    count = minimum.get("value", 0)
+    least = {"HOST_COUNT": plural(count, "host"), "FLEET_PERCENT": f"{count} % of the hosts"}
     rollback = info.get("autoRollbackConfiguration") or {}
     events = {
         "DEPLOYMENT_FAILURE": "failure",
@@ -202,7 +203,7 @@ def _facts(info: dict[str, Any], config: dict[str, Any]) -> list[tuple[str, str,
         ("Revision", revision_label(info.get("revision", {})), True),
         ("Replaces", revision_label(info.get("previousRevision") or {}), True),
         ("Configuration", info.get("deploymentConfigName", "").removeprefix("CodeDeployDefault."), False),
-        ("Minimum", f"{minimum['value']} {rule}" if rule else "", False),
+        ("Minimum", least.get(minimum.get("type", ""), ""), False),
         (
             "Rolls back",
             f"{on} (set in the deployment)" if on else "as set in the group" if not rollback else "no",
