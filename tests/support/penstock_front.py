@@ -32,6 +32,7 @@ class Stand:
         self.registry = Registry()
         self.public_url = "http://penstock.example:8470"
         self.mounts: dict[str, Any] = {}
+        self.signposts: list[Any] = []
         self.ids = SimpleNamespace(uuid=lambda: "the-id")
         self.clock = SimpleNamespace(now=lambda: 5)
         self.settings = SimpleNamespace(
