@@ -91,6 +91,8 @@ async def test_a_late_completion_is_fenced_and_takes_its_transaction_with_it(any
         await any_store.write(late)
     with pytest.raises(Fenced):
         await any_store.write(jobs.retry, mine, due=0)
+    with pytest.raises(Fenced):
+        await any_store.write(jobs.dead_letter, mine, error="late")
     assert not mine.hold.settled
     assert await claim(any_store, kinds=("follow-up",)) == []
     await any_store.write(jobs.complete, theirs)
@@ -175,6 +177,69 @@ async def test_a_site_takes_its_own(any_store: Store):
     assert await any_store.write(elsewhere.claim, {("k",): 3}, now=now) == []
     assert await any_store.read(elsewhere.next_due, ["k"]) is None
     assert len(await any_store.write(both.claim, {("k",): 3}, now=now)) == 1
+
+
+VERBS: list[tuple[Any, dict[str, Any]]] = [
+    (lambda conn, job, _: jobs.complete(conn, job), {"state": "done", "fence": "w:3", "ended": 5_000}),
+    (lambda conn, job, now: jobs.retry(conn, job, due=now + 4_000, error="e"), {"state": "ready", "due": 9_000, "error": "e", "failures": 3}),
+    (lambda conn, job, now: jobs.retry(conn, job, due=now + 4_000, counts=False), {"state": "ready", "due": 9_000, "error": None}),
+    (lambda conn, job, _: jobs.dead_letter(conn, job, error="e"), {"state": "dead", "fence": "w:3", "error": "e", "failures": 3, "ended": 5_000}),
+    (lambda conn, job, _: jobs.finish(conn, job.id), {"state": "done", "fence": "w:3", "ended": 5_000}),
+    (lambda conn, job, _: jobs.finish_all(conn, ["x", job.id]), {"state": "done", "fence": "w:3", "ended": 5_000}),
+    (lambda conn, job, _: jobs.put_back(conn, job.id), {"state": "ready", "due": 5_000}),
+    (lambda conn, job, _: jobs.cancel_id(conn, job.id), {"state": "cancelled", "fence": "w:3", "ended": 5_000}),
+    (lambda conn, job, _: jobs.cancel(conn, kind="k", dedup="x"), {"state": "cancelled", "fence": "w:3", "ended": 5_000}),
+    (lambda conn, job, now: leases.renew(conn, [job], lease_ms=30_000, now=now), {"state": "leased", "fence": "w:3", "until": 35_000}),
+    (
+        lambda conn, job, now: leases.lapse(conn, now=now + 26_000),
+        {"state": "ready", "error": "its lease ran out: the worker died or lost its connection", "failures": 3},
+    ),
+    (lambda conn, job, now: leases.lapse(conn, now=now + 24_999), {"state": "leased", "fence": "w:3", "until": 30_000}),
+    (lambda conn, job, _: leases.take_back_all(conn), {"state": "ready", "error": "its worker died", "failures": 3}),
+]  # fmt: skip
+
+
+async def test_what_each_verb_leaves_of_a_leased_job_and_that_it_leaves_others_alone(
+    any_store: Store, clock: ManualClock
+):
+    """Times are counted from when the job was made. It was leased thrice and has failed twice."""
+    for verb, left in VERBS:
+        began = clock.now()
+        id = await enqueue(any_store, dedup="x", due=began - 7)
+        other = await enqueue(any_store, kind="other", dedup="x", due=began - 7)
+        for _ in range(2):
+            (job,) = await claim(any_store)
+            await any_store.write(jobs.retry, job, due=began - 7, error="before")
+        (job,) = await claim(any_store)
+        untouched = await any_store.read(jobs.get, other)
+        clock.advance(5_000)
+        await any_store.write(verb, job, clock.now())
+        found = await any_store.read(jobs.get, id)
+        assert found is not None
+        shown = {name: getattr(found, name) for name in ("state", "fence", "error", "failures", "attempt")}
+        times = {name: at and at - began for name in ("due", "until", "ended") for at in (getattr(found, name),)}
+        before = {"state": "leased", "fence": "", "error": "before", "failures": 2, "attempt": 3, "due": -7, "until": None, "ended": None}  # fmt: skip
+        assert shown | times == before | left
+        assert await any_store.read(jobs.get, other) == untouched
+        await any_store.write(jobs.finish_all, [id, other])
+
+
+async def test_what_was_given_up_comes_back_with_a_clean_slate(any_store: Store, clock: ManualClock):
+    id = await enqueue(any_store)
+    (job,) = await claim(any_store)
+    await any_store.write(jobs.dead_letter, job, error="hopeless")
+    for verb in (jobs.finish, jobs.cancel_id, jobs.put_back):
+        assert not await any_store.write(verb, id)
+    clock.advance(5_000)
+    workers = any_store.wakeup(jobs.WORK)
+    assert not await any_store.write(dead_letters.revive, "x", accounts=[WHERE["account"]], region=WHERE["region"])
+    assert await any_store.write(dead_letters.revive, id, accounts=[WHERE["account"]], region=WHERE["region"])
+    assert not await any_store.write(dead_letters.revive, id, accounts=[WHERE["account"]], region=WHERE["region"])
+    assert await workers.wait(0)
+    found = await any_store.read(jobs.get, id)
+    assert found is not None
+    assert (found.state, found.due, found.failures, found.ended, found.fence) == (JobState.READY, clock.now(), 0, None, "")  # fmt: skip
+    assert (found.attempt, found.error) == (1, "hopeless")
 
 
 # --- outside workers --------------------------------------------------------------------------------------------------

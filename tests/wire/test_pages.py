@@ -1,5 +1,6 @@
 """Page tokens open only where they were made."""
 
+import base64
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -56,6 +57,24 @@ def test_hostile_tokens_are_refused(token) -> None:
         TOKENS.open(CALL, {}, token)
 
 
+def test_tokens_of_another_form_or_length_are_refused() -> None:
+    longest = TOKENS.seal(CALL, {}, ["x" * 3039])
+    assert (len(longest), TOKENS.open(CALL, {}, longest)) == (4096, ["x" * 3039])
+    raw = base64.urlsafe_b64decode(longest)
+    other = base64.urlsafe_b64encode(b"\x02" + raw[1:]).decode()
+    for token in (TOKENS.seal(CALL, {}, ["x" * 3040]), other, "é", longest[:12], ""):
+        with pytest.raises(BadPageToken):
+            TOKENS.open(CALL, {}, token)
+
+
+def test_a_token_of_a_former_key_still_opens() -> None:
+    token = TOKENS.seal(CALL, {}, ["a"])
+    turned = PageTokens(lambda: (b"n" * 32, b"k" * 32))
+    assert turned.open(CALL, {}, token) == ["a"]
+    with pytest.raises(BadPageToken):  # the first key seals
+        TOKENS.open(CALL, {}, turned.seal(CALL, {}, ["a"]))
+
+
 CALLER = replace(CALL, app=SimpleNamespace(page_tokens=TOKENS))
 
 
@@ -93,8 +112,20 @@ def test_a_token_can_be_bound_to_some_members_only() -> None:
     pages = Pages(Refused, bound=("Prefix",))
     token = pages.token(CALLER, {"Prefix": "x", "FetchOwner": True}, ["k"])
     assert pages.after(CALLER, {"Prefix": "x", "nextToken": token}) == ["k"]
-    with pytest.raises(Refused):
-        pages.after(CALLER, {"nextToken": token})
+    assert pages.after(CALLER, {"Prefix": "x"}) is None
+    for other in ({}, {"Prefix": ""}, {"Prefix": "y"}):
+        with pytest.raises(Refused):
+            pages.after(CALLER, {"nextToken": token, **other})
+    nothing = pages.token(CALLER, {}, ["k"])
+    assert pages.after(CALLER, {"Prefix": "", "nextToken": nothing}) == ["k"]
+
+
+def test_a_page_that_is_just_full_ends_the_list() -> None:
+    pages, rows = Pages(Refused), [1, 2, 3]
+    for limit, found in ((2, [1, 2]), (3, rows), (4, rows)):
+        page = pages.page(CALLER, {}, rows, limit=limit, keyset=lambda row: [row])
+        assert (page.rows, list(page.more)) == (found, ["nextToken"] if limit == 2 else [])
+        assert not page.more or pages.after(CALLER, page.more) == [2]
 
 
 def test_a_page_of_nothing_ends_the_list() -> None:

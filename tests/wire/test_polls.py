@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from penstock_front import Stand
+from penstock_waiting import eventually
 
 from penstock.wire import exchange
 from penstock.wire.endpoint import Endpoint
@@ -77,6 +78,29 @@ async def test_a_poll_that_somebody_else_stops_is_stopped():
     with pytest.raises(asyncio.CancelledError):
         await running
     assert endpoint.polls == set()
+
+
+async def test_a_poll_whose_client_leaves_is_given_up_and_answered_with_nothing():
+    arriving: asyncio.Queue[dict[str, str]] = asyncio.Queue()
+    given_up = []
+
+    async def poll(_call, _input):
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            given_up.append(1)
+            raise
+
+    async def run():
+        return await Hold().run(poll, None, {}, arriving.get)  # type: ignore[arg-type]
+
+    running = asyncio.ensure_future(run())
+    arriving.put_nowait({"type": "http.request"})  # what it still sends
+    await eventually(arriving.empty)
+    assert not given_up
+    arriving.put_nowait({"type": "http.disconnect"})
+    async with asyncio.timeout(60):
+        assert (await running, given_up) == ({}, [1])
 
 
 async def test_a_drain_ends_what_is_held_and_what_comes_behind_it():

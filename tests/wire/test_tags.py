@@ -57,6 +57,16 @@ def test_tags_at_every_bound_are_taken() -> None:
     assert rules().check(pairs) == dict(pairs)
 
 
+def test_a_resource_has_fifty_tags_where_its_service_does_not_say() -> None:
+    plain = TagRules(too_many=TooMany, reserved=Reserved, duplicate=Duplicate, malformed=Malformed)
+    fifty = {str(number): "" for number in range(50)}
+    assert plain.check(fifty.items()) == plain.add(fifty, [("0", "")]) == fifty
+    for attempt in (lambda: plain.check([*fifty.items(), ("x", "")]), lambda: plain.add(fifty, [("x", "")])):
+        with pytest.raises(TooMany):
+            attempt()
+    assert plain.check([("a", ""), ("A", "")]) == {"a": "", "A": ""}
+
+
 def test_added_tags_replace_those_of_the_same_keys_and_count_with_the_others() -> None:
     old = {"a": "1", "b": "2"}
     assert rules().add(old, [("b", "3"), ("B", "4")]) == {"a": "1", "b": "3", "B": "4"}
