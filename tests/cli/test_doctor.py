@@ -5,14 +5,13 @@ from __future__ import annotations
 import datetime as dt
 import ssl
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from penstock_commands import insert
 from penstock_live import live, live_tls  # noqa: F401 - the fixtures
 
 from penstock.certificates.records import anchors, authorities, hosts
@@ -30,28 +29,8 @@ MINUTE = 60_000
 WHERE = {"account": "111111111111", "region": "us-east-1"}
 
 
-@pytest.fixture
-def installation(sqlite_url: str, tmp_path: Path) -> Iterator[Installation]:
-    tmp_path.chmod(0o700)
-    (tmp_path / "penstock.db").chmod(0o600)
-    engine = sa.create_engine(sqlite_url)
-    yield Installation(
-        data_dir=tmp_path, database="", master_key_file=tmp_path.parent / "keys" / "master.key", engine=engine
-    )
-    engine.dispose()
-
-
 def found(check: Check, installation: Installation) -> list[Finding]:
     return [finding for finding in check(installation) if finding.verdict is not Verdict.OK]
-
-
-def insert(installation: Installation, table: sa.Table, **values: object) -> None:
-    row = {column.name: 0 if column.type.python_type is int else "x" for column in table.c if not column.nullable}
-    for column in table.c:
-        if column.type.__class__.__name__ == "Json" and not column.nullable:
-            row[column.name] = {}
-    with installation.engine.begin() as conn:
-        conn.execute(table.insert().values({**row, **values}))
 
 
 def test_a_healthy_folder_gives_no_finding(installation: Installation):

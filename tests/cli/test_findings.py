@@ -181,13 +181,19 @@ def test_doctor_exits_as_it_found(tmp_path, monkeypatch, capsys, verdicts, code)
         yield
 
     monkeypatch.setattr(doctor, "CHECKS", (check, check))
-    given = options(data_dir=tmp_path, database="", master_key_file=None)
+    given = options(data_dir=tmp_path, database="", master_key_file=None, rotation_command=[])
     assert doctor.run(given) == code
     lines = capsys.readouterr().out.splitlines()
     assert lines == ["ok    thing     message 0", f"{verdicts[1]:<4}  thing     message 1", "                → mend it"]
-    assert doctor.run(options(data_dir=tmp_path, database="", master_key_file=None, json=True)) == code
+    assert (
+        doctor.run(options(data_dir=tmp_path, database="", master_key_file=None, rotation_command=[], json=True))
+        == code
+    )
     assert [one["message"] for one in json.loads(capsys.readouterr().out)] == ["message 0", "message 1"]
     monkeypatch.setattr(doctor, "CHECKS", (broken, broken))
     assert doctor.run(given) == Exit.FAILED
     assert capsys.readouterr().out.splitlines()[0] == "FAIL  store     the database cannot be read: no route"
-    assert doctor.run(options(data_dir=tmp_path / "none", database="", master_key_file=None)) == Exit.USAGE
+    assert (
+        doctor.run(options(data_dir=tmp_path / "none", database="", master_key_file=None, rotation_command=[]))
+        == Exit.USAGE
+    )

@@ -12,6 +12,9 @@ from typing import Any
 
 import botocore.exceptions
 import pytest
+import sqlalchemy as sa
+
+from penstock.cli.checks.findings import Installation
 
 NOON = dt.datetime(2026, 1, 1, 12, tzinfo=dt.UTC)
 GIB = 1 << 30
@@ -137,3 +140,13 @@ def server_of(folder: Path, **facts: str) -> Path:
     (folder / "server.json").write_text(json.dumps({"url": "http://127.0.0.1:1", "region": "eu-west-1"} | facts))
     (folder / "credentials").write_text("aws_access_key_id=A\naws_secret_access_key=s\n")
     return folder
+
+
+def insert(installation: Installation, table: sa.Table, **values: object) -> None:
+    """Add a row, of which only some columns matter."""
+    row = {column.name: 0 if column.type.python_type is int else "x" for column in table.c if not column.nullable}
+    for column in table.c:
+        if column.type.__class__.__name__ == "Json" and not column.nullable:
+            row[column.name] = {}
+    with installation.engine.begin() as conn:
+        conn.execute(table.insert().values({**row, **values}))

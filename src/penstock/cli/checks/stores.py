@@ -24,14 +24,6 @@ def keys(installation: Installation) -> Iterator[Finding]:
         sealer = Sealer.from_source(
             source_of(installation.master_key_file, installation.master_key_command, create=False)
         )
-    except FileNotFoundError:
-        yield Finding(
-            Verdict.FAIL,
-            "keys",
-            f"there is no master key at {installation.master_key_file}",
-            "restore it from where you keep it: without it no secret opens",
-        )
-        return
     except MasterKeyError as error:
         yield Finding(Verdict.FAIL, "keys", str(error))
         return
