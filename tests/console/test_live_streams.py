@@ -188,7 +188,9 @@ async def test_a_stream_that_is_over_ends_its_answer_and_a_browser_that_does_not
         sent.append(message)
 
     async with asyncio.timeout(60):
+        before = asyncio.all_tasks()
         await Page(Snapshot(over=True)).answer()({}, receive, send)
+        await eventually(lambda: asyncio.all_tasks() == before)  # nobody waits for the browser any more
         assert sent[-1] == {"type": "http.response.body", "body": b"", "more_body": False}
         assert [message["more_body"] for message in sent[1:-1]] == [True] * 3
 

@@ -37,6 +37,7 @@ HIDING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u200
         ("bell\x07 null\x00", "bell\u2407 null\u2400"),
         ("\u202eevil", "[U+202E]evil"),
         ("\x9b31mx", "[U+009B]31mx"),
+        ("\x1b[31ma\x1b[30mb", '<span class="a-red">a</span>b'),
         ("a\x1b[30mb\x1b[97mc\x1b[98md\x1b[29me", "abcde"),
         (
             "\x1b[31ma\x1b[37mb\x1b[31mc\x1b[40md",

@@ -33,6 +33,18 @@ def test_a_code_counts_about_its_time(away, known, drift):
     assert found == (STEP + drift + away if known else None)
 
 
+def test_codes_change_every_thirty_seconds_of_the_epoch():
+    for now, ahead in ((1_111_111_109_999, None), (1_111_111_110_000, 37_037_038)):
+        assert totp.step_of(SEED, totp.code_of(SEED, 37_037_036), now=now, drift=0, used=0) == 37_037_036
+        assert totp.step_of(SEED, totp.code_of(SEED, 37_037_038), now=now, drift=0, used=0) == ahead
+
+
+@pytest.mark.parametrize("away", [-121, 121])
+def test_a_clock_that_is_wrong_by_more_than_an_hour_is_not_found(away):
+    first, second = (totp.code_of(SEED, STEP + away + at) for at in (-1, 0))
+    assert totp.second_of_two(SEED, first, second, now=NOW, used=0) is None
+
+
 def test_a_code_counts_once_and_none_before_it_does():
     for away in (-1, 0):
         assert totp.step_of(SEED, totp.code_of(SEED, STEP + away), now=NOW, drift=0, used=STEP) is None

@@ -1,5 +1,6 @@
 """Stages and passwords: pure, against what the documentation promises."""
 
+import contextlib
 import string
 
 import pytest
@@ -8,7 +9,12 @@ from hypothesis import strategies as st
 
 from penstock.secrets import engine
 from penstock.secrets.engine import CURRENT, PREVIOUS
-from penstock.secrets.errors import InvalidParameterException, LimitExceededException
+from penstock.secrets.errors import (
+    InvalidParameterException,
+    InvalidRequestException,
+    LimitExceededException,
+    ResourceNotFoundException,
+)
 from penstock.secrets.passwords import password
 
 VERSIONS, LABELS = ("v1", "v2", "v3"), (CURRENT, PREVIOUS, "AWSPENDING", "mine")
@@ -77,3 +83,63 @@ def test_a_password_has_what_is_asked_for():
     assert set(password({"PasswordLength": 400, "IncludeSpace": True, "ExcludeNumbers": True})) >= {" "}
     assert len(password({"PasswordLength": 1, "RequireEachIncludedType": False})) == 1
     assert len({password({}) for _ in range(50)}) == 50
+
+
+@pytest.mark.parametrize(
+    ("days", "force", "after"),
+    [(None, False, 30), (None, True, 0), (7, False, 7), (30, False, 30), (6, False, "between 7 and 30"), (31, False, "between 7 and 30"), (0, False, "between 7 and 30"), (7, True, "in conjunction")],
+)  # fmt: skip
+def test_how_long_a_deleted_secret_is_kept(days, force, after):
+    if isinstance(after, int):
+        assert engine.window(days, force=force) == after
+    else:
+        with pytest.raises(InvalidParameterException, match=after):
+            engine.window(days, force=force)
+
+
+def test_a_stage_that_cannot_be_moved_is_refused_with_the_reason():
+    stages = {"a": [CURRENT], "b": ["mine"], "c": []}
+    for label, remove_from, move_to, message in (
+        ("mine", "x", "", "Secrets Manager can't find the specified secret value for VersionId: x"),
+        ("mine", "b", "y", "Secrets Manager can't find the specified secret value for VersionId: y"),
+        ("mine", "", "", "You must provide a value for RemoveFromVersionId, MoveToVersionId, or both."),
+        ("mine", "a", "c", "Staging label mine isn't attached to version a, so it can't be removed from it."),
+        (
+            "mine", "", "c",
+            "The parameter RemoveFromVersionId can't be empty. Staging label mine is currently attached to version b, so you must explicitly reference that version in RemoveFromVersionId.",
+        ),
+        (CURRENT, "a", "", "You can't remove the staging label AWSCURRENT. Move it to another version: say which one in MoveToVersionId."),
+    ):  # fmt: skip
+        with pytest.raises((InvalidParameterException, ResourceNotFoundException)) as refused:
+            engine.moved(stages, label, remove_from=remove_from, move_to=move_to)
+        assert refused.value.message == message
+    assert engine.moved(stages, "mine", remove_from="", move_to="b") == stages
+    assert engine.moved(stages, "new", remove_from="", move_to="c") == {"a": [CURRENT], "b": ["mine"], "c": ["new"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "binary", "needed", "error"),
+    [
+        (True, False, True, None), (False, True, True, None), (False, False, False, None), (True, False, False, None),
+        (True, True, True, InvalidParameterException), (True, True, False, InvalidParameterException), (False, False, True, InvalidRequestException),
+    ],
+)  # fmt: skip
+def test_a_secret_has_one_value(text, binary, needed, error):
+    with pytest.raises(error) if error else contextlib.nullcontext():
+        engine.check_value(text=text, binary=binary, needed=needed)
+
+
+def test_a_version_without_a_value_does_not_become_current():
+    versions = [engine.Kept("a", 1, (), empty=True), engine.Kept("b", 1, ())]
+    engine.check_has_value(versions, CURRENT, "b")
+    engine.check_has_value(versions, "mine", "a")
+    with pytest.raises(InvalidRequestException, match="The version a has no value yet"):
+        engine.check_has_value(versions, CURRENT, "a")
+
+
+def test_the_oldest_of_more_than_a_hundred_versions_go_when_they_are_a_day_old():
+    kept = [engine.Kept(str(number), number, ("mine",) if number == 1 else ()) for number in range(103)]
+    assert engine.outdated(kept, engine.DAY_MS + 200) == ["0", "2", "3"]
+    assert engine.outdated(kept, engine.DAY_MS + 2) == ["0", "2"]
+    assert engine.outdated(kept[:101], engine.DAY_MS + 200) == ["0"]
+    assert engine.outdated(kept[:100], engine.DAY_MS + 200) == []

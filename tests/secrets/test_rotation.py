@@ -299,6 +299,21 @@ async def test_other_accounts_have_their_own_functions_and_roles(stage, owner):
 
 
 @on_one_database
+async def test_a_rotation_whose_workers_died_each_time_is_given_up_with_the_reason(stage, owner, clock):
+    await stage.rotate(owner, RotationRules={"AutomaticallyAfterDays": 1})
+    [job] = await stage.jobs(rotations.RUN)
+    for again in (False, True):  # the second time there is nothing to give up any more
+        clock.advance(1_000)
+        await work.give_up(stage.harness.app, job, "its worker died each time")
+        row = await stage.harness.app.store.read(
+            lambda conn: penstock.secrets.records.secret(conn, (ACCOUNT, REGION), "db")
+        )
+        assert row.rotation_failed == clock.now() - 1_000 * again
+        assert penstock.secrets.records.rotation(row).reason == "was given up: its worker died each time"
+    assert (await stage.emitted()).count("RotationFailed") == 1
+
+
+@on_one_database
 async def test_a_failure_is_tried_again_from_the_beginning_and_given_up(stage, owner, clock, caplog):
     token = await stage.rotate(owner, RotationRules={"AutomaticallyAfterDays": 1})
     stage.failing["setSecret"] = Ended("ended with exit code 3", "")

@@ -100,5 +100,28 @@ def test_refused_rules(rules, why):
     assert why in refused.value.message
 
 
+@pytest.mark.parametrize(
+    ("rules", "taken"),
+    [
+        *(({"ScheduleExpression": f"rate({number} {unit})"}, taken) for number, unit, taken in (
+            (4, "hours", True), (23_976, "hours", True), (23_977, "hours", False), (1, "day", True), (999, "days", True), (1, "hour", False),
+        )),
+        *(({"AutomaticallyAfterDays": 3, "Duration": f"{hours}h"}, taken) for hours, taken in ((1, True), (24, True), (25, False), (0, False))),
+        *(({"ScheduleExpression": "rate(4 hours)", "Duration": f"{hours}h"}, taken) for hours, taken in ((4, True), (5, False))),
+        *(({"ScheduleExpression": f"cron(0 {fields} *)"}, taken) for fields, taken in (
+            ("0,4 * * ?", True), ("0,3 * * ?", False), ("1,21 * * ?", True), ("1,22 * * ?", False), ("23 31 12 ?", True), ("23 32 * ?", False),
+            ("23 1 13 ?", False), ("23 1 0 ?", False), ("0 ? * 1-7", True), ("0 ? * 8", False), ("0 ? * 0", False), ("0 ? * MON#5", True),
+            ("0 ? * MON#0", False), ("0 5-5 * ?", True), ("0 5-4 * ?", False), ("0 1/1 * ?", True), ("0 1/0 * ?", False),
+        )),
+    ],
+)  # fmt: skip
+def test_rules_at_their_bounds(rules, taken):
+    if taken:
+        assert schedule_of(rules) is not None
+    else:
+        with pytest.raises(InvalidParameterException):
+            schedule_of(rules)
+
+
 def test_no_rules_are_no_schedule():
     assert schedule_of({}) is None
