@@ -147,10 +147,12 @@ async def test_a_refused_passkey_is_said_and_is_on_record(refused, record):
 
 
 async def test_whoever_has_signed_in_is_on_record_and_goes_where_they_wanted(monkeypatch):
-    async def entered(*_):
-        return None
+    entered = []
 
-    monkeypatch.setattr("penstock.console.cookies.enter", entered)
+    async def enter(_app, _request, answer, user):
+        entered.append((answer, user))
+
+    monkeypatch.setattr("penstock.console.cookies.enter", enter)
     for factors, mfa in (((), False), (("code",), True)):
         session = SimpleNamespace(account=ACCOUNT, mfa=mfa)
         monkeypatch.setattr("penstock.console.signin.identity_of", lambda one: {"of": one.account})
@@ -158,6 +160,7 @@ async def test_whoever_has_signed_in_is_on_record_and_goes_where_they_wanted(mon
         user = SimpleNamespace(session=session, user_name="ann", factors=factors, device="arn:app" if mfa else "")
         answer = await signing.enter(posted(), user, "/console/builds")
         assert (answer.status_code, answer.headers["location"]) == (303, "/console/builds")
+        assert entered.pop() == (answer, user)
         ((at, record, where),) = recorded
         assert (at, where, record["userIdentity"]) == (NOW, {"account": ACCOUNT, "region": "us-east-1"}, {"of": ACCOUNT})  # fmt: skip
         assert record["responseElements"] == {"ConsoleLogin": "Success"}

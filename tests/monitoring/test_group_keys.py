@@ -213,3 +213,44 @@ async def test_an_opened_key_is_kept_for_a_minute_and_so_many_in_memory(monkeypa
         opened.clear()
         await keys.to_read(call(0), "g")
         assert len(opened) == expected
+
+
+@ON_SQLITE
+async def test_streams_are_found_and_deleted_by_their_names(harness, owner):
+    await logs(harness, owner, "CreateLogGroup", logGroupName="app")
+    for name in ("one", "two"):
+        await logs(harness, owner, "CreateLogStream", logGroupName="app", logStreamName=name)
+        at = {"logGroupName": "app", "logStreamName": name}
+        await logs(harness, owner, "PutLogEvents", **at, logEvents=[{"timestamp": harness.app.clock.now(), "message": name}])  # fmt: skip
+
+    async def streams(**more):
+        found = await logs(harness, owner, "DescribeLogStreams", logGroupName="app", **more)
+        return [one["logStreamName"] for one in found["logStreams"]]
+
+    assert await streams(orderBy="LastEventTime") == ["one", "two"]
+    assert await streams(logStreamNamePrefix="t") == ["two"]
+    both = streams(orderBy="LastEventTime", logStreamNamePrefix="t")
+    assert await refused(both) == (
+        "InvalidParameterException", "Cannot order by LastEventTime with a logStreamNamePrefix.",
+    )  # fmt: skip
+    for names, found in ((["one", "two"], ["one", "two"]), (["two", "two"], ["two"]), (["one", "none"], None)):
+        asked = logs(harness, owner, "FilterLogEvents", logGroupName="app", logStreamNames=names)
+        if found is None:
+            assert (await refused(asked))[0] == "ResourceNotFoundException"
+        else:
+            assert [event["message"] for event in (await asked)["events"]] == found
+    seen, more = [], {}
+    for _ in range(3):  # whether there is more shows in the page that has it no more
+        page = await logs(harness, owner, "FilterLogEvents", logGroupName="app", limit=1, **more)
+        seen += [event["message"] for event in page["events"]]
+        if "nextToken" not in page:
+            break
+        more = {"nextToken": page["nextToken"]}
+    assert (seen, "nextToken" in page) == (["one", "two"], False)
+    await logs(harness, owner, "DeleteLogStream", logGroupName="app", logStreamName="one")
+    assert await streams() == ["two"]
+    results = "arn:aws:logs:us-east-1:111111111111:query-result:*"
+    code, message = await refused(logs(harness, owner, "AssociateKmsKey", resourceIdentifier=results, kmsKeyId="k"))
+    assert (code, message.startswith("Keys for results of queries are not served")) == (
+        "InvalidParameterException", True,
+    )  # fmt: skip

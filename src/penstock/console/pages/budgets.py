@@ -55,9 +55,6 @@ def budget(info: dict[str, Any], *, silent: Mapping[str, int]) -> dict[str, Any]
         "segments": segments,
         "floor": round(100 * min(required / hosts, 1), 2) if hosts and required else None,
         "required": required,
-        "healthy": healthy,
-        "hosts": hosts or total,
-        "enough": healthy >= required,
         "sentence": sentence(required, healthy, hosts or total, going=going),
         "more": _more(required, healthy, counts, going=going, silent=silent),
         "label": ", ".join(segment["text"] for segment in segments)
