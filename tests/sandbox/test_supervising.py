@@ -394,8 +394,19 @@ def test_a_listener_is_handed_over_with_its_name_and_its_port(address):
         name, [descriptor], _, _ = socket.recv_fds(theirs, 64, 1)
         with socket.socket(fileno=descriptor) as listener, socket.create_connection((address, port), 60):
             assert (name, listener.getsockname()[:2]) == (b"egress", (address, port))
-            assert listener.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)
+            assert not listener.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)  # else its port may be another's
             assert listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+
+
+def test_who_asks_for_a_certain_port_listens_first(monkeypatch, boxed):
+    box = boxed()
+    box._isolation, box._groups = SimpleNamespace(prepare=lambda: None), SimpleNamespace(enter=None)
+    listeners = [Listener(name="a", address="::1"), Listener(name="b", address="::1", port=5)]
+    box.specification = SimpleNamespace(network=SimpleNamespace(listeners=listeners))
+    monkeypatch.setattr(box, "_fork_relay", lambda: None)
+    monkeypatch.setattr(sandbox, "Starter", lambda *_: None)
+    monkeypatch.setattr(sandbox, "_listen", lambda one, _channel: one.port or 6)
+    assert list(box.prepare().items()) == [("b", 5), ("a", 6)]
 
 
 def test_a_sandbox_is_opened_step_by_step(monkeypatch, boxed):

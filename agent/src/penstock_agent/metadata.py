@@ -76,7 +76,8 @@ class Endpoint:
         family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
         self._listening = socket.socket(family, socket.SOCK_STREAM)
         try:
-            self._listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if settings.port:  # of a free port two could get the same with it, and the second to listen fails
+                self._listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             self._listening.bind((settings.host, settings.port))
             self._listening.listen(64)
         except OSError as error:

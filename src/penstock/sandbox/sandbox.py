@@ -70,7 +70,9 @@ class Sandbox:
         channel = self._fork_relay()
         self._starter = Starter(self._isolation, self._groups.enter)
         self._isolation.prepare()
-        ports = {one.name: _listen(one, channel) for one in self.specification.network.listeners}
+        # Who asks for a certain port goes first: another could get it as a free one.
+        listeners = sorted(self.specification.network.listeners, key=lambda one: one.port == 0)
+        ports = {one.name: _listen(one, channel) for one in listeners}
         self._channel = channel  # while it is open, the relay serves
         return ports
 
@@ -232,7 +234,7 @@ def _listen(one: Listener, channel: socket.socket) -> int:
     """Open a listener where this process is by now, and hand it to the relay; its port."""
     family = socket.AF_INET6 if ":" in one.address else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Without SO_REUSEADDR: of a free port two could get the same with it, and the second to listen fails.
         listener.bind((one.address, one.port))
         listener.listen(128)
         socket.send_fds(channel, [one.name.encode()], [listener.fileno()])
