@@ -254,3 +254,25 @@ async def test_streams_are_found_and_deleted_by_their_names(harness, owner):
     assert (code, message.startswith("Keys for results of queries are not served")) == (
         "InvalidParameterException", True,
     )  # fmt: skip
+
+
+@ON_SQLITE
+async def test_groups_are_protected_tagged_and_named(harness, owner):
+    await logs(harness, owner, "CreateLogGroup", logGroupName="app")
+    for protected in (True, False):
+        await logs(harness, owner, "PutLogGroupDeletionProtection", logGroupIdentifier="app", deletionProtectionEnabled=protected)  # fmt: skip
+        (group,) = (await logs(harness, owner, "DescribeLogGroups"))["logGroups"]
+        assert group["deletionProtectionEnabled"] is protected
+        if protected:
+            code, message = await refused(logs(harness, owner, "DeleteLogGroup", logGroupName="app"))
+            assert (code, "is protected from deletion" in message) == ("ValidationException", True)
+    await logs(harness, owner, "TagResource", resourceArn=GROUP, tags={"a": "b", "c": "d"})
+    await logs(harness, owner, "UntagResource", resourceArn=GROUP, tagKeys=["c", "e"])
+    assert (await logs(harness, owner, "ListTagsForResource", resourceArn=GROUP))["tags"] == {"a": "b"}
+    for other in ("logGroupNamePrefix", "logGroupNamePattern", "logGroupClass"):
+        asked = logs(harness, owner, "DescribeLogGroups", logGroupIdentifiers=["app"], **{other: "STANDARD"})
+        assert await refused(asked) == (
+            "InvalidParameterException", "logGroupIdentifiers cannot be combined with other filters.",
+        )  # fmt: skip
+    await logs(harness, owner, "DeleteLogGroup", logGroupName="app")
+    assert (await logs(harness, owner, "DescribeLogGroups"))["logGroups"] == []

@@ -150,3 +150,16 @@ async def test_lists_of_uploads(harness):
         assert refused.value.values == {"ArgumentName": "upload-id-marker", "ArgumentValue": id}
     empty = await harness("ListMultipartUploads", Bucket="bucket", Prefix="none")
     assert (empty["Uploads"], empty["NextKeyMarker"], empty["NextUploadIdMarker"]) == (None, "", "")
+
+
+@ON_SQLITE
+async def test_lists_of_parts(harness):
+    await harness("CreateBucket", Bucket="bucket")
+    at = {"Bucket": "bucket", "Key": "k"}
+    at["UploadId"] = (await harness("CreateMultipartUpload", **at))["UploadId"]
+    for number in (1, 2, 10):
+        await harness("UploadPart", **at, PartNumber=number, Body=b"x" * number)
+    for marker, shown in ((None, [1, 2, 10]), (0, [1, 2, 10]), (1, [2, 10]), (2, [10]), (3, [10]), (10, [])):
+        more = {} if marker is None else {"PartNumberMarker": marker}
+        parts = (await harness("ListParts", **at, **more))["Parts"] or []
+        assert [(each["PartNumber"], each["Size"]) for each in parts] == [(number, number) for number in shown]
