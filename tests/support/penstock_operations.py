@@ -20,13 +20,12 @@ import botocore.config
 import botocore.credentials
 import botocore.parsers
 
-import penstock.fleet
+import penstock
 from penstock.wire.registry import Operation
 from penstock.wire.shapes import Shape
 
-_SOURCE = Path(penstock.fleet.__file__).parents[1]
+_SOURCE = Path(penstock.__file__).parent
 _MODELS = {
-    ("penstock", "2026-11-01"): penstock.fleet.MODEL,
     ("codedeploy-commands", "2014-10-06"): _SOURCE / "deployments" / "hostcommands" / "service-2.json",
     ("rolesanywhere-sessions", "2018-05-10"): _SOURCE / "certificates" / "service-2.json",
 }
@@ -92,7 +91,7 @@ class Calls:
     @functools.cached_property
     def _session(self) -> boto3.session.Session:
         session = boto3.session.Session(region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
-        session._loader.search_paths.insert(0, str(self.folder))
+        session._loader.search_paths[:0] = [str(self.folder), str(penstock.MODELS)]
         return session
 
     @functools.cache  # noqa: B019
