@@ -78,17 +78,22 @@ def test_the_statements_of_a_new_database_are_those_of_what_is_declared(monkeypa
     assert "make migration" in capsys.readouterr().err
 
 
+async def made_anew(folder: Path) -> list[Any]:
+    """What a new SQLite database lacks of the declared tables, or has beside them."""
+    store = await Store.open(f"sqlite:///{folder}/new.db", clock=SystemClock())
+    try:
+        await migrate.migrate(store)
+        return await store.write(migrate.differences)
+    finally:
+        await store.close()
+
+
 async def test_statements_of_another_revision_are_not_run(tmp_path: Path, monkeypatch):
     """They may make too little: a branch that brings a revision of its own was merged meanwhile."""
     script = tmp_path / "sqlite.sql"
     script.write_text(migrate.SCHEMA.read_text().replace(migrate.head(), migrate.revisions()[0], 1).replace("Y", "?"))
     monkeypatch.setattr(migrate, "SCHEMA", script)
-    store = await Store.open(f"sqlite:///{tmp_path}/new.db", clock=SystemClock())
-    try:
-        await migrate.migrate(store)
-        assert await store.write(migrate.differences) == []
-    finally:
-        await store.close()
+    assert await made_anew(tmp_path) == []
 
 
 async def test_a_new_database_has_the_tables_of_other_components_too(tmp_path: Path, monkeypatch):
@@ -98,12 +103,7 @@ async def test_a_new_database_has_the_tables_of_other_components_too(tmp_path: P
     begins = made.index("CREATE TABLE events (")
     script.write_text(made[:begins] + made[made.index("CREATE TABLE", begins + 1) :])
     monkeypatch.setattr(migrate, "SCHEMA", script)
-    store = await Store.open(f"sqlite:///{tmp_path}/new.db", clock=SystemClock())
-    try:
-        await migrate.migrate(store)
-        assert await store.write(migrate.differences) == []
-    finally:
-        await store.close()
+    assert await made_anew(tmp_path) == []
 
 
 # SHA-256 of each released revision. Databases have run them: a line is added, and never changed.

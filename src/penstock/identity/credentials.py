@@ -66,14 +66,7 @@ class Credentials:
             raise UnknownAccessKey
         found = Credential(
             secret=self._app.sealer.open(row.secret, records.secret_context(row.key_id)).decode(),
-            session=Session(
-                account=row.account,
-                kind=PrincipalKind.USER,
-                arn=row.arn,
-                principal_id=row.user_id,
-                access_key_id=row.key_id,
-                tags=records.tags_of(row),
-            ),
+            session=sessions.of_user(row, row.user_id, row.key_id),
         )
         self._memories.keep(self._keys, access_key_id, found, epoch, _CREDENTIAL_BYTES)
         return found

@@ -15,10 +15,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from penstock.identity import records
+from penstock.identity import records, sessions
 from penstock.store.schema import metadata
 from penstock.store.statement import Statement
-from penstock.wire.call import PrincipalKind, Session
+from penstock.wire.call import Session
 
 CODECOMMIT = "codecommit.amazonaws.com"
 _NAME = re.compile(r"[\w+=,.@-]{1,200}", re.ASCII)
@@ -62,15 +62,7 @@ class ServiceCredential:
 
 def credential_of(row: Any) -> ServiceCredential:
     """The credential of a row of `BY_NAME`."""
-    session = Session(
-        account=row.account,
-        kind=PrincipalKind.USER,
-        arn=row.arn,
-        principal_id=row.user_id,
-        access_key_id=row.id,
-        tags=records.tags_of(row),
-    )
-    return ServiceCredential(row.service, row.digest, session)
+    return ServiceCredential(row.service, row.digest, sessions.of_user(row, row.user_id, row.id))
 
 
 def may_be_name(text: str) -> bool:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from penstock.identity import naming
+from penstock.identity import naming, records
 from penstock.store.codec import Codec, UnknownForm
 from penstock.store.sealed_tokens import open_token, seal_token
 from penstock.store.sealing import SealError
@@ -23,6 +23,18 @@ if TYPE_CHECKING:
 MAX_TOKEN = 16_384  # characters of a session token that is looked at
 MAX_PACKED = 4096  # characters of session policies and tags that a token carries
 _CONTEXT = "iam/session-token"
+
+
+def of_user(row: Any, principal_id: str, access_key_id: str = "") -> Session:
+    """The session of a user who shows credentials of its own. `row` has the account, ARN and tags of the user."""
+    return Session(
+        account=row.account,
+        kind=PrincipalKind.USER,
+        arn=row.arn,
+        principal_id=principal_id,
+        access_key_id=access_key_id,
+        tags=records.tags_of(row),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

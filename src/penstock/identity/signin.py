@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from penstock.identity import records, second_factors, sign_in_records
+from penstock.identity import records, second_factors, sessions, sign_in_records
 from penstock.identity.password_policy import of_account
 from penstock.identity.tries import Tries, source_of
-from penstock.wire.call import PrincipalKind, Session
+from penstock.wire.call import Session
 from penstock.wire.errors import AccessDenied
 
 if TYPE_CHECKING:
@@ -97,14 +97,7 @@ async def still_signed_in(app: App, user_id: str, changed: int) -> SignedIn | No
 
 def signed_in(row: Any, *, factors: tuple[str, ...] = ()) -> SignedIn:
     """The user of a row of `PROFILE`."""
-    session = Session(
-        account=row.account,
-        kind=PrincipalKind.USER,
-        arn=row.arn,
-        principal_id=row.id,
-        tags=records.tags_of(row),
-    )
-    return SignedIn(session=session, user_name=row.name, changed=row.changed, factors=factors)
+    return SignedIn(session=sessions.of_user(row, row.id), user_name=row.name, changed=row.changed, factors=factors)
 
 
 PROFILE = sa.select(
