@@ -33,7 +33,7 @@ FORMAT = 2
 SOURCES = ("src", "agent/src")
 SHARED = "clients"  # whose tests go through every component
 NEAR = {
-    "logfiles": ("monitoring",),
+    "logfiles": ("logs",),
     "sandbox": ("builds",),
     "webpages": ("console",),
 }  # whose tests also are a package's own

@@ -60,7 +60,7 @@ COMPONENTS = (
     "penstock.secrets",
     "penstock.objects",
     "penstock.repositories",
-    "penstock.monitoring",
+    "penstock.logs",
     "penstock.audit",
     "penstock.builds",
     "penstock.deployments",

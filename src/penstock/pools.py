@@ -1,6 +1,6 @@
 """Threads for work that blocks: each kind has its own, so that a flood of one keeps none of the others waiting.
 
-What is Python's own work has no thread here: threads take turns with each other and with the event loop. It has processes (`monitoring.readers`).
+What is Python's own work has no thread here: threads take turns with each other and with the event loop. It has processes (`logs.readers`).
 
 Work that strangers or readers can cause has a short queue, and what does not fit into it is refused: waiting would only make it later. Work
 whose callers are bounded already (a build at a time, a request that is let in) waits its turn.

@@ -168,7 +168,7 @@ def test_every_crash_point_is_found():
     [
         *((name, 1) for name in BUILDS),
         ("builds.before_progress", 2),
-        *(("monitoring.appended", nth) for nth in (1, 2, 3)),
+        *(("logs.appended", nth) for nth in (1, 2, 3)),
     ],
 )
 def test_kill_9_at_a_named_point(server: Process, effects: Path, point: str, nth: int):

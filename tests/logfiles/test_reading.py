@@ -19,7 +19,7 @@ from penstock.logfiles.filterpattern import EVERYTHING, compile_pattern
 from penstock.logfiles.sealed import SEALED, DataKey, Locked, unsealed
 from penstock.logfiles.search import found, search
 from penstock.logfiles.streams import EVENT, START, Event, Extent, StreamFiles
-from penstock.monitoring.logstore import summary
+from penstock.logs.logstore import summary
 
 KEY = DataKey("ab" * 16, b"k" * 32)
 KEYS = {KEY.id: KEY.key}

@@ -15,7 +15,7 @@ from penstock_identity_harness import ACCOUNT, OTHER, allow, document, trusting
 from penstock_keys import refused
 
 import penstock.keys
-import penstock.monitoring
+import penstock.logs
 import penstock.secrets
 from penstock.secrets import command, rotations, work
 from penstock.secrets.command import Ended
@@ -140,7 +140,7 @@ on_one_database = pytest.mark.parametrize("any_url", ["sqlite"], indirect=True)
 
 @pytest.fixture
 async def stage(any_store, clock, tmp_path, monkeypatch):
-    components = (penstock.keys.component, penstock.secrets.component, penstock.monitoring.component)
+    components = (penstock.keys.component, penstock.secrets.component, penstock.logs.component)
     chosen = SecretSettings(rotation_commands=("renew=/bin/true 'two words'", f"{OTHER}:renew=/bin/true 'two words'"))
     async with penstock_identity_harness.harness_on(
         any_store, clock, tmp_path, *components, chosen=(chosen,)

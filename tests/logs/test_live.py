@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-from penstock.monitoring import records
+from penstock.logs import records
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +177,7 @@ def test_a_search_looks_into_every_stream(logs: Any, group: str):
 
 
 def test_a_search_of_very_many_streams_takes_them_page_by_page(logs: Any, group: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("penstock.monitoring.operations.events._STREAMS", 3)
+    monkeypatch.setattr("penstock.logs.operations.events._STREAMS", 3)
     now = int(time.time() * 1000)
     for number in range(7):
         logs.create_log_stream(logGroupName=group, logStreamName=f"s{number}")

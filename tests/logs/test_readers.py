@@ -17,9 +17,9 @@ import pytest
 from penstock_waiting import eventually
 
 from penstock.logfiles.streams import StreamFiles
-from penstock.monitoring import readers as module
-from penstock.monitoring.errors import InvalidParameterException
-from penstock.monitoring.readers import Readers
+from penstock.logs import readers as module
+from penstock.logs.errors import InvalidParameterException
+from penstock.logs.readers import Readers
 from penstock.wire.errors import Throttled, Unavailable
 
 
@@ -218,7 +218,7 @@ async def test_readers_find_their_packages_wherever_the_server_has_found_them(tm
         "import asyncio, json, sys\n"
         "sys.path[:] = json.loads(sys.argv[1])\n"
         "import orjson\n"
-        "from penstock.monitoring.readers import Readers\n"
+        "from penstock.logs.readers import Readers\n"
         "found = asyncio.run(Readers().ask(json.loads(sys.argv[2])))['events']\n"
         "print(orjson.loads(orjson.dumps(found))[0]['message'])"
     )

@@ -13,15 +13,15 @@ import orjson
 import pytest
 import sqlalchemy as sa
 
-from penstock import monitoring
+from penstock import logs
 from penstock.logfiles.__main__ import PLAIN, SEALED
 from penstock.logfiles.restoring import Incomplete
 from penstock.logfiles.sealed import Locked
-from penstock.monitoring import logstore, readers, records
-from penstock.monitoring.errors import InvalidParameterException, ResourceNotFoundException
-from penstock.monitoring.logstore import LogStore
-from penstock.monitoring.operations import groups
-from penstock.monitoring.readers import Readers
+from penstock.logs import logstore, readers, records
+from penstock.logs.errors import InvalidParameterException, ResourceNotFoundException
+from penstock.logs.logstore import LogStore
+from penstock.logs.operations import groups
+from penstock.logs.readers import Readers
 from penstock.store.database import Store
 from penstock.wire.errors import Throttled, Unavailable
 
@@ -295,7 +295,7 @@ async def test_the_tags_that_policies_see_are_those_of_the_group_that_an_arn_nam
         (f"arn:aws:s3:{REGION}:{ACCOUNT}:log-group:app", {}),
         ("*", {}),
     ):
-        assert await monitoring._tags(app, arn) == tags, arn
+        assert await logs._tags(app, arn) == tags, arn
 
 
 async def test_a_group_takes_another_key_so_many_times_and_the_same_again_for_nothing(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from penstock.monitoring.records import insert_group
+from penstock.logs.records import insert_group
 from penstock.store.database import Store
 
 

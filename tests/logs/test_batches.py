@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from penstock.monitoring.errors import InvalidParameterException
-from penstock.monitoring.group_keys import OpenedKeys
-from penstock.monitoring.operations import events as module
-from penstock.monitoring.operations.events import put_log_events
+from penstock.logs.errors import InvalidParameterException
+from penstock.logs.group_keys import OpenedKeys
+from penstock.logs.operations import events as module
+from penstock.logs.operations.events import put_log_events
 
 NOW = 1_800_000_000_000
 DAY = 86_400_000

@@ -13,8 +13,8 @@ import pytest
 import sqlalchemy as sa
 
 from penstock.logfiles.streams import StreamFiles
-from penstock.monitoring import logstore, records
-from penstock.monitoring.logstore import LogStore
+from penstock.logs import logstore, records
+from penstock.logs.logstore import LogStore
 from penstock.store.clock import ManualClock
 from penstock.store.database import Store
 
@@ -262,7 +262,7 @@ async def test_a_store_that_stops_syncs_and_lets_go_of_everything(
 
     logs._readers = SimpleNamespace(close=close)  # type: ignore[assignment]
     await logs.start()
-    assert {loop.name for loop in store.loops._running} >= {"monitoring.sync", "monitoring.expire"}
+    assert {loop.name for loop in store.loops._running} >= {"logs.sync", "logs.expire"}
     for name in ("a" * 32, "b" * 32):
         await logs.append(name, [(1, "x")], 1)
         held = logs._held[name]
@@ -273,4 +273,4 @@ async def test_a_store_that_stops_syncs_and_lets_go_of_everything(
     assert done[-2:] == ["closed a", "closed b"]
     assert "readers" in done
     assert logs._held == {}
-    assert not {loop.name for loop in store.loops._running} & {"monitoring.sync", "monitoring.expire"}
+    assert not {loop.name for loop in store.loops._running} & {"logs.sync", "logs.expire"}

@@ -9,16 +9,16 @@ from typing import Any
 import sqlalchemy as sa
 
 from penstock.application import Call
-from penstock.monitoring import records
-from penstock.monitoring.errors import (
+from penstock.logs import records
+from penstock.logs.errors import (
     InvalidParameterException,
     ResourceAlreadyExistsException,
     ResourceNotFoundException,
     TooManyTagsException,
     ValidationException,
 )
-from penstock.monitoring.logstore import LogStore, summary
-from penstock.monitoring.operations import PAGES, operation
+from penstock.logs.logstore import LogStore, summary
+from penstock.logs.operations import PAGES, operation
 from penstock.wire.arns import resource_here
 from penstock.wire.call import Input, Output
 from penstock.wire.tags import TagRules

@@ -15,7 +15,7 @@ import orjson
 from penstock.logfiles.__main__ import FRAME, PLAIN, SEALED
 from penstock.logfiles.restoring import Incomplete
 from penstock.logfiles.sealed import Locked
-from penstock.monitoring.errors import InvalidParameterException
+from penstock.logs.errors import InvalidParameterException
 from penstock.pools import FILES, Places
 from penstock.wire.errors import Unavailable
 

@@ -1,4 +1,4 @@
-"""Logs, and later metrics and alarms (AWS CloudWatch Logs)."""
+"""Log groups, streams and events (AWS CloudWatch Logs)."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from penstock.component import Component, Guard
-from penstock.monitoring import records
-from penstock.monitoring.logstore import LogStore
-from penstock.monitoring.operations import events, groups
+from penstock.logs import records
+from penstock.logs.logstore import LogStore
+from penstock.logs.operations import events, groups
 from penstock.wire.arns import parse_arn
 from penstock.wire.profiles import ErrorProfile
 from penstock.wire.services import Service
@@ -23,7 +23,7 @@ def component(app: App) -> Component[LogStore]:
     """The operations of `logs`, on streams that lie below the data dir."""
     logs = LogStore(app.settings.data_dir / "log-events", app.store)
     return Component(
-        name="monitoring",
+        name="logs",
         state=logs,
         services=(Service(name="logs", profile=ErrorProfile(code="InvalidParameterException")),),
         operations=(groups, events),

@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 from penstock.logfiles.restoring import Incomplete
 from penstock.logfiles.sealed import DataKey
 from penstock.logfiles.streams import StreamFiles
+from penstock.logs import records
+from penstock.logs.group_keys import OpenedKeys
+from penstock.logs.readers import Readers
 from penstock.loops import Loop
-from penstock.monitoring import records
-from penstock.monitoring.group_keys import OpenedKeys
-from penstock.monitoring.readers import Readers
 from penstock.pools import LOGS
 from penstock.store.database import Store
 from penstock.store.failpoints import failpoint
@@ -53,8 +53,8 @@ class LogStore:
     async def start(self) -> None:
         """Begin to sync behind the writers, and to forget what is over its time."""
         self._loops = [
-            self._store.loops.start("monitoring.sync", self._sync, self._until_written),
-            self._store.loops.start("monitoring.expire", self.expire, lambda: self._store.clock.sleep(_EXPIRE_S)),
+            self._store.loops.start("logs.sync", self._sync, self._until_written),
+            self._store.loops.start("logs.expire", self.expire, lambda: self._store.clock.sleep(_EXPIRE_S)),
         ]
 
     async def stop(self) -> None:
@@ -75,7 +75,7 @@ class LogStore:
         async with held.lock:
             await LOGS.run(held.files.append, events, now, token, seal)
             held.dirty = True
-        failpoint("monitoring.appended")
+        failpoint("logs.appended")
         self._awake.set()
 
     async def inspect(self, file: str, fn: Callable[[StreamFiles], T]) -> T:

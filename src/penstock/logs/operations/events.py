@@ -14,12 +14,12 @@ from penstock.logfiles.filterpattern import BadPattern, compile_pattern
 from penstock.logfiles.sealed import Locked
 from penstock.logfiles.search import OVERHEAD
 from penstock.logfiles.streams import START, Position
-from penstock.monitoring import records
-from penstock.monitoring.errors import AccessDeniedException, InvalidParameterException, ResourceNotFoundException
-from penstock.monitoring.group_keys import not_usable
-from penstock.monitoring.logstore import LogStore
-from penstock.monitoring.operations import PAGES, operation
-from penstock.monitoring.operations.groups import (
+from penstock.logs import records
+from penstock.logs.errors import AccessDeniedException, InvalidParameterException, ResourceNotFoundException
+from penstock.logs.group_keys import not_usable
+from penstock.logs.logstore import LogStore
+from penstock.logs.operations import PAGES, operation
+from penstock.logs.operations.groups import (
     existing_group,
     existing_stream,
     group_arn,

@@ -1,7 +1,7 @@
 """The operations of `logs`."""
 
 from penstock.component import operations_of
-from penstock.monitoring.errors import InvalidParameterException
+from penstock.logs.errors import InvalidParameterException
 from penstock.wire.pages import Pages
 
 operation = operations_of("logs")

@@ -11,8 +11,8 @@ from typing import Any
 
 from penstock.application import Call
 from penstock.logfiles.sealed import DataKey
-from penstock.monitoring import records
-from penstock.monitoring.errors import (
+from penstock.logs import records
+from penstock.logs.errors import (
     AccessDeniedException,
     InvalidParameterException,
     ResourceNotFoundException,

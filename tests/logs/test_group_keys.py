@@ -9,9 +9,9 @@ from penstock_identity_harness import ACCOUNT, OTHER, allow
 from penstock_keys import kms, new_key, refused
 
 import penstock.keys
-import penstock.monitoring
+import penstock.logs
 from penstock.identity.operations import security_tokens  # noqa: F401 - sts
-from penstock.monitoring.group_keys import OpenedKeys
+from penstock.logs.group_keys import OpenedKeys
 
 GROUP = f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group:app"
 REFUSAL = f"The specified KMS key does not exist or is not allowed to be used with Arn '{GROUP}'"
@@ -24,7 +24,7 @@ ON_SQLITE = pytest.mark.parametrize(
 
 @pytest.fixture
 async def harness(any_store, clock, tmp_path):
-    components = (penstock.keys.component, penstock.monitoring.component)
+    components = (penstock.keys.component, penstock.logs.component)
     async with penstock_identity_harness.harness_on(any_store, clock, tmp_path, *components) as made:
         yield made
         for stop in made.app.stops:
@@ -131,7 +131,7 @@ async def test_what_cannot_be_sealed_is_not_written(harness, owner, tmp_path, mo
     assert b"plain" in on_disk(tmp_path)
     await logs(harness, owner, "AssociateKmsKey", logGroupName="app", kmsKeyId=key)
     # The group is deleted at this moment.
-    monkeypatch.setattr(penstock.monitoring.records, "data_keys_of", lambda *_: {})
+    monkeypatch.setattr(penstock.logs.records, "data_keys_of", lambda *_: {})
     assert (await refused(put(harness, owner, "too late")))[0] == "ResourceNotFoundException"
 
 
@@ -171,7 +171,7 @@ async def test_keys_that_logs_may_not_use_for_the_group(harness, owner):
 
 @ON_SQLITE
 async def test_a_group_has_so_many_keys_at_most(harness, owner, monkeypatch):
-    monkeypatch.setattr("penstock.monitoring.operations.groups._KEYS", 2)
+    monkeypatch.setattr("penstock.logs.operations.groups._KEYS", 2)
     await logs(harness, owner, "CreateLogGroup", logGroupName="app")
     keys = [await new_key(harness, owner, Policy=policy()) for _ in range(3)]
     for key in (keys[0], keys[0], keys[1]):
@@ -201,7 +201,7 @@ async def test_an_opened_key_is_kept_for_a_minute_and_so_many_in_memory(monkeypa
     for now, asked in ((0, 1), (59_999, 1), (60_000, 2), (119_999, 2)):
         assert await keys.to_read(call(now), "g") == {"a": b"aa".hex()}
         assert len(opened) == asked
-    monkeypatch.setattr("penstock.monitoring.group_keys._MOST", 2)
+    monkeypatch.setattr("penstock.logs.group_keys._MOST", 2)
     keys = OpenedKeys()
     kept["b"] = b"b"
     for _ in range(2):
