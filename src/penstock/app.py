@@ -24,6 +24,7 @@ import orjson
 from penstock import durable
 from penstock.application import App, Settings
 from penstock.component import Component
+from penstock.egress import Egress, EgressSettings
 from penstock.identity import accounts
 from penstock.pools import FILES
 from penstock.store import leases, migrate
@@ -95,8 +96,8 @@ def every_component() -> tuple[ComponentOf, ...]:
 
 
 def component_settings() -> list[type[Any]]:
-    """The classes of settings that components have."""
-    return [package.SETTINGS for package in _packages() if hasattr(package, "SETTINGS")]
+    """The classes of settings that components have, and what serves several of them."""
+    return [EgressSettings, *(package.SETTINGS for package in _packages() if hasattr(package, "SETTINGS"))]
 
 
 def database_url(settings: Settings) -> str:
@@ -148,6 +149,7 @@ async def compose(
             ids=ids,
             store=store,
             sealer=sealer,
+            egress=Egress(settings.of(EgressSettings)),
             requests=requests,
             records=records,
             registry=Registry(),

@@ -17,6 +17,7 @@ from penstock.wire.registry import Registry
 
 if TYPE_CHECKING:
     from penstock.component import Guard, LinkedRole
+    from penstock.egress import Egress
     from penstock.store.clock import Clock
     from penstock.store.database import Store
     from penstock.store.events import Events
@@ -94,6 +95,7 @@ class App:
     ids: Ids
     store: Store
     sealer: Sealer
+    egress: Egress  # the way to addresses that users name
     requests: RequestLog  # a line for every call, over HTTP or in process
     records: Records  # who did what, for years
     registry: Registry

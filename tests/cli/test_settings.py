@@ -24,7 +24,7 @@ SOURCE = Path(penstock.__file__).parent
 VALUES = {  # where a plain 7 is not valid
     "account": "7" * 12,
     "private_networks": "10.0.0.0/8",
-    "issuer_networks": "10.0.0.0/8",
+    "egress_networks": "10.0.0.0/8",
     "database": "postgresql://localhost/x",
     "keep_events": "8",  # 7 is the default
     "objects": "s3://bucket",
@@ -54,7 +54,7 @@ def test_every_option_arrives_in_the_settings(command, tmp_path):
     values = VALUES | {
         "metrics_token": str(tmp_path / "token"),
         "sign_in_client_secret": str(tmp_path / "token"),
-        "issuer_ca_file": str(Path(botocore.__file__).with_name("cacert.pem")),
+        "egress_ca_file": str(Path(botocore.__file__).with_name("cacert.pem")),
     }
     parser = argparse.ArgumentParser()
     serve.add_arguments(parser, command)

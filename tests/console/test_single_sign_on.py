@@ -13,6 +13,7 @@ from penstock_issuer import issuer_at
 from penstock_live import live_server
 
 from penstock.console.forms import own_path
+from penstock.egress import EgressSettings
 from penstock.identity.settings import IdentitySettings
 from penstock.webpages.addresses import is_at, place
 from penstock.wire.errors import Throttled
@@ -25,11 +26,11 @@ def served(tmp_path_factory):
     """A server and its issuer; two roles trust the group `team`, one the subject u-1 alone."""
     folder = tmp_path_factory.mktemp("sso")
     with issuer_at(folder) as issuer:
-        settings = IdentitySettings(
-            issuer_networks=("127.0.0.0/8",), issuer_ca_file=str(issuer.ca_file), sign_in_issuer=issuer.url,
-            sign_in_client="console", sign_in_label="Acme",
-        )  # fmt: skip
-        with live_server(folder / "data", components=(settings,)) as live:
+        settings = (
+            EgressSettings(egress_networks=("127.0.0.0/8",), egress_ca_file=str(issuer.ca_file)),
+            IdentitySettings(sign_in_issuer=issuer.url, sign_in_client="console", sign_in_label="Acme"),
+        )
+        with live_server(folder / "data", components=settings) as live:
             iam = live.client("iam")
             arn = iam.create_open_id_connect_provider(Url=issuer.url, ClientIDList=["console"])
             for name, claim, value in (

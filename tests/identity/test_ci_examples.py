@@ -22,7 +22,7 @@ import yaml
 from penstock_issuer import answer, answering, issuer_at
 from penstock_live import live_server
 
-from penstock.identity.settings import IdentitySettings
+from penstock.egress import EgressSettings
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 HOSTED = "https://penstock.example.com"  # what the examples call the server
@@ -53,7 +53,7 @@ def live(issuers, tmp_path_factory):
     folder = tmp_path_factory.mktemp("live")
     authorities = folder / "authorities.pem"
     authorities.write_text("".join(issuer.ca_file.read_text() for issuer in issuers.values()))
-    chosen = IdentitySettings(issuer_networks=("127.0.0.0/8",), issuer_ca_file=str(authorities))
+    chosen = EgressSettings(egress_networks=("127.0.0.0/8",), egress_ca_file=str(authorities))
     with live_server(folder / "data", components=(chosen,)) as live:
         live.client("s3").create_bucket(Bucket="shop-source")
         for example in ("github-actions", "gitlab", "azure-devops"):

@@ -12,13 +12,12 @@ import types
 import pytest
 from penstock_issuer import DISCOVERY, answer, answering, issuer_at, jwk, private_key
 
-from penstock.application import Settings
+from penstock import egress
 from penstock.component import options_of
-from penstock.identity import issuers, outgoing
+from penstock.egress import Egress, EgressSettings, may_be_asked
+from penstock.identity import issuers
 from penstock.identity.errors import IDPCommunicationErrorException, InvalidIdentityTokenException
 from penstock.identity.issuers import CERTIFICATE, FAILED_MS, FRESH_MS, STALE_MS, UNKNOWN_MS, Issuers
-from penstock.identity.outgoing import may_be_asked
-from penstock.identity.settings import IdentitySettings
 from penstock.identity.web_tokens import NO_KEY, read
 from penstock.wire.errors import ServiceError
 
@@ -47,8 +46,8 @@ def _patient(monkeypatch, request):
 
 
 def asking(issuer, clock, tmp_path, *, networks=LOOPBACK, trusting=True):
-    chosen = IdentitySettings(issuer_networks=networks, issuer_ca_file=str(issuer.ca_file) if trusting else "")
-    return Issuers(types.SimpleNamespace(settings=Settings(data_dir=tmp_path, components=(chosen,)), clock=clock))
+    chosen = EgressSettings(egress_networks=networks, egress_ca_file=str(issuer.ca_file) if trusting else "")
+    return Issuers(types.SimpleNamespace(egress=Egress(chosen), clock=clock))
 
 
 async def key_of(asked, issuer, kid="k1", thumbprints=()):
@@ -201,7 +200,7 @@ async def test_a_name_server_that_hangs(issuer, clock, tmp_path, monkeypatch, ti
         released.wait(60)
         return []
 
-    monkeypatch.setattr(outgoing, "resolve", resolve)
+    monkeypatch.setattr(egress, "resolve", resolve)
     try:
         refusal, _ = await asyncio.gather(
             refused(asking(issuer, clock, tmp_path), issuer), times.end_when(hanging.is_set)
@@ -224,7 +223,7 @@ async def test_an_issuer_that_ends_no_handshake(issuer, clock, tmp_path, monkeyp
 
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.setblocking(False)
-        monkeypatch.setattr(outgoing, "resolve", lambda *_: [silent.getsockname()])
+        monkeypatch.setattr(egress, "resolve", lambda *_: [silent.getsockname()])
         async with asyncio.timeout(60):
             refusal, *_ = await asyncio.gather(
                 refused(asking(issuer, clock, tmp_path), issuer), take(silent), times.end_when(lambda: taken)
@@ -235,9 +234,9 @@ async def test_an_issuer_that_ends_no_handshake(issuer, clock, tmp_path, monkeyp
 
 async def test_a_host_that_nobody_knows(issuer, clock, tmp_path, monkeypatch):
     def unknown(*_):
-        raise outgoing.Unreachable("no such host")
+        raise egress.Unreachable("no such host")
 
-    monkeypatch.setattr(outgoing, "resolve", unknown)
+    monkeypatch.setattr(egress, "resolve", unknown)
     assert (await refused(asking(issuer, clock, tmp_path), issuer))[0] is IDPCommunicationErrorException
 
 
@@ -271,7 +270,7 @@ async def test_private_addresses_are_asked_where_the_operator_allows_it_only(iss
     assert issuer.asked == []
     # A name that is resolved once gives the address that is asked: a second answer would be another one.
     answers = iter([[("127.0.0.1", issuer.port)], [("10.255.255.1", issuer.port)]])
-    monkeypatch.setattr(outgoing, "resolve", lambda *_: next(answers))
+    monkeypatch.setattr(egress, "resolve", lambda *_: next(answers))
     assert (await refused(asking(issuer, clock, tmp_path), issuer))[0] is IDPCommunicationErrorException
     assert issuer.asked == [DISCOVERY]
 
@@ -294,7 +293,7 @@ async def test_private_addresses_are_asked_where_the_operator_allows_it_only(iss
     ],
 )  # fmt: skip
 def test_which_addresses_may_be_asked(address, networks, may):
-    assert may_be_asked(address, [outgoing.ipaddress.ip_network(one) for one in networks]) is may
+    assert may_be_asked(address, [egress.ipaddress.ip_network(one) for one in networks]) is may
 
 
 async def test_certificates_are_those_of_authorities_or_of_thumbprints(issuer, clock, tmp_path):
@@ -334,7 +333,7 @@ async def test_few_issuers_are_remembered(issuer, clock, tmp_path, monkeypatch):
 
 
 def test_a_file_of_authorities_is_looked_at_when_it_is_named(tmp_path, issuer):
-    parse = {one.name: one.parse for one in options_of(IdentitySettings)}["issuer_ca_file"]
+    parse = {one.name: one.parse for one in options_of(EgressSettings)}["egress_ca_file"]
     assert parse(str(issuer.ca_file)) == str(issuer.ca_file)
     (tmp_path / "empty").write_text("nothing")
     with pytest.raises(ValueError, match="holds no certificates"):

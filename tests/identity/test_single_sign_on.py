@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from penstock_identity_harness import ACCOUNT, OTHER, allow, document, harness_on
 from penstock_issuer import answer, issuer_at, jwk, private_key
 
+from penstock.egress import EgressSettings
 from penstock.identity import issuers, sign_in_records
 from penstock.identity.settings import IdentitySettings
 from penstock.wire.call import Origin, PrincipalKind
@@ -40,16 +41,16 @@ def issuer(running, monkeypatch):
     return running
 
 
-def chosen(issuer, **more) -> IdentitySettings:
-    return IdentitySettings(
-        issuer_networks=("127.0.0.0/8",), issuer_ca_file=str(issuer.ca_file), sign_in_issuer=issuer.url,
-        sign_in_client=CLIENT, sign_in_label="Acme", **more,
-    )  # fmt: skip
+def chosen(issuer, **more) -> tuple[EgressSettings, IdentitySettings]:
+    return (
+        EgressSettings(egress_networks=("127.0.0.0/8",), egress_ca_file=str(issuer.ca_file)),
+        IdentitySettings(sign_in_issuer=issuer.url, sign_in_client=CLIENT, sign_in_label="Acme", **more),
+    )
 
 
 @pytest.fixture
 async def harness(any_store, clock, tmp_path, issuer, monkeypatch):
-    async with harness_on(any_store, clock, tmp_path, chosen=(chosen(issuer),)) as made:
+    async with harness_on(any_store, clock, tmp_path, chosen=chosen(issuer)) as made:
         monkeypatch.setattr(
             issuer, "token", lambda real=issuer.token, **how: real(at=clock.now() // 1000, **how), raising=False
         )
@@ -248,7 +249,7 @@ async def test_an_issuer_that_fails_is_said_so(harness, issuer):
 async def test_a_secret_of_the_client_and_names_by_email(any_store, clock, tmp_path, issuer, monkeypatch):
     issuer.secret = "s%3At"  # as it stands in the header: names and secrets are encoded before they are joined
     settings = chosen(issuer, sign_in_client_secret="s:t", sign_in_claim="email")
-    async with harness_on(any_store, clock, tmp_path, chosen=(settings,)) as harness:
+    async with harness_on(any_store, clock, tmp_path, chosen=settings) as harness:
         real = issuer.token
         monkeypatch.setattr(issuer, "token", lambda **how: real(at=clock.now() // 1000, **how), raising=False)
         await harness.administrator()

@@ -18,9 +18,9 @@ from penstock_issuer import issuer_at
 from penstock_live import live_server
 from penstock_ports import reserved_port
 
+from penstock.egress import EgressSettings
 from penstock.identity import authority, context, decisions
 from penstock.identity.operations import assumed_roles, web_identities
-from penstock.identity.settings import IdentitySettings
 from penstock.wire.message import client_address
 
 ACCOUNT = "111111111111"
@@ -148,8 +148,8 @@ def people(live) -> dict[str, str]:
     return {"aws_access_key_id": key["AccessKeyId"], "aws_secret_access_key": key["SecretAccessKey"]}
 
 
-def trusting(issuer) -> IdentitySettings:
-    return IdentitySettings(issuer_networks=("127.0.0.0/8",), issuer_ca_file=str(issuer.ca_file))
+def trusting(issuer) -> EgressSettings:
+    return EgressSettings(egress_networks=("127.0.0.0/8",), egress_ca_file=str(issuer.ca_file))
 
 
 def show(live, issuer) -> None:

@@ -8,6 +8,7 @@ import pytest
 from penstock_identity_harness import ACCOUNT, OTHER, allow, document, harness_on
 from penstock_issuer import issuer_at, jwk, private_key
 
+from penstock.egress import EgressSettings
 from penstock.identity import addresses, authority, issuers
 from penstock.identity.errors import (
     AccessDeniedException,
@@ -17,7 +18,6 @@ from penstock.identity.errors import (
     PackedPolicyTooLargeException,
     ValidationErrorException,
 )
-from penstock.identity.settings import IdentitySettings
 from penstock.identity.web_tokens import AUDIENCE, NO_KEY, SIGNATURE
 from penstock.wire.call import ANONYMOUS, PrincipalKind
 from penstock.wire.errors import AccessDenied, ExpiredSession, ServiceError, Throttled
@@ -44,7 +44,7 @@ def issuer(running, monkeypatch):
 
 @pytest.fixture
 async def harness(any_store, clock, tmp_path, issuer):
-    chosen = IdentitySettings(issuer_networks=("127.0.0.0/8",), issuer_ca_file=str(issuer.ca_file))
+    chosen = EgressSettings(egress_networks=("127.0.0.0/8",), egress_ca_file=str(issuer.ca_file))
     async with harness_on(any_store, clock, tmp_path, chosen=(chosen,)) as made:
         await made.administrator()
         await made.iam("CreateOpenIDConnectProvider", Url=issuer.url, ClientIDList=["sts.amazonaws.com", "other"])

@@ -14,7 +14,7 @@ from penstock_issuer import issuer_at
 from penstock_live import live_server
 from penstock_starter import AWS, run
 
-from penstock.identity.settings import IdentitySettings
+from penstock.egress import EgressSettings
 
 ACCOUNT = "111111111111"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/ci"
@@ -28,7 +28,7 @@ def issuer(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def live(tmp_path_factory, issuer):
-    chosen = IdentitySettings(issuer_networks=("127.0.0.0/8",), issuer_ca_file=str(issuer.ca_file))
+    chosen = EgressSettings(egress_networks=("127.0.0.0/8",), egress_ca_file=str(issuer.ca_file))
     with live_server(tmp_path_factory.mktemp("live") / "data", components=(chosen,)) as live:
         iam = live.client("iam")
         provider = iam.create_open_id_connect_provider(Url=issuer.url, ClientIDList=["sts.amazonaws.com"])

@@ -35,7 +35,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
-from penstock.identity import outgoing
+from penstock import egress
 
 DISCOVERY = "/.well-known/openid-configuration"
 CURVES = {"ES256": ec.SECP256R1(), "ES384": ec.SECP384R1(), "ES512": ec.SECP521R1()}
@@ -236,10 +236,10 @@ def answer(handler: http.server.BaseHTTPRequestHandler, body: bytes, status: int
 
 def answering(monkeypatch: pytest.MonkeyPatch, **hosts: Issuer) -> None:
     """Have the names of hosts lead to issuers, as a name server would; other names are resolved as ever."""
-    real = outgoing.resolve
+    real = egress.resolve
 
     def resolve(host: str, port: int) -> list[tuple[str, int]]:
         known = hosts.get(host)
         return real(host, port) if known is None else [("127.0.0.1", known.port)]
 
-    monkeypatch.setattr(outgoing, "resolve", resolve)
+    monkeypatch.setattr(egress, "resolve", resolve)

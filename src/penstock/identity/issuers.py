@@ -7,19 +7,16 @@ that names a key which is not known makes us ask again once a minute, however ma
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
-import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
+from penstock.egress import Request, Unreachable, Untrusted, Unusable
 from penstock.identity.errors import IDPCommunicationErrorException, InvalidIdentityTokenException
-from penstock.identity.outgoing import Form, Unreachable, Untrusted, Unusable, fetch
-from penstock.identity.settings import IdentitySettings
 from penstock.identity.web_tokens import NO_KEY, Keys, WebToken
 from penstock.wire.errors import ServiceError
 
@@ -36,6 +33,13 @@ _ISSUERS = 100  # that are remembered; each has 200 keys of 2 KB at most
 
 _NO_KEY = partial(InvalidIdentityTokenException, NO_KEY)
 _log = logging.getLogger("penstock.identity")
+
+
+class Form(NamedTuple):
+    """What is posted: the content of a form, and the Authorization header beside it, if any."""
+
+    content: bytes
+    authorization: str = ""
 
 
 @dataclass(slots=True)
@@ -55,11 +59,8 @@ class Issuers:
     """Asks issuers, and remembers."""
 
     def __init__(self, app: App) -> None:
-        settings = app.settings.of(IdentitySettings)
         self._clock = app.clock
-        self._networks = [ipaddress.ip_network(one) for one in settings.issuer_networks]
-        self._ca_file = settings.issuer_ca_file
-        self._trust: ssl.SSLContext | None = None
+        self._egress = app.egress
         self._known: dict[tuple[str, tuple[str, ...]], _Issuer] = {}
 
     async def key(self, token: WebToken, thumbprints: Sequence[str]) -> Any:
@@ -122,12 +123,14 @@ class Issuers:
         return found
 
     async def fetch(self, url: str, thumbprints: Sequence[str], form: Form | None = None) -> bytes:
-        """See `penstock.identity.outgoing.fetch`."""
-        return await fetch(url, networks=self._networks, trust=self._context(), thumbprints=thumbprints, form=form)
-
-    def _context(self) -> ssl.SSLContext:
-        if self._trust is None:
-            self._trust = ssl.create_default_context()
-            if self._ca_file:
-                self._trust.load_verify_locations(self._ca_file)
-        return self._trust
+        """The body of a complete answer of 200 to a GET, or to a POST of a form. Raises what `Egress.send` raises."""
+        headers = [("Accept", "application/json")]
+        if form is not None:
+            headers.append(("Content-Type", "application/x-www-form-urlencoded"))
+            headers += [("Authorization", form.authorization)] if form.authorization else []
+        method, content = ("GET", b"") if form is None else ("POST", form.content)
+        answer = await self._egress.send(Request(url, method, headers, content), thumbprints=thumbprints)
+        encoded = answer.headers.get("content-encoding", "").lower() not in ("", "identity")
+        if answer.status != 200 or encoded:
+            raise Unusable(f"{url} answers with {answer.status}{' in another encoding' * encoded}")
+        return answer.body

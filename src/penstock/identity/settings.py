@@ -3,23 +3,11 @@
 from __future__ import annotations
 
 import re
-import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from penstock.component import Role, ip_network, option
-
-
-def _authorities(text: str) -> str:
-    """A file of certificates. Raises ValueError."""
-    try:
-        ssl.create_default_context(cafile=text)
-    except ssl.SSLError:
-        raise ValueError(f"{text} holds no certificates in PEM form") from None
-    except OSError as error:
-        raise ValueError(f"cannot read {text}: {error.strerror}") from None
-    return text
+from penstock.component import Role, option
 
 
 def _issuer(text: str) -> str:
@@ -59,24 +47,6 @@ def _up_to(most: int, unit: str) -> Callable[[str], int]:
 class IdentitySettings:
     """Options of identity."""
 
-    issuer_networks: tuple[str, ...] = option(
-        (),
-        "a network beside public addresses where OpenID Connect issuers may be asked for their keys, such as 10.0.0.0/8; "
-        "may be repeated",
-        group="network",
-        role=Role.SERVES,
-        flag="--issuer-network",
-        metavar="CIDR",
-        parse=ip_network,
-    )
-    issuer_ca_file: str = option(
-        "",
-        "certificates (PEM) of authorities that OpenID Connect issuers are trusted by, beside those of the system",
-        group="network",
-        role=Role.SERVES,
-        metavar="F",
-        parse=_authorities,
-    )
     session_hours: int = option(
         12,
         "hours after which a session of the console ends, whatever its user does",

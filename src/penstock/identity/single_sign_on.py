@@ -21,11 +21,11 @@ from urllib.parse import quote, urlencode
 import orjson
 import sqlalchemy as sa
 
+from penstock.egress import Unreachable, Untrusted, Unusable
 from penstock.identity import records, signin
-from penstock.identity.issuers import FRESH_MS, TIMEOUT_S
+from penstock.identity.issuers import FRESH_MS, TIMEOUT_S, Form
 from penstock.identity.operations.session_requests import tags_of
 from penstock.identity.operations.web_identities import first_refused
-from penstock.identity.outgoing import Form, Unreachable, Untrusted, Unusable
 from penstock.identity.sealed_tokens import seal, unseal
 from penstock.identity.settings import IdentitySettings
 from penstock.identity.web_tokens import WebIdentity, read, verify

@@ -1,0 +1,309 @@
+"""The one way out: bounded requests to addresses that users name, such as issuers, webhooks and probes.
+
+The name is resolved once and the connection goes to an address that was checked: what a name server says later changes nothing. No
+redirect is followed and no proxy asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import ipaddress
+import re
+import socket
+import ssl
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import httptools
+
+from penstock import reachable
+from penstock.component import ip_network, option
+from penstock.pools import NAMES
+
+MAX_BYTES = 1 << 20  # of an answer, with its head
+_ADDRESSES = 4  # of one name that are tried
+_READ = 64 << 10
+_URL = re.compile(r"(https?)://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?(/[\x21\x22\x24-\x7e]*)?")
+
+_LINE = re.compile(r"[\x20-\x7e\x80-\U0010ffff]+")
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class Unreachable(Exception):
+    """Nothing answers there, or nothing may be asked there."""
+
+
+class Unusable(Exception):
+    """What answers is not what was asked for."""
+
+
+class Untrusted(Exception):
+    """The certificate is not one that may be trusted."""
+
+
+class _Place(NamedTuple):
+    secure: bool
+    host: str
+    port: int
+    target: str
+
+
+class Request(NamedTuple):
+    """What is sent. Host, Content-Length and what says how the answer may come are added."""
+
+    url: str
+    method: str = "GET"
+    headers: Sequence[tuple[str, str]] = ()
+    content: bytes = b""
+    plain: bool = False  # whether http will do
+
+
+class Answer(NamedTuple):
+    """What came back."""
+
+    status: int
+    headers: Mapping[str, str]  # by their names in lower case; of one that comes twice the last
+    body: bytes  # as it was sent: nothing is decoded
+
+
+def _authorities(text: str) -> str:
+    """A file of certificates. Raises ValueError."""
+    try:
+        ssl.create_default_context(cafile=text)
+    except ssl.SSLError:
+        raise ValueError(f"{text} holds no certificates in PEM form") from None
+    except OSError as error:
+        raise ValueError(f"cannot read {text}: {error.strerror}") from None
+    return text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EgressSettings:
+    """Options of what is asked outside."""
+
+    egress_networks: tuple[str, ...] = option(
+        (),
+        "a network beside public addresses where the server may ask and send what users choose (OpenID Connect issuers, webhooks, "
+        "API destinations, probes), such as 10.0.0.0/8; may be repeated",
+        group="network",
+        flag="--egress-network",
+        metavar="CIDR",
+        parse=ip_network,
+    )
+    egress_ca_file: str = option(
+        "",
+        "certificates (PEM) of authorities that these are trusted by, beside those of the system",
+        group="network",
+        metavar="F",
+        parse=_authorities,
+    )
+
+
+class Egress:
+    """Sends requests to where the settings allow it."""
+
+    def __init__(self, settings: EgressSettings) -> None:
+        self._networks = [ipaddress.ip_network(one) for one in settings.egress_networks]
+        self._ca_file = settings.egress_ca_file
+        self._trust: ssl.SSLContext | None = None
+
+    async def send(
+        self, request: Request, *, thumbprints: Sequence[str] = (), most: int = MAX_BYTES, cut: bool = False
+    ) -> Answer:
+        """The answer to a request. The caller bounds the time.
+
+        More than `most` bytes, with the head, are refused, or cut off where the rest does not matter. A certificate that is not
+        trusted is accepted when one of its chain has one of the SHA-1 `thumbprints`, and vouches for it. Raises Unreachable, Unusable
+        or Untrusted, each with a reason for the log.
+        """
+        place = _place(request)
+        addresses = [
+            one for one in await NAMES.run(resolve, place.host, place.port) if may_be_asked(one[0], self._networks)
+        ][:_ADDRESSES]
+        if not addresses:
+            raise Unreachable(f"{place.host} has no address that may be asked")
+        trust = self._context() if place.secure else None
+        limit = _Limit(most, cut)
+        try:
+            return await _ask(place, addresses, trust, request, limit)
+        except ssl.SSLCertVerificationError as error:
+            pinned = await _pinned(place, addresses, thumbprints)
+            if pinned is None:
+                raise Untrusted(f"{place.host}: {error.verify_message}") from None
+        try:
+            return await _ask(place, addresses, pinned, request, limit)
+        except ssl.SSLCertVerificationError as error:
+            raise Untrusted(f"{place.host}: {error.verify_message}") from None
+
+    def _context(self) -> ssl.SSLContext:
+        if self._trust is None:
+            self._trust = ssl.create_default_context()
+            if self._ca_file:
+                self._trust.load_verify_locations(self._ca_file)
+        return self._trust
+
+
+class _Limit(NamedTuple):
+    most: int
+    cut: bool
+
+
+def may_be_asked(address: str, networks: Sequence[Network]) -> bool:
+    """Whether an address is public, or in one of `networks`, which the operator has chosen.
+
+    One of IPv6 that stands for one of IPv4 is that one (mapped), or is not public: 6to4, Teredo and NAT64 reach whatever lies behind them.
+    """
+    found = ipaddress.ip_address(address)
+    if isinstance(found, ipaddress.IPv6Address):
+        found = found.ipv4_mapped or found
+    if any(found.version == network.version and found in network for network in networks):
+        return True
+    return reachable.carried(found) is None and not reachable.never(found) and not reachable.private(found)
+
+
+def _place(request: Request) -> _Place:
+    found = _URL.fullmatch(request.url)
+    if found is None or (found[1] == "http" and not request.plain):
+        raise Unusable(f"{request.url[:200]!r} is no address of https{' or http' * request.plain}")
+    port = int(found[3] or (443 if found[1] == "https" else 80))
+    if not 0 < port < 65_536:
+        raise Unusable(f"{request.url[:200]!r} names no port")
+    return _Place(found[1] == "https", found[2].strip("[]"), port, found[4] or "/")
+
+
+def resolve(host: str, port: int) -> list[tuple[str, int]]:
+    """The addresses of a host, each with the port; those of IPv4 first: where IPv6 leads nowhere that is noticed late."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise Unreachable(f"{host} cannot be resolved: {error}") from None
+    found.sort(key=lambda one: one[0] != socket.AF_INET)
+    return list(dict.fromkeys((str(one[4][0]), int(one[4][1])) for one in found))
+
+
+async def _connect(
+    place: _Place, addresses: Sequence[tuple[str, int]], trust: ssl.SSLContext | None
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    why = ""
+    for address, port in addresses:
+        try:
+            name = place.host if trust is not None else None
+            return await asyncio.open_connection(address, port, ssl=trust, server_hostname=name)
+        except ssl.SSLCertVerificationError:
+            raise
+        except OSError as error:
+            why = f"{place.host} at {address}: {error}"
+    raise Unreachable(why)
+
+
+async def _ask(
+    place: _Place,
+    addresses: Sequence[tuple[str, int]],
+    trust: ssl.SSLContext | None,
+    request: Request,
+    limit: _Limit,
+) -> Answer:
+    head = _head(place, request)
+    reader, writer = await _connect(place, addresses, trust)
+    try:
+        writer.write(head + request.content)
+        return await _answer(reader, place, limit)
+    except OSError as error:
+        raise Unreachable(f"{place.host}: {error}") from None
+    finally:
+        writer.transport.abort()  # the other side may take its time to say good-bye
+
+
+def _head(place: _Place, request: Request) -> bytes:
+    host = f"[{place.host}]" if ":" in place.host else place.host
+    name = host if place.port == (443 if place.secure else 80) else f"{host}:{place.port}"
+    own = {
+        "Host": name,
+        "Accept": "*/*",
+        "Accept-Encoding": "identity",
+        "User-Agent": "penstock",
+        "Connection": "close",
+    }
+    if request.content or request.method != "GET":
+        own["Content-Length"] = str(len(request.content))
+    given = {key.lower() for key, _ in request.headers}
+    headers = [*((key, value) for key, value in own.items() if key.lower() not in given), *request.headers]
+    lines = [f"{request.method} {place.target} HTTP/1.1", *(f"{key}: {value}" for key, value in headers)]
+    if not all(_LINE.fullmatch(line) for line in lines):
+        raise Unusable(f"what is to be sent to {place.host} has a header that is not one line of text")
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+class _Answered:
+    """What the parser found. A length that is neither said nor chunked ends with the connection."""
+
+    def __init__(self) -> None:
+        self.headers: dict[str, str] = {}
+        self.body = bytearray()
+        self.headed = self.complete = False
+
+    def on_headers_complete(self) -> None:
+        self.headed = True
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_body(self, data: bytes) -> None:
+        self.body += data
+
+    def on_message_complete(self) -> None:
+        self.complete = True
+
+
+async def _answer(reader: asyncio.StreamReader, place: _Place, limit: _Limit) -> Answer:
+    found = _Answered()
+    parser = httptools.HttpResponseParser(found)
+    size = 0
+    while not found.complete:
+        if size == limit.most:
+            if limit.cut and found.headed:
+                break
+            raise Unusable(f"{place.host} answers with more than {limit.most} bytes")
+        data = await reader.read(min(_READ, limit.most - size))
+        size += len(data)
+        if not data:
+            break
+        try:
+            parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            raise Unusable(f"{place.host} does not speak HTTP: {error}") from None
+    if not found.headed:
+        raise Unusable(f"{place.host} ends the connection without an answer")
+    return Answer(parser.get_status_code(), found.headers, bytes(found.body))
+
+
+async def _pinned(
+    place: _Place, addresses: Sequence[tuple[str, int]], thumbprints: Sequence[str]
+) -> ssl.SSLContext | None:
+    """A context that trusts nothing but the certificate of one of the thumbprints; None when the server shows no such certificate."""
+    if not thumbprints:
+        return None
+    anything = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    anything.check_hostname, anything.verify_mode = False, ssl.CERT_NONE
+    _, writer = await _connect(place, addresses, anything)
+    try:
+        chain = _chain(writer.get_extra_info("ssl_object"))
+    finally:
+        writer.transport.abort()
+    for certificate in chain:
+        if hashlib.sha1(certificate).hexdigest() in thumbprints:  # noqa: S324 - AWS's form of a thumbprint
+            pinned = ssl.create_default_context(cadata=certificate)
+            pinned.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
+            return pinned
+    return None
+
+
+def _chain(connection: Any) -> list[bytes]:
+    """The certificates that a server has shown, in DER. Python has a public name for it from 3.13 on."""
+    if hasattr(connection, "get_unverified_chain"):
+        return list(connection.get_unverified_chain())
+    shown = connection._sslobj.get_unverified_chain()  # noqa: SLF001
+    return [one.public_bytes(2) for one in shown or ()]  # 2: _ssl.ENCODING_DER

@@ -1,0 +1,127 @@
+"""The way out: what is sent, what is taken of an answer, and what is never asked. Its certificates are tried in identity/test_issuers."""
+
+import asyncio
+import contextlib
+
+import pytest
+
+from penstock.egress import Answer, Egress, EgressSettings, Request, Unreachable, Unusable
+
+LOOPBACK = Egress(EgressSettings(egress_networks=("127.0.0.0/8",)))
+
+
+@contextlib.asynccontextmanager
+async def answering(answer: bytes, *, endless: bytes = b""):
+    """A server that notes what it is sent and sends the same to all. Yields its address and the list."""
+    heard = []
+
+    async def answer_one(reader, writer):
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = next((int(line[16:]) for line in head.split(b"\r\n") if line.startswith(b"Content-Length: ")), 0)
+        heard.append(head + await reader.readexactly(length))
+        writer.write(answer)
+        with contextlib.suppress(ConnectionError):
+            while endless:
+                writer.write(endless)
+                await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer_one, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", heard
+
+
+OK = b"HTTP/1.1 200 OK\r\nX-Kind: first\r\nx-kind: last\r\nContent-Length: 5\r\n\r\nhello"
+
+
+async def test_a_request_is_sent_as_it_was_given():
+    async with answering(OK) as (url, heard):
+        request = Request(
+            f"{url}/a/b?c=%20", "POST", (("User-Agent", "mine"), ("X-More", "ä 1")), b"\0content", plain=True
+        )
+        assert await LOOPBACK.send(request) == Answer(200, {"x-kind": "last", "content-length": "5"}, b"hello")
+    host = url.removeprefix("http://")
+    assert heard == [
+        (
+            f"POST /a/b?c=%20 HTTP/1.1\r\nHost: {host}\r\nAccept: */*\r\nAccept-Encoding: identity\r\nConnection: close\r\n"
+            "Content-Length: 8\r\nUser-Agent: mine\r\nX-More: ä 1\r\n\r\n\0content"
+        ).encode()
+    ]
+
+
+async def test_a_get_has_no_length_and_the_root_by_itself():
+    async with answering(OK) as (url, heard):
+        await LOOPBACK.send(Request(url, plain=True))
+    assert heard[0].startswith(b"GET / HTTP/1.1\r\n")
+    assert b"Content-Length" not in heard[0]
+
+
+@pytest.mark.parametrize("status", [301, 404, 500])
+async def test_another_answer_is_an_answer_and_no_redirect_is_followed(status):
+    async with answering(f"HTTP/1.1 {status} X\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n".encode()) as (
+        url,
+        heard,
+    ):
+        answer = await LOOPBACK.send(Request(url, plain=True))
+    assert (answer.status, answer.headers["location"], len(heard)) == (status, "/elsewhere", 1)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://127.0.0.1/", "http://user@127.0.0.1/", "http://127.0.0.1:0/", "http://127.0.0.1:65536/", "http://127.0.0.1/a b",
+        "http://127.0.0.1/a\r\nX: 1", "http://127.0.0.1/#here", "http:///", "http://127.0.0.1\\@example.com/", "//127.0.0.1/", "",
+    ],
+)  # fmt: skip
+async def test_what_is_no_address(url):
+    with pytest.raises(Unusable):
+        await LOOPBACK.send(Request(url, plain=True))
+
+
+async def test_http_only_where_it_will_do():
+    with pytest.raises(Unusable, match="is no address of https$"):
+        await LOOPBACK.send(Request("http://127.0.0.1:1/"))
+
+
+@pytest.mark.parametrize("header", [("X", "1\r\nY: 2"), ("X\nY", "1"), ("X", "\0"), ("X", "1\x7f")])
+async def test_no_header_becomes_two(header):
+    async with answering(OK) as (url, heard):
+        with pytest.raises(Unusable, match="not one line of text"):
+            await LOOPBACK.send(Request(url, headers=(header,), plain=True))
+    assert heard == []
+
+
+async def test_loopback_is_asked_where_the_operator_says_so_only():
+    async with answering(OK) as (url, heard):
+        with pytest.raises(Unreachable, match="has no address that may be asked"):
+            await Egress(EgressSettings()).send(Request(url, plain=True))
+    assert heard == []
+
+
+async def test_an_answer_without_end_is_refused_or_cut():
+    head = b"HTTP/1.1 200 OK\r\n\r\n"
+    async with answering(head, endless=b"x" * 10_000) as (url, _):
+        with pytest.raises(Unusable, match="answers with more than 50000 bytes"):
+            await LOOPBACK.send(Request(url, plain=True), most=50_000)
+        answer = await LOOPBACK.send(Request(url, plain=True), most=50_000, cut=True)
+    assert answer.status == 200
+    assert 0 < len(answer.body) <= 50_000
+    assert set(answer.body) == {ord("x")}
+
+
+async def test_a_head_without_end_is_refused_in_any_case():
+    async with answering(b"HTTP/1.1 200 OK\r\n", endless=b"X-More: 1\r\n" * 1000) as (url, _):
+        with pytest.raises(Unusable):
+            await LOOPBACK.send(Request(url, plain=True), most=50_000, cut=True)
+
+
+@pytest.mark.parametrize("answer", [b"", b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 abc OK\r\n\r\n", b"HTTP/1.1 200 OK\r\nX"])
+async def test_what_is_no_answer(answer):
+    async with answering(answer) as (url, _):
+        with pytest.raises(Unusable):
+            await LOOPBACK.send(Request(url, plain=True))
+
+
+async def test_nobody_listens():
+    with pytest.raises(Unreachable):
+        await LOOPBACK.send(Request("http://127.0.0.1:1/", plain=True))
