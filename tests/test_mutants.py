@@ -11,6 +11,7 @@ import pytest
 
 SOURCE = b"""\
 import functools
+from dataclasses import dataclass
 
 MOST = 5
 
@@ -33,6 +34,7 @@ def outer(most):
 made = outer(3)
 shortest = lambda one, other: one if one < other else other
 
+@dataclass(frozen=False, slots=False, order=True)
 class Kept:
     size = 9
 
@@ -42,7 +44,7 @@ class Kept:
 
     @staticmethod
     async def left(count):
-        return [each for each in range(count) if each < 2]
+        return [each for each, _ in zip(range(count), range(count), strict=True) if each < 2]
 """
 
 
@@ -82,7 +84,16 @@ CHANGED = {
     "each < 2": (lambda program: _run(program.Kept.left(3)), [0, 1], [0, 1, 2]),
 }
 # A constant, a default, an argument and the body of a class; then what functions have.
-CONSTANTS = {"5": False, "7": False, "3": False, "size = 9": False, "10": True, "self.size >= 9": True, "2": True}
+CONSTANTS = {
+    "5": False,
+    "7": False,
+    "3": False,
+    "size = 9": False,
+    "10": True,
+    "self.size >= 9": True,
+    "2": True,
+    "order=True": False,
+}
 
 
 def _mutations(mutants: Any, program: ModuleType, kinds: set[str]) -> list[Any]:

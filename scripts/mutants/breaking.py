@@ -19,6 +19,9 @@ PACKAGES = {
 SKIPPED = ("_vendor", "migrations", "__main__.py", "failpoints.py", "metrics.py", "demo")
 QUIET = re.compile(r"^(await )?(log|logger|_log|metrics|warnings|point|failpoint)\b|\.(inc|observe|labels|set_name)\(")
 
+# The keywords that say what a correct program never does, or save memory: nobody sees them changed.
+ASSERTIONS = {"zip": ("strict",), "dataclass": ("frozen", "slots", "kw_only")}
+
 COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt,
     ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot, ast.IsNot: ast.Is,
@@ -83,16 +86,15 @@ class Finder(ast.NodeVisitor):
     def visit_Assert(self, node: ast.Assert) -> None:
         """What an assertion says is not changed."""
 
-    def visit_keyword(self, node: ast.keyword) -> None:
-        if node.arg != "strict":  # of zip: an assertion
-            self.visit(node.value)
-
     def visit_JoinedStr(self, node: ast.JoinedStr) -> None:
         """Positions within an f-string are not exact before Python 3.12."""
 
     def visit_Call(self, node: ast.Call) -> None:
-        if not QUIET.search(ast.unparse(node.func)):
-            self.generic_visit(node)
+        called = ast.unparse(node.func)
+        if not QUIET.search(called):
+            unseen = ASSERTIONS.get(called, ())
+            for child in (node.func, *node.args, *(each.value for each in node.keywords if each.arg not in unseen)):
+                self.visit(child)
 
     def visit_Compare(self, node: ast.Compare) -> None:
         changed = copy.deepcopy(node)
