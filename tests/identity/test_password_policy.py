@@ -35,6 +35,19 @@ EVERYTHING = {
         ({"uppercase": True, "lowercase": True}, "12345678", ["uppercase letter", "lowercase letter"]),
         ({"numbers": True, "uppercase": True}, "ä٣Ä-----", ["number", "uppercase letter"]),  # AWS: of A to Z, 0 to 9
         *(({"symbols": True}, f"abcdefg{symbol}", []) for symbol in SYMBOLS),
+        *(
+            ({name: True}, f"-------{of}", [])
+            for name, some in (("numbers", "09"), ("uppercase", "AZ"), ("lowercase", "az"))
+            for of in some
+        ),
+        *(
+            (
+                {"numbers": True, "uppercase": True, "lowercase": True},
+                f"-------{of}",
+                ["number", "uppercase letter", "lowercase letter"],
+            )
+            for of in "/:@[`{"
+        ),
     ],
 )
 def test_rules(policy, password, lacking):

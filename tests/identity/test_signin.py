@@ -267,6 +267,14 @@ async def test_the_database_holds_no_session_that_could_be_used(ann):
     assert session not in repr(rows)
 
 
+async def test_what_a_browser_says_of_itself_is_cut_to_its_columns(ann):
+    user = await sign_in(ann)
+    await ann.app.identity.begin_session(user, address="a" * 65, agent=f"\0{'b' * 256}")
+    kept = sign_in_records.console_sessions.c
+    [row] = await ann.app.store.read(lambda conn: conn.execute(sa.select(kept.address, kept.agent)).all())
+    assert row == ("a" * 64, "b" * 255)
+
+
 async def test_the_handle_of_a_session_is_no_session(ann):
     handle = (await ann.app.identity.session_user(await begin(ann), active=True)).session.console
     assert await user_of(ann, handle) is None

@@ -228,6 +228,8 @@ async def test_a_page_ends_when_it_holds_very_many_statements(harness):
     assert (len(answer["EvaluationResults"]), answer["IsTruncated"]) == (10, True)
 
 
+NO_ARNS = ("shop", "arn:aws:s3::", "a:b:c:d:e:f")
+
 REFUSED = [
     ("SimulatePrincipalPolicy", {"PolicySourceArn": f"arn:aws:sts::{ACCOUNT}:assumed-role/r/s"},
      ("InvalidInput", f"Invalid Entity Arn: arn:aws:sts::{ACCOUNT}:assumed-role/r/s does not clearly define entity type and name.")),
@@ -237,11 +239,12 @@ REFUSED = [
     ("SimulateCustomPolicy", {"PolicyInputList": ["{"]}, ("InvalidInput", "PolicyInputList.1: Syntax errors in policy.")),
     ("SimulateCustomPolicy", {"PolicyInputList": [DYNAMO], "ActionNames": ["GetObject"]},
      ("InvalidInput", "The action GetObject is invalid since it is missing names")),
-    ("SimulateCustomPolicy", {"PolicyInputList": [DYNAMO], "ResourceArns": ["shop"]},
-     ("InvalidInput", "ResourceNames are not in a valid ARN format: shop.")),
     ("SimulateCustomPolicy", {"PolicyInputList": [DYNAMO], "ResourcePolicy": DYNAMO},
      ("InvalidInput", "Invalid caller - Caller cannot be null or empty.")),
-    ("SimulateCustomPolicy", {"PolicyInputList": [DYNAMO], "ResourceOwner": "shop"}, ("InvalidInput", "Invalid Resource Owner.")),
+    *(("SimulateCustomPolicy", {"PolicyInputList": [DYNAMO], "ResourceArns": [arn]},
+       ("InvalidInput", f"ResourceNames are not in a valid ARN format: {arn}.")) for arn in NO_ARNS),
+    *(("SimulateCustomPolicy", {"PolicyInputList": [DYNAMO], "ResourceOwner": arn}, ("InvalidInput", "Invalid Resource Owner."))
+      for arn in NO_ARNS),
     ("SimulateCustomPolicy", {"PolicyInputList": [DYNAMO], "ContextEntries": [
         {"ContextKeyName": "aws:EpochTime", "ContextKeyValues": ["soon"], "ContextKeyType": "numeric"}]},
      ("InvalidInput", "A value of the context key aws:EpochTime is not of the type numeric.")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import logging
 from types import SimpleNamespace
@@ -10,13 +11,15 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+from penstock_certificates import authority, signed_headers
 
 from penstock.wire import certified, patterns
 from penstock.wire.call import ANONYMOUS
 from penstock.wire.cbor import read_cbor, write_cbor
 from penstock.wire.chunked import ChunkedBody
 from penstock.wire.constraints import wrong_type
-from penstock.wire.errors import IncompleteSignature, MalformedBody
+from penstock.wire.errors import IncompleteSignature, MalformedBody, SignatureMismatch
 from penstock.wire.message import RequestHead
 from penstock.wire.profiles import ErrorProfile
 from penstock.wire.requestlog import RequestLog
@@ -24,6 +27,7 @@ from penstock.wire.rest_routes import RestRoutes
 from penstock.wire.scalars import parse_timestamp
 from penstock.wire.services import CODECS, Service
 from penstock.wire.shapes import Model
+from penstock.wire.signature import USUAL, parse_authorization
 from penstock.wire.sigv4 import seconds_of_stamp
 from penstock.wire.validation import validate
 
@@ -197,6 +201,46 @@ def test_how_large_an_rsa_key_may_be(bits, exponent, taken):
     Key.__abstractmethods__ = frozenset()  # type: ignore[attr-defined]
     certificate: Any = SimpleNamespace(public_key=Key)
     assert (certified.acceptable_key(certificate) is not None) is taken
+
+
+ROOT = authority(key=ec.generate_private_key(ec.SECP256R1()))
+NO_CERTIFICATE = "The header x-amz-x509 holds no X.509 certificate in DER form and base64."
+NOT_SIGNED = (
+    "The request signature does not match the key of the certificate. Check the private key and the signing method."
+)
+WEB, ODD = ROOT.issue(serial=7), ROOT.issue(key=ec.generate_private_key(ec.SECP256K1()))
+UNSIGNED = "SignedHeaders=host;x-amz-date;x-amz-x509, Signature="
+
+
+@pytest.mark.parametrize(
+    ("holder", "changed", "message"),
+    [
+        (WEB, {}, ""),
+        (WEB, {"x-amz-x509": ""}, NO_CERTIFICATE),
+        (WEB, {"x-amz-x509": "A" * 16_385}, NO_CERTIFICATE),
+        (WEB, {"x-amz-x509": "AA*A"}, NO_CERTIFICATE),
+        (ODD, {}, "The key of the certificate is of a kind that is not taken: RSA of 2048 to 4096 bits, or the curves P-256, P-384 and P-521."),
+        (WEB, {"authorization": ("Credential=7/", "Credential=8/")}, "The Credential does not begin with the serial number of the certificate."),
+        (WEB, {"authorization": (UNSIGNED, f"{UNSIGNED}00")}, NOT_SIGNED),
+        (WEB, {"authorization": (UNSIGNED, f"{UNSIGNED}zz")}, NOT_SIGNED),
+        (WEB, {"authorization": (UNSIGNED, f"{UNSIGNED}{'0' * 2049}")}, NOT_SIGNED),
+        (WEB, {"authorization": ("ECDSA", "RSA")}, NOT_SIGNED),
+    ],
+    ids=lambda value: value[:20] if isinstance(value, str) else "",
+)  # fmt: skip
+def test_what_the_key_of_a_certificate_has_not_signed(holder, changed, message):
+    headers = {name.lower(): value for name, value in signed_headers(holder, "GET", "http://h/").items()}
+    for name, value in changed.items():
+        headers[name] = headers[name].replace(*value) if isinstance(value, tuple) else value
+    head = RequestHead("GET", "/", "", headers)
+    signature = parse_authorization(head)
+    assert signature is not None
+    nothing = hashlib.sha256(b"").hexdigest()
+    if not message:
+        assert certified.verify(signature, head, nothing, USUAL) == holder.certificate.public_bytes(Encoding.DER)
+        return
+    error = IncompleteSignature if changed.keys() == {"x-amz-x509"} or not changed else SignatureMismatch
+    said(error, message, certified.verify, signature, head, nothing, USUAL)
 
 
 # --- the request log --------------------------------------------------------------------------------------------------
