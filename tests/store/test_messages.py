@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import enum
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Self
 
 import pytest
 import sqlalchemy as sa
@@ -13,7 +14,7 @@ from psycopg import errors
 from psycopg.pq import ConnStatus, ExecStatus
 from psycopg.waiting import Ready, Wait
 
-from penstock.store import connections, postgresql
+from penstock.store import connections, fibers, hints, postgresql
 from penstock.store.transaction import EVERY, elsewhere
 from penstock.store.work import Work
 
@@ -165,3 +166,89 @@ async def test_a_job_that_is_over_is_nobodys_any_more():
         one._running, one._hungry, one._stopping, pool.size, pool.busy = {"task": job}, hungry, stopping, size, 2
         one._over("task")
     assert woken == [1]
+
+
+class Notified:
+    """A connection that writes down what is said over it, and breaks when it is told to."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.breaks = False
+
+    async def execute(self, _statement: str, values: tuple[str, str]) -> None:
+        if self.breaks:
+            raise errors.OperationalError("gone")
+        self.said.append(values[1])
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+
+async def test_who_has_nothing_to_say_says_nothing_and_what_was_not_sent_is_said_again(monkeypatch):
+    connection, well = Notified(), []
+
+    async def connect(*_: Any, **_more: Any) -> Notified:
+        return connection
+
+    monkeypatch.setattr(hints.psycopg.AsyncConnection, "connect", connect)
+    monkeypatch.setattr(hints, "_GATHER_S", 0)
+    one = hints.Hints("dsn", "penstock", "me")
+
+    async def rested() -> None:
+        for _ in range(30):
+            await asyncio.sleep(0)
+
+    running = asyncio.ensure_future(one.run(lambda: well.append(1)))
+    await rested()
+    assert (connection.said, well) == ([f"me\n{EVERY}"], [1])
+    one.add([])
+    await rested()
+    one.add(["a", "b", "a"])
+    await one.sent()
+    assert connection.said[1:] == ["me\na\nb"]
+    connection.breaks = True
+    one.add(["c"])
+    with pytest.raises(errors.OperationalError):
+        await running
+    connection.breaks = False
+    running = asyncio.ensure_future(one.run(lambda: None))
+    await one.sent()
+    assert connection.said[2:] == ["me\nc"]
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+
+@pytest.mark.parametrize(("size", "messages"), [(3949, ["me\n" + "x" * 3949]), (3950, [f"me\n{EVERY}"])])
+def test_a_topic_that_is_too_long_wakes_everybody(size, messages):
+    assert [*hints.Hints("dsn", "penstock", "me")._payloads(["x" * size])] == messages
+
+
+@pytest.mark.parametrize(("last", "messages"), [(3947, [7900]), (3948, [3952, 3951])])
+def test_how_long_a_message_is_at_most(last, messages):
+    """`me` and two topics, each behind a line feed that the bound does not count."""
+    found = [*hints.Hints("dsn", "penstock", "me")._payloads(["x" * 3949, "y" * last])]
+    assert [len(one) for one in found] == messages
+
+
+def test_a_connection_is_put_into_the_mode_that_a_task_needs(monkeypatch):
+    changed: list[bool] = []
+
+    class Raw:
+        autocommit = property(lambda _: changed[-1] if changed else False, lambda _, value: changed.append(value))
+        pgconn = SimpleNamespace(transaction_status=fibers.IDLE)
+
+    monkeypatch.setattr(fibers, "raw_of", lambda _conn: raw)
+    raw, made = Raw(), []
+
+    def connect() -> Any:
+        made.append(1)
+        return SimpleNamespace(invalidated=False)
+
+    held = fibers.Held(connect)
+    for autocommit in (False, True, True, False):
+        held.connection(autocommit=autocommit)
+    assert (changed, made) == ([True, False], [1])

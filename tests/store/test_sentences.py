@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from penstock.store import masterkeys, schema, statement
 from penstock.store.catalogue import Catalogue, EventType, UndeclaredEvent
 from penstock.store.clock import ManualClock
-from penstock.store.database import Store, StoreInUse
+from penstock.store.database import Store, StoreInUse, StoreUnavailable
 from penstock.store.transaction import transaction_of
 
 KIND = EventType(name="x.done", description="Something is done.", aggregate="x")
@@ -78,6 +78,14 @@ async def test_sqlite_is_a_file_of_one_process(tmp_path, clock: ManualClock):
         "--database postgresql://user@host/penstock"
     )
     assert f"{tmp_path}/penstock.db is in use by another Penstock process (pid " in str(refused.value)
+    (tmp_path / "away").mkdir()
+    (tmp_path / "away/penstock.db.lock").mkdir()
+    with said(
+        StoreUnavailable,
+        f"cannot write to {tmp_path}/away: Is a directory. The data dir has to lie on a disk that takes writes, and belong to the user that "
+        "runs Penstock.",
+    ):
+        await Store.open(f"sqlite:///{tmp_path}/away/penstock.db", clock=clock)
 
 
 def test_lines_of_a_key_file():

@@ -209,7 +209,9 @@ class PostgresqlBackend:
     def _outcomes(self, writes: list[Write], held: Held) -> list[Outcome]:
         """Run writes as one transaction, which is that of the first; each by itself when it fails."""
         transaction = writes[0].transaction
-        for attempt in range(1, _ATTEMPTS + 1):
+        attempt = 0
+        while True:
+            attempt += 1
             committing = False
             try:
                 conn = held.connection(autocommit=False)
@@ -242,7 +244,6 @@ class PostgresqlBackend:
                 if not again or attempt == _ATTEMPTS:
                     return [Outcome(writes[0], None, explain(error))]
                 transaction.abandon()
-        raise AssertionError
 
     async def _hint(self) -> None:
         await self._hints.run(lambda: self._hinting.succeeded() if self._hinting is not None else None)

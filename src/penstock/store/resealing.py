@@ -137,8 +137,8 @@ class Resealer:
             await self.renew_all()
         self._done_for, self._done_at = keys, now
 
-    async def renew_all(self) -> Counter[str]:
-        """Look through the database once; how many values of which column were sealed again."""
+    async def renew_all(self) -> None:
+        """Look through the database once, and seal again what is not under the newest key."""
         found: Counter[str] = Counter()
         for column in sealed_columns():
             name, closed = f"{column.table.name}.{column.name}", 0
@@ -155,7 +155,6 @@ class Resealer:
                 _log.error("sealing.values_that_do_not_open", extra={"column": name, "values": closed})
         if found.total():
             _log.info("sealing.sealed_again", extra={"values": dict(+found), "key": self._sealer.newest.hex()})
-        return found
 
     def _renew(self, conn: sa.Connection, column: sa.Column[Any], after: tuple[Any, ...]) -> _Batch:
         table, newest = column.table, self._sealer.newest
