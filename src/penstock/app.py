@@ -62,6 +62,7 @@ COMPONENTS = (
     "penstock.objects",
     "penstock.repositories",
     "penstock.logs",
+    "penstock.topics",
     "penstock.audit",
     "penstock.builds",
     "penstock.deployments",

@@ -39,6 +39,8 @@ COVERED = {
     ("s3", "CreateBucketConfiguration.Tags.Value"),
     ("s3", "Tagging.TagSet.Value"),
     ("secretsmanager", "Tags.Value"),
+    ("sns", "Tags.Key"),
+    ("sns", "Tags.Value"),
     ("secretsmanager", "AddReplicaRegions"),  # refused
     ("s3", "CopySourceIfMatch"),  # Conditions.of puts these names together
     ("s3", "CopySourceIfModifiedSince"),

@@ -1,4 +1,4 @@
--- Written by penstock.store.revise, of 0031_names_of_hosts.
+-- Written by penstock.store.revise, of 0032_topics.
 CREATE TABLE audit_blocks (
 	chain VARCHAR(32) NOT NULL,
 	first BIGINT NOT NULL,
@@ -925,6 +925,90 @@ CREATE TABLE secrets (
 CREATE INDEX ix_secrets_accessed ON secrets (account, region, accessed, name);
 CREATE INDEX ix_secrets_changed ON secrets (account, region, changed, name);
 CREATE INDEX ix_secrets_created ON secrets (account, region, created, name);
+CREATE TABLE sns_confirmations (
+	subject VARCHAR(80) NOT NULL,
+	day INTEGER NOT NULL,
+	count INTEGER NOT NULL,
+	CONSTRAINT pk_sns_confirmations PRIMARY KEY (subject, day)
+);
+CREATE TABLE sns_deduplications (
+	topic VARCHAR(32) NOT NULL,
+	digest VARCHAR(64) NOT NULL,
+	message VARCHAR(36) NOT NULL,
+	sequence BIGINT NOT NULL,
+	until BIGINT NOT NULL,
+	CONSTRAINT pk_sns_deduplications PRIMARY KEY (topic, digest)
+);
+CREATE INDEX ix_sns_deduplications_until ON sns_deduplications (until);
+CREATE TABLE sns_deliveries (
+	subscription VARCHAR(36) NOT NULL,
+	lane VARCHAR(64) NOT NULL,
+	sequence BIGINT NOT NULL,
+	topic VARCHAR(32) NOT NULL,
+	tries INTEGER NOT NULL,
+	CONSTRAINT pk_sns_deliveries PRIMARY KEY (subscription, lane, sequence)
+);
+CREATE INDEX ix_sns_deliveries_message ON sns_deliveries (topic, sequence);
+CREATE TABLE sns_messages (
+	topic VARCHAR(32) NOT NULL,
+	sequence BIGINT NOT NULL,
+	id VARCHAR(36) NOT NULL,
+	at BIGINT NOT NULL,
+	lane VARCHAR(64) NOT NULL,
+	content BLOB NOT NULL,
+	state VARCHAR(16) NOT NULL,
+	"after" VARCHAR(36) NOT NULL,
+	CONSTRAINT pk_sns_messages PRIMARY KEY (topic, sequence)
+);
+CREATE INDEX ix_sns_messages_waiting ON sns_messages (topic, sequence) WHERE state = 'waiting';
+CREATE TABLE sns_signers (
+	slot INTEGER NOT NULL,
+	id VARCHAR(32) NOT NULL,
+	certificate TEXT NOT NULL,
+	"key" BLOB NOT NULL,
+	CONSTRAINT pk_sns_signers PRIMARY KEY (slot)
+);
+CREATE TABLE sns_subscriptions (
+	id VARCHAR(36) NOT NULL,
+	topic VARCHAR(32) NOT NULL,
+	account VARCHAR(12) NOT NULL,
+	region VARCHAR(32) NOT NULL,
+	name VARCHAR(256) NOT NULL,
+	owner VARCHAR(12) NOT NULL,
+	protocol VARCHAR(16) NOT NULL,
+	endpoint TEXT NOT NULL,
+	digest VARCHAR(64) NOT NULL,
+	state VARCHAR(16) NOT NULL,
+	authenticated BOOLEAN NOT NULL,
+	principal TEXT NOT NULL,
+	attributes TEXT NOT NULL,
+	created BIGINT NOT NULL,
+	until BIGINT,
+	CONSTRAINT pk_sns_subscriptions PRIMARY KEY (id)
+);
+CREATE UNIQUE INDEX ix_sns_subscriptions_live ON sns_subscriptions (topic, digest) WHERE state != 'deleted';
+CREATE INDEX ix_sns_subscriptions_owner ON sns_subscriptions (owner, region, id);
+CREATE INDEX ix_sns_subscriptions_topic ON sns_subscriptions (topic, id);
+CREATE INDEX ix_sns_subscriptions_until ON sns_subscriptions (until) WHERE until IS NOT NULL;
+CREATE TABLE sns_topics (
+	id VARCHAR(32) NOT NULL,
+	account VARCHAR(12) NOT NULL,
+	region VARCHAR(32) NOT NULL,
+	name VARCHAR(256) NOT NULL,
+	created BIGINT NOT NULL,
+	attributes TEXT NOT NULL,
+	tags TEXT NOT NULL,
+	policy TEXT,
+	policy_ids TEXT NOT NULL,
+	sequence BIGINT NOT NULL,
+	CONSTRAINT pk_sns_topics PRIMARY KEY (id),
+	CONSTRAINT uq_sns_topics_account_region_name UNIQUE (account, region, name)
+);
+CREATE TABLE sns_webhook_secrets (
+	subscription VARCHAR(36) NOT NULL,
+	secret BLOB NOT NULL,
+	CONSTRAINT pk_sns_webhook_secrets PRIMARY KEY (subscription)
+);
 CREATE TABLE ssm_parameter_versions (
 	account VARCHAR(12) NOT NULL,
 	region VARCHAR(32) NOT NULL,
