@@ -18,6 +18,7 @@ from penstock.wire.registry import Registry
 if TYPE_CHECKING:
     from penstock.component import Guard, LinkedRole
     from penstock.egress import Egress
+    from penstock.metrics import Reading
     from penstock.store.clock import Clock
     from penstock.store.database import Store
     from penstock.store.events import Events
@@ -115,6 +116,7 @@ class App:
     linked_roles: dict[str, LinkedRole] = field(default_factory=dict)  # by the service's principal
     journals: list[Finder] = field(default_factory=list)
     expiring: list[Expiring] = field(default_factory=list)  # what is removed when its time is over, in this order
+    readings: list[Reading] = field(default_factory=list)  # gauges of the metrics that are read from the database
     starts: list[Callable[[], Awaitable[None]]] = field(default_factory=list)  # before the first request and job
     stops: list[Callable[[], Awaitable[None]]] = field(default_factory=list)  # while the process drains, the last first
     started: int = field(init=False)  # when this process began to serve, in ms

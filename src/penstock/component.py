@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from penstock.application import App, Asgi
+    from penstock.metrics import Reading
     from penstock.store.aggregate import RowAggregate
     from penstock.store.catalogue import EventType
     from penstock.store.events import Event
@@ -140,6 +141,7 @@ class Component(Generic[S]):
     aggregates: Sequence[type[RowAggregate[Any, Any, Any]]] = ()  # those that are one row: their journals and timers
     journals: Sequence[Finder] = ()  # finds its other aggregates for `penstock journal`
     expiring: Sequence[Expiring] = ()  # rows that are removed when their time is over, in this order
+    readings: Sequence[Reading] = ()  # gauges of its metrics that are read from the database
     pages: Sequence[Page] = ()  # of the console
     templates: Path | None = None  # folder of what its pages name as NAME/file.html
     mounts: Mapping[str, Asgi] = field(default_factory=dict)  # reserved path prefix → ASGI application
@@ -173,6 +175,7 @@ class Component(Generic[S]):
             self._add_aggregate(app, kind)
         app.journals += self.journals
         app.expiring += self.expiring
+        app.readings += self.readings
         taken = {page.path for page in app.pages} & {page.path for page in self.pages}
         if taken:
             raise ValueError(f"{self.name}: the console has a page {taken.pop()!r} already")

@@ -10,14 +10,14 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from prometheus_client import Counter, Gauge
+from penstock import metrics
 
 _log = logging.getLogger("penstock.loops")
 _FIRST_PAUSE = 0.2
 _LAST_PAUSE = 30.0
 
-FAILURES = Counter("penstock_loop_failures_total", "Turns of background loops that failed.", ["loop"])
-FAILING = Gauge("penstock_loops_failing", "Background loops whose last turn failed.", ["loop"])
+FAILURES = metrics.counter("penstock_loop_failures_total", "Turns of background loops that failed.", "loop")
+FAILING = metrics.gauge("penstock_loops_failing", "Background loops whose last turn failed.", "loop")
 
 
 class Loop:

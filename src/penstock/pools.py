@@ -15,14 +15,13 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import ParamSpec, TypeVar
 
-from prometheus_client import Counter
-
+from penstock import metrics
 from penstock.wire.errors import Throttled
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-REFUSED = Counter("penstock_pool_refusals_total", "Work that did not fit into a pool's queue.", ["pool"])
+REFUSED = metrics.counter("penstock_pool_refusals_total", "Work that did not fit into a pool's queue.", "pool")
 
 
 class Places:

@@ -50,11 +50,11 @@ async def test_generated_pages_are_fresh():
 def commands(page: Path) -> list[list[str]]:
     """Every `aws`, `penstock`, `penstock-agent` and `make` command of the page's blocks, as arguments."""
     found = []
-    for block in re.findall(r"```\n(.*?)```", page.read_text(), re.DOTALL):
+    for block in re.findall(r"^```$\n(.*?)^```$|^```.+?^```$", page.read_text(), re.DOTALL | re.MULTILINE):
         for line in re.split(r"\n", re.sub(r"<<EOF\n.*?\nEOF\n", "\n", block, flags=re.DOTALL)):
             for start in re.finditer(r"(?:^|&& |\$\(|<\()\s*(aws|penstock|penstock-agent|make) ", line):
                 rest = line[start.start(1) :]
-                rest = re.split(r" && | &$|\s2> |\s>> |; ", re.sub(r'"\$\([^)]*\)"', "SUBSTITUTED", rest))[0]
+                rest = re.split(r" && | \| | &$|\s2> |\s>> |; ", re.sub(r'"\$\([^)]*\)"', "SUBSTITUTED", rest))[0]
                 if line[start.start() : start.start(1)].strip() in {"$(", "<("}:
                     rest = rest[: closing(rest)]
                 found.append(shlex.split(rest, comments=True))

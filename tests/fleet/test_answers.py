@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import penstock.fleet
-from penstock.fleet import errors, health, lag
+from penstock.fleet import errors, health, lag, readings
 from penstock.fleet.health import Health
 from penstock.fleet.operations import jobs, journals
 from penstock.fleet.settings import token_file
@@ -30,7 +30,7 @@ def pages(*, token: str = "", failing: list[str] | None = None) -> Any:
 
     settings = SimpleNamespace(of=lambda _kind: SimpleNamespace(metrics_token=token), data_dir=Path("/nowhere"))
     loops = SimpleNamespace(failing=lambda: failing or [])
-    return Health(SimpleNamespace(settings=settings, store=SimpleNamespace(write=write, loops=loops)))  # type: ignore[arg-type]
+    return Health(SimpleNamespace(settings=settings, store=SimpleNamespace(write=write, loops=loops), readings=[]))  # type: ignore[arg-type]
 
 
 async def got(app: Any, path: str, client: str = "127.0.0.1") -> tuple[int, str]:
@@ -47,7 +47,12 @@ async def test_what_the_pages_say(monkeypatch):
     async def run(*_: Any) -> None:
         """The disk takes what it is given."""
 
+    async def usage(*_: Any) -> Any:
+        return SimpleNamespace(free=1, total=2)
+
     monkeypatch.setattr(health, "FILES", SimpleNamespace(run=run))
+    monkeypatch.setattr(readings, "FILES", SimpleNamespace(run=usage))
+
     assert await got(pages(), "/healthz") == (200, "ok\n")
     assert await got(pages(), "/readyz") == (200, "ready\n")
     assert await got(pages(failing=["a", "b"]), "/readyz") == (

@@ -19,7 +19,7 @@ from typing import BinaryIO
 
 import sqlalchemy as sa
 
-from penstock import durable
+from penstock import durable, metrics
 from penstock.application import App
 from penstock.audit import records
 from penstock.audit.attributes import marks_of
@@ -32,6 +32,13 @@ from penstock.store.failpoints import failpoint
 from penstock.trail import END, SUFFIX
 
 log = logging.getLogger("penstock.audit")
+
+WAITING = metrics.gauge(
+    "penstock_audit_waiting_records", "Records of this process that are in no block of the database yet."
+)
+LAG = metrics.gauge(
+    "penstock_audit_lag_seconds", "For how long the oldest of them has waited; it goes to the database after a minute."
+)
 
 LINES = 256  # of a block
 _BYTES = 1 << 20  # of a block: when its lines have them, it is full
@@ -114,12 +121,14 @@ class Shipping:
         now = self.app.clock.now()
         while waiting := self._trail.lines - place.lines if self._trail.chain == chain else 0:
             place.waiting_since = place.waiting_since or now
+            _show(waiting, now - place.waiting_since)
             if waiting < LINES and now - place.waiting_since < _OLDEST_MS:
                 return
             moved = await self._ship(chain, path, place, partly=waiting < LINES)
             if not moved:
                 return
         place.waiting_since = 0
+        _show(0, 0)
 
     async def _begin(self, chain: str) -> Kept:
         app = self.app
@@ -175,6 +184,11 @@ class Shipping:
             failpoint("audit.adopted")
             await FILES.run(path.unlink, missing_ok=True)
             self._places.pop(chain, None)
+
+
+def _show(waiting: int, milliseconds: int) -> None:
+    WAITING.set(waiting)
+    LAG.set(milliseconds / 1000)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from penstock.builds import aggregate, records, work
 from penstock.builds.events import EVENTS
 from penstock.builds.operations import builds, projects
+from penstock.builds.readings import READINGS
 from penstock.builds.settings import BuildSettings
 from penstock.builds.work import Builds
 from penstock.component import Component, Guard, JobKind
@@ -56,6 +57,7 @@ def component(app: App) -> Component[Builds]:
         events=EVENTS,
         guards=(Guard(service="codebuild", keys={"aws:resourcetag/": _tags}),),
         journals=(aggregate.find_journal,),
+        readings=READINGS,
         expiring=(
             Expiring(table=records.builds, over=lambda now: records.expired_builds(now - kept)),
             Expiring(table=records.tokens, over=lambda now: records.tokens.c.expires <= now),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -32,12 +33,13 @@ from penstock.builds.engine import (
 from penstock.builds.events import PHASE_CHANGED, STATE_CHANGED
 from penstock.builds.model import BuildState, Key
 from penstock.builds.views import event_detail, phase_detail
+from penstock.metrics import histogram
 from penstock.store import jobs
 from penstock.store.aggregate import Aggregate
 from penstock.store.codec import Codec
 from penstock.store.jobs import Job
 from penstock.store.journal import Found, former
-from penstock.store.transaction import wake
+from penstock.store.transaction import after_commit, wake
 
 RUN = "builds.run"
 """The kind of the job that runs a build."""
@@ -47,6 +49,13 @@ QUEUED = "builds.queued"
 
 RETRY = "builds.retry"
 """The kind of the job that starts a failed build anew, as its project's autoRetryLimit says."""
+
+BUILD_SECONDS = histogram(
+    "penstock_build_seconds",
+    "From the submission of a build to its end.",
+    "result",
+    bounds=(1, 5, 15, 30, 60, 120, 300, 600, 1800, 3600, 28_800),
+)
 
 
 class Build(Aggregate[BuildState, Input, Effect]):
@@ -123,6 +132,8 @@ class Build(Aggregate[BuildState, Input, Effect]):
             case StateChanged():
                 self.emit(STATE_CHANGED, event_detail(self.document, self.state), correlation=self.key.id)
                 if self.state.complete:
+                    observe = BUILD_SECONDS.labels(str(self.state.status)).observe
+                    after_commit(self.conn, partial(observe, (self.now - self.state.started) / 1000))
                     wake(self.conn, self.key.topic)
             case StartAgain():
                 self._enqueue(RETRY)

@@ -24,6 +24,7 @@ from penstock.deployments.operations import (
     targets,
 )
 from penstock.deployments.profile import PROFILE
+from penstock.deployments.readings import READINGS
 from penstock.deployments.server.model import Timeouts
 from penstock.deployments.service import Deployments
 from penstock.deployments.settings import DeploymentSettings
@@ -86,6 +87,7 @@ def component(app: App, *, timeouts: Timeouts | None = None) -> Component[Deploy
         events=EVENTS,
         guards=(Guard(service="codedeploy", keys={"aws:resourcetag/": _tags}),),
         journals=(runs.find_journal,),
+        readings=READINGS,
         expiring=(
             Expiring(table=records.targets, over=lambda now: runs.expired_targets(now - kept)),
             Expiring(table=records.deployments, over=lambda now: runs.expired(now - kept)),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -18,17 +19,26 @@ from penstock.deployments.records import Row
 from penstock.deployments.server import effects, engine, inputs, lifecycle, needed, queue
 from penstock.deployments.server import revision as revisions
 from penstock.deployments.server.model import BLANK, Deployment, DeploymentStatus, Host, Minimum, MinimumKind, State
+from penstock.metrics import histogram
 from penstock.store import jobs, outside
 from penstock.store.aggregate import Aggregate, RowAggregate
 from penstock.store.catalogue import EventType
 from penstock.store.codec import Codec
 from penstock.store.outside import Outside
+from penstock.store.transaction import after_commit
 
 START = "deployments.start"  # job: begin a deployment that has its group
 PROCEED = "deployments.proceed"  # job: start the further hosts of a large fleet
 
 CREATOR_ROLLBACK = "codeDeployRollback"
 ROLLBACK_SCOPE_TAG = "penstock:rollback-scope"  # of a group: `all` rolls back every host, not only the attempted ones
+
+DEPLOYMENT_SECONDS = histogram(
+    "penstock_deployment_seconds",
+    "From the creation of a deployment to its end, with its time in the queue of its group.",
+    "result",
+    bounds=(1, 5, 15, 30, 60, 120, 300, 600, 1800, 3600, 14_400, 86_400),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,6 +192,9 @@ class DeploymentAggregate(Aggregate[State, inputs.Input, effects.Effect]):
             case effects.HostChanged():
                 self._host_changed(effect)
             case effects.DeploymentChanged():
+                if self.deployment.status.final:
+                    observe = DEPLOYMENT_SECONDS.labels(str(self.deployment.status)).observe
+                    after_commit(self.conn, partial(observe, (self.now - row.created) / 1000))
                 self._publish(DEPLOYMENT_CHANGED, event_details.deployment_detail(row, self.deployment, effect))
             case effects.Finished():
                 self.close()  # whoever follows looks at it

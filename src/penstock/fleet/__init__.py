@@ -10,6 +10,7 @@ from penstock.fleet.health import Health
 from penstock.fleet.lag import Lag
 from penstock.fleet.operations import jobs, journals
 from penstock.fleet.settings import FleetSettings
+from penstock.store.readings import READINGS
 from penstock.wire.services import Service
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ def component(app: App) -> Component[Health]:
         state=health,
         services=(Service("penstock", MODEL),),
         operations=(jobs, journals),
+        readings=READINGS,
         mounts=health.mounts,
         start=(lag.start,),
-        stop=(lag.stop,),
+        stop=(lag.stop, health.readings.stop),
     )

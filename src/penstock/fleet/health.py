@@ -11,10 +11,11 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import prometheus_client
 import sqlalchemy as sa
 import sqlalchemy.exc
 
+from penstock import metrics
+from penstock.fleet.readings import Readings
 from penstock.fleet.settings import FleetSettings
 from penstock.pools import FILES
 from penstock.store.errors import StoreError
@@ -98,6 +99,7 @@ class Health:
 
     def __init__(self, app: App) -> None:
         self._readiness = Readiness(app)
+        self.readings = Readings(app)
         self._token = app.settings.of(FleetSettings).metrics_token
 
     @property
@@ -115,7 +117,8 @@ class Health:
     async def _metrics(self, scope: dict[str, Any]) -> tuple[int, str]:
         if not _may_scrape(scope, self._token):
             return 403, _NOT_YOURS
-        return 200, prometheus_client.generate_latest().decode()
+        await self.readings.refresh()
+        return 200, metrics.exposition()
 
 
 def _may_scrape(scope: dict[str, Any], token: str) -> bool:

@@ -6,8 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from prometheus_client import Gauge, Histogram
-
+from penstock import metrics
 from penstock.loops import Loop
 
 if TYPE_CHECKING:
@@ -16,12 +15,12 @@ if TYPE_CHECKING:
 _EVERY = 0.05  # seconds
 _WINDOW = 30.0  # seconds; the worst is that of this window and the one before it
 
-LAG = Histogram(
+LAG = metrics.histogram(
     "penstock_loop_lag_seconds",
     "How late the event loop came back to something that was due, asked twenty times a second.",
-    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10),
+    bounds=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10),
 )
-WORST = Gauge(
+WORST = metrics.gauge(
     "penstock_loop_lag_worst_seconds", "The latest that the event loop came back within the last half to whole minute."
 )
 

@@ -23,6 +23,7 @@ from penstock.objects.operations import (
     tags,
     writes,
 )
+from penstock.objects.readings import READINGS
 from penstock.objects.service import s3
 from penstock.objects.settings import ObjectsSettings
 from penstock.wire.identity import ResourcePolicy
@@ -87,6 +88,7 @@ def component(app: App) -> Component[Blobs]:
         ),
         jobs=(JobKind(kind=collector.KIND, run=collect, concurrency=1),),
         events=EVENTS,
+        readings=READINGS,
         guards=(
             Guard(
                 service="s3",

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from penstock.component import Component, Guard, JobKind, Subscription
-from penstock.pipelines import changes, records, retention, work
+from penstock.pipelines import changes, measures, records, retention, work
 from penstock.pipelines.actions import built_in
 from penstock.pipelines.aggregate import OBSERVE_JOB, START_JOB, STOP_JOB, TIMEOUT_JOB
 from penstock.pipelines.events import EVENTS
@@ -82,6 +82,7 @@ def component(app: App, providers: Providers | None = None) -> Component[Pipelin
             JobKind(kind=retention.SWEEP_JOB, run=retention.sweep_all),
         ),
         events=EVENTS,
+        readings=measures.READINGS,
         subscriptions=(
             Subscription(name="pipelines.actions", types=on_report, handle=work.on_report),
             Subscription(

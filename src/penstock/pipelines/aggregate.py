@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from penstock.pipelines import effects, engine, event_details, inputs, records
+from penstock.pipelines import effects, engine, event_details, inputs, measures, records
 from penstock.pipelines.effects import Effect, EventState
 from penstock.pipelines.events import ACTION_CHANGED, EXECUTION_CHANGED, STAGE_CHANGED
 from penstock.pipelines.inputs import Input
@@ -22,6 +22,7 @@ from penstock.store.catalogue import EventType
 from penstock.store.codec import Codec
 from penstock.store.failpoints import failpoint
 from penstock.store.statement import ask
+from penstock.store.transaction import after_commit
 
 START_JOB = "pipelines.action.start"
 STOP_JOB = "pipelines.action.stop"
@@ -229,6 +230,7 @@ class PipelineAggregate(Aggregate[Pipeline, Input, Effect]):
 
     def _end_action(self, effect: effects.ActionEnded) -> None:
         execution = self.state.executions[effect.execution]
+        kind = self._plan_of(execution, effect.stage, effect.name).type
         columns = records.columns_of(effect.details)
         columns |= {"status": str(effect.status), "updated": self.now}
         if effect.code:
@@ -242,12 +244,14 @@ class PipelineAggregate(Aggregate[Pipeline, Input, Effect]):
             self.key.name,
             execution,
             effect,
-            type=self._plan_of(execution, effect.stage, effect.name).type,
+            type=kind,
             region=self.region,
             started=row["started"],
             row=row,
         )
         self._emit(ACTION_CHANGED, detail, execution)
+        took = self.now - row["started"]
+        after_commit(self.conn, lambda: measures.action_ended(kind.category, effect.status, took))
 
     def _stage_changed(self, effect: effects.StageChanged) -> None:
         execution = self.state.executions[effect.execution]
@@ -261,6 +265,9 @@ class PipelineAggregate(Aggregate[Pipeline, Input, Effect]):
         trigger = None if created is None else created.trigger
         detail = event_details.execution_detail(self.key.name, execution, effect, trigger)
         self._emit(EXECUTION_CHANGED, detail, execution)
+        if measures.is_end(effect.state):
+            name, took = self.key.name, self.now - execution.started
+            after_commit(self.conn, lambda: measures.run_ended(name, effect.state, took))
 
     def _job(
         self,

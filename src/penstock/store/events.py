@@ -280,6 +280,7 @@ class Events:
                 return
             failpoint("events.after_delivery")
             metrics.DELIVERIES(subscription, "delivered").inc()
+            metrics.DELIVERY_SECONDS(subscription).observe(max(0, self._store.clock.now() - event.at) / 1000)
             head = await self._store.write(self._advance, job, event)
 
     def _present(self, event: Event) -> Event:

@@ -186,6 +186,9 @@ class PostgresqlBackend:
             raise StoreClosed(str(StoreClosed.__doc__))
 
     def _write(self, writes: list[Write], held: Held) -> Callable[[], None]:
+        now = time.monotonic()
+        for write in writes:
+            metrics.WAITING_SECONDS.observe(now - write.asked)
         outcomes = self._outcomes(writes, held)
         if writes[0].together:
             self._go_on(writes[0].together)
@@ -233,6 +236,7 @@ class PostgresqlBackend:
                     if not conn.invalidated:
                         bind(conn, None)
                 metrics.COMMITS.inc()
+                metrics.TOGETHER.observe(len(writes))
                 return [Outcome(write, value, None) for write, value in zip(writes, values, strict=True)]
             except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to who asked
                 if lost(error) and committing:  # nobody knows whether it is there

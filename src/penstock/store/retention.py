@@ -90,7 +90,7 @@ class Sweeper:
         while True:
             removed: int = await self._store.write(_forget_counters, before, self._retention.batch)
             total += removed
-            metrics.SWEPT.labels(event_sequences.name).inc(removed)
+            metrics.SWEPT(event_sequences.name).inc(removed)
             if removed < self._retention.batch:
                 return total
 
@@ -101,7 +101,7 @@ class Sweeper:
         while True:
             removed: int = await self._store.write(lambda conn: conn.execute(table.delete().where(chosen)).rowcount)
             total += removed
-            metrics.SWEPT.labels(table.name).inc(removed)
+            metrics.SWEPT(table.name).inc(removed)
             if removed < self._retention.batch:
                 return total
 

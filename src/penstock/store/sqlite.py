@@ -143,6 +143,7 @@ class SqliteBackend:
             raw.execute("COMMIT")
             failpoint("store.after_commit")
             metrics.COMMITS.inc()
+            metrics.TOGETHER.observe(len(outcomes))
         except sqlite3.Error as error:
             if not outcomes:
                 outcomes = [Outcome(first, None, error)]
@@ -157,6 +158,7 @@ class SqliteBackend:
 
 def _outcome(conn: sa.Connection, raw: sqlite3.Connection, write: Write, *, first: bool) -> Outcome:
     """Run one of a group. The first, before which there is nothing to keep, needs no savepoint; in an idle system it is the only one."""
+    metrics.WAITING_SECONDS.observe(time.monotonic() - write.asked)
     if not first:
         raw.execute("SAVEPOINT one")
     bind(conn, write.transaction)

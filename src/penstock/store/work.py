@@ -277,7 +277,7 @@ class Work:
             task = asyncio.create_task(self._run(self._kinds[job.kind], job), name=f"job {job.kind} {job.id}")
         self._running[task] = job
         metrics.JOBS_RUNNING(job.kind).inc()
-        metrics.JOB_LATENCY.observe(max(0, self._clock.now() - job.due) / 1000)
+        metrics.JOB_LATENCY(job.kind).observe(max(0, self._clock.now() - job.due) / 1000)
         task.add_done_callback(self._over)
 
     def _over(self, task: asyncio.Task[None]) -> None:

@@ -1,0 +1,96 @@
+"""The metrics of pipelines. Runs have the names of OpenTelemetry's conventions for CI/CD."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import sqlalchemy as sa
+
+from penstock.metrics import Names, Reading, Values, by_labels, gauge, histogram
+from penstock.pipelines import records
+from penstock.pipelines.effects import EventState
+from penstock.pipelines.model import ActionStatus
+
+_RESULTS = {
+    EventState.SUCCEEDED: "success",
+    EventState.FAILED: "failure",
+    EventState.STOPPED: "cancellation",
+    EventState.CANCELED: "cancellation",
+    EventState.SUPERSEDED: "skip",
+}
+_EXECUTING = "executing"
+_BOUNDS = (1, 5, 15, 30, 60, 120, 300, 600, 1800, 3600, 14_400, 86_400)
+_names = Names()
+
+RUN_SECONDS = by_labels(
+    histogram(
+        "cicd_pipeline_run_duration_seconds",
+        "From the start of an execution to its end; of one that is retried, to each of its ends.",
+        "cicd_pipeline_name",
+        "cicd_pipeline_run_state",
+        "cicd_pipeline_result",
+        bounds=_BOUNDS,
+    )
+)
+RUNS_ACTIVE = gauge(
+    "cicd_pipeline_run_active",
+    "Executions that are under way, those that wait for a stage among them.",
+    "cicd_pipeline_name",
+    "cicd_pipeline_run_state",
+)
+ACTION_SECONDS = by_labels(
+    histogram(
+        "penstock_action_seconds", "From the start of an action to its end.", "category", "result", bounds=_BOUNDS
+    )
+)
+APPROVALS = gauge("penstock_approvals_waiting", "Approvals that wait for an answer.")
+APPROVAL_SECONDS = gauge(
+    "penstock_approvals_oldest_seconds", "For how long the oldest of them has waited; 0 when there is none."
+)
+
+
+def run_ended(pipeline: str, state: EventState, milliseconds: int) -> None:
+    """Count the end of an execution."""
+    RUN_SECONDS(_names.of(pipeline), _EXECUTING, _RESULTS[state]).observe(milliseconds / 1000)
+
+
+def is_end(state: EventState) -> bool:
+    """Whether an execution ends with it."""
+    return state in _RESULTS
+
+
+def action_ended(category: str, status: ActionStatus, milliseconds: int) -> None:
+    """Count the end of an action."""
+    ACTION_SECONDS(category, str(status)).observe(milliseconds / 1000)
+
+
+def _active(conn: sa.Connection, _now: int) -> tuple[Values]:
+    e, p = records.executions.c, records.pipelines.c
+    live = (
+        sa.select(p.name, sa.func.count())
+        .select_from(records.executions.join(records.pipelines, p.id == e.pipeline_id))
+        .where(e.live.is_(sa.true()))
+        .group_by(p.name)
+        .order_by(p.name)
+    )
+    active: Counter[tuple[str, str]] = Counter()
+    for name, count in conn.execute(live):
+        active[_names.of(name), _EXECUTING] += count
+    return (active,)
+
+
+def _approvals(conn: sa.Connection, now: int) -> tuple[Values, Values]:
+    a, e = records.actions.c, records.executions.c
+    waiting = (
+        sa.select(sa.func.count(), sa.func.min(a.started))
+        .select_from(records.executions.join(records.actions, a.execution_id == e.id))
+        .where(e.live.is_(sa.true()), a.status == ActionStatus.IN_PROGRESS.value, a.token.is_not(None))
+    )
+    count, since = conn.execute(waiting).one()
+    return {(): count}, {(): 0 if since is None else max(0, now - since) / 1000}
+
+
+READINGS = (
+    Reading(gauges=(RUNS_ACTIVE,), read=_active),
+    Reading(gauges=(APPROVALS, APPROVAL_SECONDS), read=_approvals),
+)
