@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import gc
 from pathlib import Path
@@ -14,6 +15,7 @@ import penstock
 from penstock import children
 from penstock.repositories.git import Git
 
+STARTS = ("create_subprocess_exec", "create_subprocess_shell", "Popen")
 LOOPS = {"asyncio": asyncio.run, "uvloop": uvloop.run}
 
 
@@ -60,3 +62,13 @@ def test_every_child_of_the_event_loop_is_ended_here():
     starting = {path for path, text in sources.items() if "create_subprocess" in text}
     assert starting
     assert starting == {path for path, text in sources.items() if "children.end(" in text}
+
+
+def test_every_child_has_a_session_of_its_own():
+    """A terminal's Ctrl-C is the server's, and what a child starts ends with its group."""
+    for path in Path(penstock.__file__).parent.rglob("*.py"):
+        text = path.read_text()
+        for node in ast.walk(ast.parse(text)) if any(f"{start}(" in text for start in STARTS) else ():
+            if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in STARTS:
+                options = {each.arg: ast.unparse(each.value) for each in node.keywords}
+                assert options.get("start_new_session") == "True", f"{path}:{node.lineno}"

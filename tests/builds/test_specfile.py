@@ -18,6 +18,11 @@ def test_a_buildspec_is_read_in_the_encodings_of_yaml(tmp_path: Path, encoding: 
     assert read_below(tmp_path, "buildspec.yml", "/src/buildspec.yml").removeprefix("\ufeff") == SPEC
 
 
+def test_how_long_a_buildspec_may_be(tmp_path: Path):
+    (tmp_path / "buildspec.yml").write_bytes(b"#" * (512 * 1024))
+    assert len(read_below(tmp_path, "buildspec.yml", "/src/buildspec.yml")) == 512 * 1024
+
+
 @pytest.mark.parametrize(
     ("files", "message"),
     [
@@ -29,7 +34,7 @@ def test_a_buildspec_is_read_in_the_encodings_of_yaml(tmp_path: Path, encoding: 
         ({"README": b""}, "stat /src/buildspec.yml: no such file or directory"),
         ({"buildspec.yml/x": b""}, "The buildspec buildspec.yml is a folder of the source, not a file"),
         ({"buildspec.yml": b"version: 0.2\n# caf\xe9"}, "The buildspec buildspec.yml is not written in UTF-8: byte 0xe9 at line 2. Save it as UTF-8"),
-        ({"buildspec.yml": b"#" * 600_000}, "The buildspec buildspec.yml is larger than 512 KiB"),
+        ({"buildspec.yml": b"#" * (512 * 1024 + 1)}, "The buildspec buildspec.yml is larger than 512 KiB"),
     ],
 )  # fmt: skip
 def test_a_buildspec_that_cannot_be_read_is_explained(tmp_path: Path, files: dict[str, bytes], message: str):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -13,7 +15,7 @@ from typing import Any
 import pytest
 
 from penstock.builds.phases import PhaseType, Status
-from penstock.builds.supervisor import artifacts, main, run, shell
+from penstock.builds.supervisor import artifacts, log, main, run, shell
 from penstock.builds.supervisor.run import Build, Ended, supervise
 from penstock.sandbox.sandbox import AnswerTooLong, Broken, LimitExceeded, TimeOver
 from penstock.sandbox.specification import Folder
@@ -400,8 +402,9 @@ def test_a_child_packs_and_says_what_it_does(tmp_path: Path, monkeypatch: pytest
         say("Found 1 file(s)")
         say("and\nmore")
         target.write(b"zip")
+        monkeypatch.setattr(os, "fsync", lambda descriptor: say(f"synced {os.fstat(descriptor).st_size} bytes"))
 
-    assert packing(tmp_path, monkeypatch, pack) == ("", ["Found 1 file(s)", "and\nmore"])
+    assert packing(tmp_path, monkeypatch, pack) == ("", ["Found 1 file(s)", "and\nmore", "synced 3 bytes"])
     assert (tmp_path / "packed").read_bytes() == b"zip"
     assert (tmp_path / "packed").stat().st_mode & 0o777 == 0o600
 
@@ -484,6 +487,36 @@ def test_a_supervisor_is_a_session_of_its_own_and_known_before_it_is_told(
 def test_the_phases_of_commands_are_in_order():
     assert [phase.value for phase in run.COMMAND_PHASES] == ["INSTALL", "PRE_BUILD", "BUILD", "POST_BUILD"]
     assert PhaseType.UPLOAD_ARTIFACTS not in run.COMMAND_PHASES
+
+
+@pytest.mark.parametrize(
+    ("faults", "raised", "pauses"),
+    [
+        ([errno.ENOSPC, errno.EDQUOT], None, 2),
+        ([errno.EIO], errno.EIO, 0),
+        ([errno.ENOSPC] * 2_000, errno.ENOSPC, 1_000),
+    ],
+)
+def test_a_full_disk_has_twenty_seconds_to_become_less_so(tmp_path: Path, monkeypatch, faults, raised, pauses):
+    slept: list[float] = []
+    full: list[int] = []
+
+    def write(_descriptor: int, data: bytes) -> int:
+        if faults:
+            raise OSError(faults.pop(0), "no")
+        return len(data)
+
+    monkeypatch.setattr(os, "write", write)
+    monkeypatch.setattr(log.time, "sleep", slept.append)
+    with pytest.raises(OSError, match="no") if raised else contextlib.nullcontext() as caught:
+        log.append(0, b"line\n", lambda: full.append(1))
+    monkeypatch.undo()
+    assert (caught.value.errno if caught else None) == raised
+    assert len(full) == len(slept)
+    assert (sum(slept), len(slept)) == (
+        pytest.approx(pauses * 0.02, abs=0.021),
+        pytest.approx(pauses, abs=1 if pauses > 2 else 0),
+    )
 
 
 def test_the_log_is_on_the_disk_before_the_end_is(supervised: Supervised, monkeypatch: pytest.MonkeyPatch):

@@ -307,6 +307,65 @@ def test_a_path_longer_than_a_file_can_have_is_refused_at_once():
         counted.take(b"x")
 
 
+COMMIT = "c" * 40
+CLONE = ["clone", "--quiet", "--no-checkout"]
+NO_REFERENCE = "reference not found for primary source and source version"
+
+
+@pytest.mark.parametrize(
+    ("version", "depth", "failures", "ran", "said"),
+    [
+        ("", 0, {}, [CLONE, "rev-parse HEAD", "ls-tree", "checkout --quiet"], COMMIT),
+        ("", 1, {}, [[*CLONE, "--depth=1"], "rev-parse HEAD", "ls-tree", "checkout --quiet"], COMMIT),
+        ("refs/heads/main", 25, {}, [[*CLONE, "--depth=25", "--branch", "main"], "rev-parse HEAD", "ls-tree", "checkout --quiet"], COMMIT),
+        ("refs/tags/v1", 26, {}, [[*CLONE, "--branch", "v1"], "rev-parse HEAD", "ls-tree", "checkout --quiet"], COMMIT),
+        (COMMIT, 5, {}, [CLONE, f"rev-parse {COMMIT}", "ls-tree", f"checkout --quiet --detach {COMMIT}"], COMMIT),
+        ("x", 0, {"clone": "fatal: Remote branch x not found in upstream origin"}, [[*CLONE, "--branch", "x"]], PhaseFailed(
+            f"{NO_REFERENCE} x: the repository r has no such branch or tag. Name a branch, a tag, or the 40 digits of a commit")),
+        ("", 0, {"clone": "Remote branch is odd"}, [CLONE], PhaseFailed("git clone of r failed: Remote branch is odd")),
+        ("", 0, {"clone": "not found"}, [CLONE], PhaseFailed("git clone of r failed: not found")),
+        ("", 0, {"rev-parse": "bad"}, [CLONE, "rev-parse HEAD"], PhaseFailed("The repository r has no commits")),
+        (COMMIT, 0, {"rev-parse": "bad"}, [CLONE, f"rev-parse {COMMIT}"], PhaseFailed(f"{NO_REFERENCE} {COMMIT}: bad")),
+        ("", 0, {"ls-tree": "bad"}, [CLONE, "rev-parse HEAD", "ls-tree"], PhaseFailed(f"The commit {COMMIT} of r could not be checked out: bad")),
+        ("", 0, {"checkout": "full"}, [CLONE, "rev-parse HEAD", "ls-tree", "checkout --quiet"], PhaseFailed(
+            f"The commit {COMMIT} of r could not be checked out: full")),
+    ],
+)  # fmt: skip
+async def test_a_repository_is_cloned_and_checked_out(tmp_path: Path, monkeypatch, version, depth, failures, ran, said):
+    url, target = "https://penstock.example/v1/repos/r", str(tmp_path / "src")
+    known = []
+
+    async def git(arguments, folder, _environment, take=None):
+        known.append((arguments, folder))
+        if take is not None and arguments[0] == "rev-parse":
+            take(f"{COMMIT}\n".encode())
+        return failures.get(arguments[0], "")
+
+    monkeypatch.setattr(sources, "_git", git)
+    monkeypatch.setattr(Fetch, "_git_environment", lambda *_: {})
+    fetch = fetching(S3(), tmp_path)
+    fetch._app.public_url = "https://penstock.example"  # type: ignore[misc]
+    if isinstance(said, PhaseFailed):
+        with pytest.raises(PhaseFailed) as refused:
+            await fetch.repository(url, version, depth, Path(target))
+        assert refused.value.message == said.message
+    else:
+        assert await fetch.repository(url, version, depth, Path(target)) == said
+    expected = {
+        "ls-tree": ["ls-tree", "-r", "-t", "-z", "--long", COMMIT],
+        **{f"rev-parse {of}": ["rev-parse", "--verify", f"{of}^{{commit}}"] for of in ("HEAD", COMMIT)},
+    }
+    steps = [expected.get(one) or one.split() if isinstance(one, str) else [*one, "--", url, target] for one in ran]
+    assert known == [(step, tmp_path if step[0] == "clone" else tmp_path / "src") for step in steps]
+
+
+@pytest.mark.parametrize("path", ["", "/", "/v1/repos/a b", f"/v1/repos/{'a' * 101}", "/v1/repos/%2e"])
+async def test_a_location_that_names_no_repository_is_refused(tmp_path: Path, path):
+    url = f"https://penstock.example{path}"
+    with pytest.raises(PhaseFailed, match=f"^The source location {url} names no repository$"):
+        await fetching(S3(), tmp_path).repository(url, "", 0, tmp_path)
+
+
 # --- whose build it is ------------------------------------------------------------------------------------------------
 
 
