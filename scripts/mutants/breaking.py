@@ -79,10 +79,6 @@ class Finder(ast.NodeVisitor):
 
     visit_AsyncFunctionDef = visit_FunctionDef  # noqa: N815
 
-    def visit_ClassDef(self, node: ast.ClassDef) -> None:
-        for child in node.body:  # how a dataclass keeps its values is for the type checker
-            self.visit(child)
-
     def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
         if node.value is not None:
             self.visit(node.value)

@@ -2,7 +2,7 @@
 
 As a plugin of pytest (`-p covering`, with MUTANTS_RECORD naming a file) it records; `Map` records what is missing and looks up.
 A line is known by its function and its distance from the function's first line, so that the record outlives changes elsewhere
-in the file. Programs that tests start note for themselves what they run (`sitecustomize.py`); one that is killed has not.
+in the file. Programs that tests start note for themselves what they run (`noting.py`), and so do forks of tests; one that is killed has not.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from typing import Any
 import coverage
 import pytest
 from breaking import ROOT, Mutation
+from noting import note
 
 FORMAT = 2
 SOURCES = ("src", "agent/src")
@@ -290,6 +291,12 @@ class Recorder:
         self._children = tempfile.TemporaryDirectory(prefix="mutants-")
         Path(self._children.name, "test").write_text("")
         os.environ |= {"MUTANTS_CHILDREN": self._children.name, "MUTANTS_SOURCES": os.pathsep.join(sources)}
+        os.register_at_fork(after_in_child=lambda: self._begin_anew(sources))
+
+    def _begin_anew(self, sources: list[str]) -> None:
+        """A fork of a test notes for itself what it runs, as the programs do that tests start."""
+        self._coverage.stop()
+        note(self._children.name, sources)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
