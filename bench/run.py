@@ -30,6 +30,7 @@ ROWS = {
     "overview": "bench.overview",
     "soak": "bench.soak",
     "events": "bench.events",
+    "rules": "bench.event_rules",
     "requests": "bench.requests_vs_moto",
     "build": "bench.build_vs_buildbot",
     "overhead": "bench.build_overhead",

@@ -61,6 +61,7 @@ COMPONENTS = (
     "penstock.secrets",
     "penstock.objects",
     "penstock.repositories",
+    "penstock.events",
     "penstock.logs",
     "penstock.topics",
     "penstock.audit",
