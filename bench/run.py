@@ -39,6 +39,7 @@ ROWS = {
     "fleet": "bench.fleet",
     "push": "bench.push_to_log",
     "objects": "bench.objects",
+    "logs": "bench.logs",
     "kms": "bench.kms",
     "policy": "bench.policy",
     "audit": "bench.audit",

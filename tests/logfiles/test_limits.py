@@ -19,7 +19,8 @@ import pytest
 
 from penstock.logfiles import __main__ as reader
 from penstock.logfiles import reading, restoring, search, streams
-from penstock.logfiles.filterpattern import Pattern, compile_pattern
+from penstock.logfiles.patterns import compile_pattern
+from penstock.logfiles.patterns.terms import Terms
 from penstock.logfiles.reading import Read
 from penstock.logfiles.sealed import EVENT, OVERHEAD, DataKey, Locked, described
 from penstock.logfiles.streams import START, Batch, Event, StreamFiles
@@ -48,7 +49,8 @@ def event(number: int, size: int = 1) -> Event:
 )
 def test_a_page_has_a_million_characters(sizes, limit, chosen):
     events = [event(number, size) for number, size in enumerate(sizes)]
-    assert search._page(iter(events), limit) == events[:chosen]
+    reads = [Read(one.position, one, 1) for one in events]
+    assert search._page(iter(reads), limit) == events[:chosen]
 
 
 def reads(*found: tuple[int, int]) -> Any:
@@ -106,7 +108,8 @@ def test_an_event_is_known_by_its_time_stream_and_place(tmp_path: Path):
         files.append([(5, "x"), (5, "y")], 9)
         files.close()
         streams_ = {name: str(files.path)}
-        answer = search.search(streams=streams_, keys={}, pattern="", behind=None, start=0, end=None, limit=9)
+        asked: Any = {"streams": streams_, "keys": {}, "behind": None, "start": 0, "end": None, "limit": 9}
+        answer = search.search(**asked, pattern="", newest_first=False)
         found += [one["eventId"] for one in answer["events"]]
     assert len(set(found)) == 4
     assert {len(one) for one in found} == {56}
@@ -141,21 +144,36 @@ def test_what_is_sealed_under_another_key_is_said(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("pattern", "data", "may"),
+    ("pattern", "data", "after"),
     [
-        ("a b", b"xbxa", True), ("a b", b"xa", False), ("?a ?b", b"xb", True), ("?a ?b", b"x", False), ("a ?b", b"a", True), ("-a", b"a", True),
-        ('"\ufffd"', b"x", True), ('?a ?"\ufffd"', b"x", True), ('"a\ufffd" b', b"x", False), ("", b"", True),
+        ("a b", b"xbxa", 3), ("a b", b"xa", -1), ("?a ?b", b"xb", 1), ("?a ?b", b"x", -1), ("a ?b", b"a", 0), ("-a", b"a", 0), ("", b"", 0),
+        ("%ab+$%", b"xabbx", 1), ("%^a%", b"xa", 1), ("%a%", b"x", -1), ('{ $.a = "bc" || $.b = "de" }', b"xxde", 2), ('{ $.a = "bc" }', b"x\\u0062", 1),
+        ("{ $.a = 1 }", b"x{", 1), ("{ $.a = 1 }", b"x", -1), ("[a = bc*]", b"xbc", 1), ("[a = bc*]", b"x", -1), ("[a = 1]", b"x", 0),
     ],
 )  # fmt: skip
-def test_bytes_that_hold_no_match_are_passed_over(pattern, data, may):
-    assert compile_pattern(pattern).may_match(data) is may
+def test_bytes_that_hold_no_match_are_passed_over(pattern, data, after):
+    assert compile_pattern(pattern).after(data, 0) == after
 
 
-def test_a_part_is_looked_at_and_not_what_is_beside_it():
-    pattern = Pattern(wanted=["b"])
-    assert [pattern.may_match(b"abc", *part) for part in ((0, 1), (1, 2), (2, 3), (0,), (2,))] == [
-        False, True, False, True, False,
-    ]  # fmt: skip
+def test_what_lies_before_a_place_is_not_looked_at():
+    assert [Terms(wanted=["b"]).after(b"abc", at) for at in (0, 1, 2)] == [1, 1, -1]
+
+
+def test_a_search_that_takes_long_ends_with_a_page(monkeypatch):
+    spent = iter([0.0, 4.0, 5.0, 5.1, 9.0])
+    monkeypatch.setattr(search.time, "process_time", lambda: next(spent))
+    events, key = search.found(reads((1, 1), (1, 1), (1, 1), (1, 1)), 9)
+    assert ([one.timestamp for _, one in events], key) == ([0, 1, 2], (2, "s", 2))
+
+
+def test_messages_are_tried_against_a_pattern():
+    found = search.answer({"kind": "test", "pattern": "[a, b = 1]", "messages": ["x 1", "x 2", "\ud800 1"]})
+    assert found == {
+        "events": [
+            {"eventNumber": 1, "eventMessage": "x 1", "extractedValues": {"$a": "x", "$b": "1"}},
+            {"eventNumber": 3, "eventMessage": "\ud800 1", "extractedValues": {"$a": "?", "$b": "1"}},
+        ]
+    }
 
 
 # --- without an index -------------------------------------------------------------------------------------------------
@@ -430,7 +448,9 @@ def test_a_search_goes_on_where_its_last_page_ended(tmp_path: Path):
     told: list[str] = []
     behind: list[Any] | None = None
     for _ in range(10):
-        page = search.search(streams=places, keys={}, pattern="", behind=behind, start=0, end=None, limit=1)
+        page = search.search(
+            streams=places, keys={}, pattern="", behind=behind, start=0, end=None, limit=1, newest_first=False
+        )
         told += [event["message"] for event in page["events"]]
         behind = page["more"] and list(page["more"])
         if behind is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ from penstock_disk import Node
 from penstock_examples import examples
 
 from penstock.logfiles import reading, streams
-from penstock.logfiles.filterpattern import EVERYTHING, compile_pattern
+from penstock.logfiles.patterns import EVERYTHING, compile_pattern
 from penstock.logfiles.sealed import SEALED, DataKey, Locked, unsealed
 from penstock.logfiles.search import found, search
 from penstock.logfiles.streams import EVENT, START, Event, Extent, StreamFiles
@@ -36,6 +35,14 @@ _LONG = st.lists(
 
 def forward(files: StreamFiles, *place) -> list[Event]:
     return [read.event for read in reading.forward(files, *place) if read.event is not None]
+
+
+def backward(files: StreamFiles, *place) -> list[Event]:
+    return [read.event for read in reading.backward(files, *place) if read.event is not None]
+
+
+def latest(files, *place) -> list[tuple]:
+    return [(key, read.event) for key, read in reading.latest(files, *place) if read.event is not None]
 
 
 def merged(files, *place) -> list[tuple]:
@@ -85,7 +92,7 @@ def test_reads_what_was_written_in_either_direction(tmp_path_factory, batches, s
     for reader in (files, StreamFiles(folder / "a.log", KEYS)):
         every = forward(reader, START, start, end)
         assert [(e.timestamp, e.message) for e in every] == expected
-        assert list(reading.backward(reader, None, start, end)) == every[::-1]
+        assert backward(reader, None, start, end) == every[::-1]
         # page by page, forwards and backwards
         position, pages = START, []
         while chunk := forward(reader, position, start, end)[:page]:
@@ -93,7 +100,7 @@ def test_reads_what_was_written_in_either_direction(tmp_path_factory, batches, s
             position = chunk[-1].position
         assert pages == every
         before, pages = None, []
-        while chunk := list(islice(reading.backward(reader, before, start, end), page)):
+        while chunk := backward(reader, before, start, end)[:page]:
             pages += chunk
             before = chunk[-1].position
         assert pages == every[::-1]
@@ -123,6 +130,12 @@ def test_many_streams_are_read_as_one(tmp_path_factory, streams, start, end, pag
         pages += chunk
         behind = chunk[-1][0]
     assert pages == every
+    assert latest(files, None, start, end) == every[::-1]
+    before, pages = None, []
+    while chunk := latest(files, before, start, end)[:page]:
+        pages += chunk
+        before = chunk[-1][0]
+    assert pages == every[::-1]
     for reader in files.values():
         reader.close()
     shutil.rmtree(folder)
@@ -244,7 +257,7 @@ def plausible(content: bytes, written: bytes, at: int) -> tuple[list[tuple[int, 
         if content[at:end] != written[at:end]:
             break
         if stamp == SEALED:
-            batch = reading._events(unsealed(written[at:end], "a", at, KEYS), at, EVERYTHING)
+            batch = reading._events(unsealed(written[at:end], "a", at, KEYS), at, EVERYTHING, 0)
             events += [(event.timestamp, event.message) for event in batch]
         elif not text or b"\0" in text:
             break
@@ -306,7 +319,7 @@ def test_what_a_process_left_half_done_takes_nothing_of_another_that_lives(tmp_p
 
 def said(files: StreamFiles) -> list[tuple[int, str]]:
     events = forward(files, START, 0, None)
-    assert list(reading.backward(files, None, 0, None)) == events[::-1]
+    assert backward(files, None, 0, None) == events[::-1]
     return [(event.timestamp, event.message) for event in events]
 
 
@@ -475,7 +488,16 @@ def test_a_search_finds_what_looking_at_each_message_finds(
         patch.setattr("penstock.logfiles.search.MAX_SEARCHED", most)
         pages, behind, asked = [], None, 0
         while True:
-            answer = search(streams=names, keys=KEYS, pattern=pattern, behind=behind, start=start, end=end, limit=limit)
+            answer = search(
+                streams=names,
+                keys=KEYS,
+                pattern=pattern,
+                behind=behind,
+                start=start,
+                end=end,
+                limit=limit,
+                newest_first=False,
+            )
             assert len(answer["events"]) <= limit
             pages += [(event["timestamp"], event["logStreamName"], event["message"]) for event in answer["events"]]
             asked += 1
@@ -506,7 +528,7 @@ def test_a_stream_whose_batches_overlap_is_read_as_its_time_comes(tmp_path: Path
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reading, "_content", lambda files, group: (opened.append(group), content(files, group))[1])
         first = next(read.event for read in reading.forward(files, START, 0, None, at_once=4096) if read.event)
-        last = next(reading.backward(files, None, 0, None))
+        last = next(read.event for read in reading.backward(files, None, 0, None) if read.event)
     assert (first.timestamp, last.timestamp) == (0, 999)
     assert len(opened) == 2
     assert [(e.timestamp, e.message) for e in forward(files, START, 0, None)] == model

@@ -161,10 +161,50 @@ def test_filtering_merges_streams_and_pages_to_the_end(logs: Any, group: str):
     assert odd == [f"b{i} odd" for i in range(1, 10, 2)]
     some = logs.filter_log_events(logGroupName=group, startTime=now + 27, endTime=now + 28)["events"]
     assert [e["message"] for e in some] == ["a9 odd", "b9 odd"]
-    assert (
-        error(logs.filter_log_events, logGroupName=group, filterPattern="{ $.x = 1 }")[0] == "InvalidParameterException"
-    )
     assert error(logs.filter_log_events, logGroupName=group, logStreamNames=["none"])[0] == "ResourceNotFoundException"
+
+
+def test_each_kind_of_pattern_filters(logs: Any, group: str):
+    logs.create_log_stream(logGroupName=group, logStreamName="s")
+    put(logs, group, "s", '{"level": "ERROR", "ms": 12}', '127.0.0.1 frank "GET /a b" 404', "plain ERROR 7")
+    for pattern, found in (
+        ("{ $.level = ERROR && $.ms > 11 }", [0]),
+        ("[ip, user, request = *GET*, status = 4*]", [1]),
+        (r"%\sERROR\s\d$%", [2]),
+        ('" "', [0, 1, 2]),
+    ):
+        events = logs.filter_log_events(logGroupName=group, filterPattern=pattern)["events"]
+        assert [["{", "1", "p"].index(event["message"][0]) for event in events] == found
+    assert error(logs.filter_log_events, logGroupName=group, filterPattern='{ $."a" = 1 }') == (
+        "InvalidParameterException",
+        "Invalid character(s) in term '$.\"' at character 3; expected a property selector such as $.name or $.list[0]",
+    )
+
+
+def test_newest_events_come_first_page_by_page(logs: Any, group: str):
+    now = int(time.time() * 1000)
+    for number, stream in enumerate("ab"):
+        logs.create_log_stream(logGroupName=group, logStreamName=stream)
+        put(logs, group, stream, *(f"{stream}{i}" for i in range(4)), at=now + number, step=2)
+    asked = {"logGroupName": group, "startTime": now - 1, "startFromHead": False}
+    pages = list(logs.get_paginator("filter_log_events").paginate(**asked, PaginationConfig={"PageSize": 3}))
+    assert [e["message"] for page in pages for e in page["events"]] == ["b3", "a3", "b2", "a2", "b1", "a1", "b0", "a0"]
+    token = logs.filter_log_events(**asked, limit=3)["nextToken"]
+    turned = asked | {"startFromHead": True, "nextToken": token}  # the token says which way it goes
+    assert [e["message"] for e in logs.filter_log_events(**turned, limit=1)["events"]] == ["a2"]
+    assert error(logs.filter_log_events, logGroupName=group, startFromHead=False)[0] == "InvalidParameterException"
+
+
+def test_a_filter_is_tried_on_messages(logs: Any):
+    found = logs.test_metric_filter(
+        filterPattern="[ip, ..., status = 4*, size]", logEventMessages=["1.2.3.4 x 404 15", "1.2.3.4 x 200 15"]
+    )["matches"]
+    values = {"$ip": "1.2.3.4", "$2": "x", "$status": "404", "$size": "15"}
+    assert found == [{"eventNumber": 1, "eventMessage": "1.2.3.4 x 404 15", "extractedValues": values}]
+    refused = error(logs.test_metric_filter, filterPattern="a:b", logEventMessages=["x"])
+    assert refused[0] == "InvalidParameterException"
+    assert refused[1].startswith("Invalid character(s) in term ':' at character 2")
+    assert error(logs.test_metric_filter, filterPattern="a", logEventMessages=["x"] * 51)[0] == refused[0]
 
 
 def test_a_search_looks_into_every_stream(logs: Any, group: str):

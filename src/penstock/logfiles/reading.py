@@ -14,13 +14,14 @@ import heapq
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from penstock.logfiles.filterpattern import EVERYTHING, Pattern
+from penstock.logfiles.patterns import EVERYTHING, Pattern
 from penstock.logfiles.sealed import MARK, unsealed
 from penstock.logfiles.streams import EVENT, START, Batch, Event, Position, StreamFiles
 
 _READ = 1 << 18  # bytes of a run that are read at once, at most (a batch is always read as a whole)
 _LEAST = 1 << 12
 _HELD = 1 << 25  # bytes that a search of many streams holds of them together
+_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 _UNOPENED = -1  # before every offset
 
 Key = tuple[int, str, int]
@@ -66,28 +67,37 @@ def forward(
             break
 
 
-def backward(files: StreamFiles, before: Position | None, start: int, end: int | None) -> Iterator[Event]:
-    """Events before a position (None: the end) with start ≤ time stamp < end, newest first."""
-    chosen = [
-        b
-        for b in files.batches()
-        if b.highest >= start and (end is None or b.lowest < end) and (before is None or (b.lowest, b.offset) < before)
-    ]
-    waiting: list[tuple[Position, int, Event | None, Iterator[Event]]] = []
+def backward(
+    files: StreamFiles,
+    before: Position | None,
+    start: int,
+    end: int | None,
+    pattern: Pattern = EVERYTHING,
+    *,
+    at_once: int = _READ,
+) -> Iterator[Read]:
+    """Events before a position (None: the end) with start ≤ time stamp < end that match, newest first."""
+    chosen = files.chosen_before(before, start, end)
+    waiting: list[tuple[Position, int, Read | None, Iterator[Read]]] = []
     for number, run in enumerate(_runs(chosen)):
-        waiting.append(((-run[-1].highest, -run[-1].end), number, None, _backward(files, run)))
+        reader = _backward(files, run, pattern, at_once)
+        waiting.append(((-run[-1].highest, -run[-1].end), number, None, reader))
     heapq.heapify(waiting)
     while waiting:
-        _, number, event, reader = heapq.heappop(waiting)
-        if event is not None:
-            yield event
+        _, number, read, reader = heapq.heappop(waiting)
+        if read is not None:
+            yield read
         for following in reader:
-            if following.timestamp < start:
+            event = following.event
+            if event is not None and event.timestamp < start:
                 break
-            if (before is None or following.position < before) and (end is None or following.timestamp < end):
-                place = (-following.timestamp, -following.offset)
-                heapq.heappush(waiting, (place, number, following, reader))
-                break
+            if event is not None and not (
+                (before is None or event.position < before) and (end is None or event.timestamp < end)
+            ):
+                continue
+            place = (-following.position[0], -following.position[1])
+            heapq.heappush(waiting, (place, number, following, reader))
+            break
 
 
 def merged(
@@ -119,6 +129,32 @@ def merged(
                 heapq.heappush(waiting, ((timestamp, key[1], offset), following, reader))
 
 
+def latest(
+    streams: Mapping[str, StreamFiles], before: Key | None, start: int, end: int | None, pattern: Pattern = EVERYTHING
+) -> Iterator[tuple[Key, Read]]:
+    """What `backward` gives of many streams (by name), in the opposite of the order of `Key`, before one of those."""
+    at_once = max(_LEAST, min(_READ, _HELD // max(1, len(streams))))
+    waiting: list[tuple[tuple[int, int, int], str, Read | None, Iterator[Read]]] = []
+    for rank, name in enumerate(sorted(streams, reverse=True)):
+        place: Position | None = None
+        if before is not None:
+            place = (before[0], before[2] if before[1] == name else (2**62 if name < before[1] else -1))
+        ends = streams[name].ends(place, start, end)
+        if ends is not None:
+            reader = backward(streams[name], place, start, end, pattern, at_once=at_once)
+            waiting.append(((-ends, rank, -(2**62)), name, None, reader))
+    heapq.heapify(waiting)
+    while waiting:
+        (_, rank, _), name, read, reader = heapq.heappop(waiting)
+        if read is not None:
+            yield (read.position[0], name, read.position[1]), read
+        with contextlib.suppress(FileNotFoundError):  # the stream was deleted meanwhile
+            following = next(reader, None)
+            if following is not None:
+                timestamp, offset = following.position
+                heapq.heappush(waiting, ((-timestamp, rank, -offset), name, following, reader))
+
+
 def _runs(batches: Sequence[Batch]) -> Iterator[list[Batch]]:
     """Batches in the order of the file, cut where one begins earlier than the one before it ends."""
     run: list[Batch] = []
@@ -135,17 +171,24 @@ def _forward(files: StreamFiles, run: Sequence[Batch], pattern: Pattern, at_once
     for group in _adjacent(run, at_once):
         cost = group[-1].end - group[0].offset
         for data, offset in _content(files, group):
-            if pattern.may_match(data):
-                for event in _events(data, offset, pattern):
-                    yield Read(event.position, event, cost)
-                    cost = 0
+            if (may := pattern.after(data, 0)) < 0:
+                continue
+            for event in _events(data, offset, pattern, may):
+                yield Read(event.position, event, cost)
+                cost = 0
         yield Read((group[-1].highest, group[-1].end - 1), None, cost)
 
 
-def _backward(files: StreamFiles, run: Sequence[Batch]) -> Iterator[Event]:
-    for batch in reversed(run):
-        ((data, offset),) = _content(files, [batch])
-        yield from reversed(list(_events(data, offset, EVERYTHING)))
+def _backward(files: StreamFiles, run: Sequence[Batch], pattern: Pattern, at_once: int) -> Iterator[Read]:
+    for group in reversed(list(_adjacent(run, at_once))):
+        cost = group[-1].end - group[0].offset
+        for data, offset in reversed(list(_content(files, group))):
+            if (may := pattern.after(data, 0)) < 0:
+                continue
+            for event in reversed(list(_events(data, offset, pattern, may))):
+                yield Read(event.position, event, cost)
+                cost = 0
+        yield Read((group[0].lowest, group[0].offset), None, cost)
 
 
 def _content(files: StreamFiles, group: Sequence[Batch]) -> Iterator[tuple[bytes, int]]:
@@ -162,16 +205,27 @@ def _content(files: StreamFiles, group: Sequence[Batch]) -> Iterator[tuple[bytes
         yield unsealed(kept, files.path.stem, batch.offset, files.keys), batch.offset
 
 
-def _events(data: bytes, offset: int, pattern: Pattern) -> Iterator[Event]:
+def _events(data: bytes, offset: int, pattern: Pattern, may: int) -> Iterator[Event]:
+    """The events that match; none does that ends before the place `may`."""
     unpack, header, size = EVENT.unpack_from, EVENT.size, len(data)
     at = 0
     while at + header <= size:
         timestamp, ingestion, length = unpack(data, at)
         begins, at = at, at + header + length
-        if pattern.may_match(data, begins + header, at):
-            text = data[begins + header : at].decode("utf-8", "replace")
-            if pattern.matches(text):
-                yield Event(timestamp, ingestion, text, offset + begins)
+        if at < may:
+            continue
+        if may < begins + header:
+            may = pattern.after(data, begins + header)
+            if may < 0:
+                return
+            if at < may:
+                continue
+        text = data[begins + header : at]
+        message = text.decode("utf-8", "replace")
+        if _REPLACEMENT in message:  # of a disk that flipped bits: what is read is what is compared
+            text = message.encode()
+        if pattern.matches(text):
+            yield Event(timestamp, ingestion, message, offset + begins)
 
 
 def _adjacent(batches: Sequence[Batch], at_once: int) -> Iterator[list[Batch]]:

@@ -1,4 +1,4 @@
-"""What a reading process answers: a page of one stream, or a page of what matches in many.
+"""What a reading process answers: a page of one stream, a page of what matches in many, or which of some messages match a pattern.
 
 Requests and answers are plain data, as JSON has it. The events of an answer look as CloudWatch Logs shows them.
 """
@@ -6,29 +6,33 @@ Requests and answers are plain data, as JSON has it. The events of an answer loo
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from penstock.logfiles.filterpattern import compile_pattern
-from penstock.logfiles.reading import Key, Read, backward, forward, merged
+from penstock.logfiles.patterns import compile_pattern
+from penstock.logfiles.reading import Key, Read, backward, forward, latest, merged
 from penstock.logfiles.sealed import Locked
 from penstock.logfiles.streams import START, Event, Position, StreamFiles
 
 MAX_ANSWER = 1_000_000  # characters of messages in one answer
 MAX_SEARCHED = 32 * 1024**2  # bytes that one search looks through
+MAX_PROCESSOR_S = 5.0  # that one search takes, with a pattern that takes long
 OVERHEAD = 26  # what an event counts beside its message. AWS: PutLogEvents
 
 Found = tuple[list[tuple[str, Event]], Key | None]
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
-    """Read as the request says; its `kind` is `page` or `search`, its `keys` open what is sealed, by id and in hexadecimal.
+    """Read as the request says; its `kind` is `page`, `search` or `test`, its `keys` open what is sealed, by id and in hexadecimal.
 
     `locked` is whether something is sealed under another key. `incomplete` are the paths of streams whose index has to be completed first,
     unless the request says that as much as can be `was_completed`.
     """
+    if request["kind"] == "test":
+        return test(pattern=request["pattern"], messages=request["messages"])
     lacking: set[str] = set()
     completed = request.pop("was_completed", False)
     request["keys"] = {key_id: bytes.fromhex(key) for key_id, key in request.pop("keys", {}).items()}
@@ -57,8 +61,7 @@ def page(
     place: Position | None = (position[0], position[1]) if position else None
     try:
         if direction == "f":
-            reads = forward(files, place or START, start, end)
-            events = _page((read.event for read in reads if read.event is not None), limit)
+            events = _page(forward(files, place or START, start, end), limit)
         else:
             events = _page(backward(files, place, start, end), limit)[::-1]
     except FileNotFoundError:  # the stream was deleted meanwhile
@@ -79,14 +82,29 @@ def search(
     start: int,
     end: int | None,
     limit: int,
+    newest_first: bool,
     lacking: Callable[[Path], object] | None = None,
 ) -> dict[str, Any]:
     """A page of the events of many streams (name → path) that match: `events`, and `more`: the key to continue after when there may be more."""
     files = {name: StreamFiles(Path(path), keys, lacking) for name, path in streams.items()}
     after: Key | None = (behind[0], behind[1], behind[2]) if behind else None
-    chosen, more = found(merged(files, after, start, end, compile_pattern(pattern)), limit)
+    reads = (latest if newest_first else merged)(files, after, start, end, compile_pattern(pattern))
+    chosen, more = found(reads, limit)
     events = [_to_api(event) | {"logStreamName": name, "eventId": _event_id(name, event)} for name, event in chosen]
     return {"events": events, "more": more}
+
+
+def test(*, pattern: str, messages: list[str]) -> dict[str, Any]:
+    """Which of some messages match, as `events`: their numbers from 1, and the values that the pattern names in them."""
+    compiled = compile_pattern(pattern)
+    given = [(number, message, message.encode("utf-8", "replace")) for number, message in enumerate(messages, 1)]
+    return {
+        "events": [
+            {"eventNumber": number, "eventMessage": message, "extractedValues": compiled.extracted(content)}
+            for number, message, content in given
+            if compiled.matches(content)
+        ]
+    }
 
 
 def found(reads: Iterable[tuple[Key, Read]], limit: int) -> Found:
@@ -94,9 +112,10 @@ def found(reads: Iterable[tuple[Key, Read]], limit: int) -> Found:
     chosen: list[tuple[str, Event]] = []
     size = bytes_read = 0
     last: Key | None = None
+    began = time.process_time()
     for key, (_, event, cost) in reads:
         full = event is not None and (len(chosen) == limit or size > MAX_ANSWER)
-        if last is not None and (full or bytes_read > MAX_SEARCHED):
+        if last is not None and (full or bytes_read > MAX_SEARCHED or time.process_time() - began > MAX_PROCESSOR_S):
             return chosen, last
         if event is not None:
             chosen.append((key[1], event))
@@ -106,10 +125,10 @@ def found(reads: Iterable[tuple[Key, Read]], limit: int) -> Found:
     return chosen, None
 
 
-def _page(events: Iterable[Event], limit: int) -> list[Event]:
+def _page(reads: Iterable[Read], limit: int) -> list[Event]:
     chosen: list[Event] = []
     size = 0
-    for event in events:
+    for event in (read.event for read in reads if read.event is not None):
         size += len(event.message) + OVERHEAD
         if chosen and size > MAX_ANSWER:
             break

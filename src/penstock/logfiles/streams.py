@@ -355,12 +355,32 @@ class StreamFiles:
         chosen = _chosen(self._in_index(), after, start, end)
         return max(start, after[0], min(batch.lowest for batch in chosen)) if chosen else None
 
+    def chosen_before(self, before: Position | None, start: int, end: int | None) -> list[Batch]:
+        """The batches that may hold events before a position (None: the end) with start ≤ time stamp < end."""
+        return _chosen_before(self.batches(), before, start, end)
+
+    def ends(self, before: Position | None, start: int, end: int | None) -> int | None:
+        """No such event has a later time stamp than this, or None. Reads the index only, unless it lacks something."""
+        self._complete()
+        chosen = _chosen_before(self._in_index(), before, start, end)
+        return max(batch.highest for batch in chosen) if chosen else None
+
 
 def _chosen(batches: Iterable[Batch], after: Position, start: int, end: int | None) -> list[Batch]:
     return [
         batch
         for batch in batches
         if batch.highest >= start and (batch.highest, batch.end - 1) > after and (end is None or batch.lowest < end)
+    ]
+
+
+def _chosen_before(batches: Iterable[Batch], before: Position | None, start: int, end: int | None) -> list[Batch]:
+    return [
+        batch
+        for batch in batches
+        if batch.highest >= start
+        and (end is None or batch.lowest < end)
+        and (before is None or (batch.lowest, batch.offset) < before)
     ]
 
 

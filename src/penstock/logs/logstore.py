@@ -93,6 +93,10 @@ class LogStore:
         paths = {name: str(self._path(file)) for name, file in streams.items()}
         return await self._ask(streams.values(), {"kind": "search", "streams": paths} | request)
 
+    async def test(self, pattern: str, messages: Sequence[str]) -> dict[str, Any]:
+        """Which of some messages match a pattern. See logfiles.search.test."""
+        return await self._readers.ask({"kind": "test", "pattern": pattern, "messages": messages})
+
     async def _ask(self, files: Iterable[str], request: dict[str, Any]) -> dict[str, Any]:
         """Ask the readers. They write no file, so an index that lacks events is completed here, once for each request."""
         try:

@@ -52,6 +52,7 @@ _READING = (
     "Query",
     "Check",
     "Validate",
+    "Test",
     "Encrypt",
     "Decrypt",
     "ReEncrypt",

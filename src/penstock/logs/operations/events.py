@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from penstock.application import Call
-from penstock.logfiles.filterpattern import BadPattern, compile_pattern
 from penstock.logfiles.sealed import Locked
 from penstock.logfiles.search import OVERHEAD
 from penstock.logfiles.streams import START, Position
@@ -18,7 +17,7 @@ from penstock.logs import records
 from penstock.logs.errors import AccessDeniedException, InvalidParameterException, ResourceNotFoundException
 from penstock.logs.group_keys import not_usable
 from penstock.logs.logstore import LogStore
-from penstock.logs.operations import PAGES, operation
+from penstock.logs.operations import check_pattern, operation
 from penstock.logs.operations.groups import (
     existing_group,
     existing_stream,
@@ -28,6 +27,7 @@ from penstock.logs.operations.groups import (
     stream_arn,
 )
 from penstock.wire.call import Input, Output
+from penstock.wire.pages import Pages
 from penstock.wire.registry import Recorded
 
 MAX_BATCH = 1_048_576  # bytes, each event counted with OVERHEAD
@@ -36,6 +36,19 @@ _STREAMS = 2_000  # that a page of FilterLogEvents looks into
 _DAY = 86_400_000
 _TOO_OLD = 14 * _DAY
 _TOO_NEW = 2 * 3_600_000
+_NEWEST_FIRST_SINCE = 1_704_067_200_000  # AWS: FilterLogEvents
+_FOUND = Pages(  # a token says which way it goes, whatever startFromHead says beside it
+    lambda _token: InvalidParameterException("The specified nextToken is invalid."),
+    bound=(
+        "logGroupName",
+        "logGroupIdentifier",
+        "logStreamNames",
+        "logStreamNamePrefix",
+        "startTime",
+        "endTime",
+        "filterPattern",
+    ),
+)
 _TOKEN = re.compile(r"([fb])/(\d{20})(\d{20})/s\Z")
 
 
@@ -86,22 +99,24 @@ async def get_log_events(logs: LogStore, call: Call, input: Input) -> Output:
 
 @operation("FilterLogEvents", resource=group_arn, abandonable=True)
 async def filter_log_events(logs: LogStore, call: Call, input: Input) -> Output:
-    """Events of a group's streams that match a pattern, merged by time.
+    """Events of a group's streams that match a pattern, merged by time, oldest first or newest first.
 
     A page looks into so many streams at most. In a larger group the pages of the first streams come before those of the next.
     """
     pattern = input.get("filterPattern", "")
-    try:
-        compile_pattern(pattern)
-    except BadPattern as bad:
-        raise InvalidParameterException(str(bad)) from None
+    check_pattern(pattern)
     start, end = _range(input)
     group = group_name(call, input)
     names = input.get("logStreamNames", [])
     if names and input.get("logStreamNamePrefix"):
         raise InvalidParameterException("logStreamNamePrefix and logStreamNames are mutually exclusive.")
     data_key = (await existing_group(call, group)).data_key
-    behind, others = PAGES.after(call, input) or (None, "")
+    newest_first = not input.get("startFromHead", True)
+    if newest_first and start < _NEWEST_FIRST_SINCE:
+        raise InvalidParameterException(
+            "startFromHead can be false only where startTime is on or after Jan 1, 2024 00:00:00 UTC."
+        )
+    behind, others, newest_first = _FOUND.after(call, input) or (None, "", newest_first)
     streams = await call.app.store.scan(
         records.list_files,
         call.account,
@@ -122,13 +137,14 @@ async def filter_log_events(logs: LogStore, call: Call, input: Input) -> Output:
         start=start,
         end=None if end is None else end + 1,  # unlike that of GetLogEvents, this end is within the range
         limit=input.get("limit", MAX_EVENTS),
+        newest_first=newest_first,
     )
     found = await _unlocked(logs, call, group, data_key, reading)
     output: Output = {"events": found["events"], "searchedLogStreams": []}
     if found["more"] is not None:
-        output["nextToken"] = PAGES.token(call, input, [found["more"], others])
+        output["nextToken"] = _FOUND.token(call, input, [found["more"], others, newest_first])
     elif len(streams) == _STREAMS:
-        output["nextToken"] = PAGES.token(call, input, [None, list(streams)[-1]])
+        output["nextToken"] = _FOUND.token(call, input, [None, list(streams)[-1], newest_first])
     return output
 
 

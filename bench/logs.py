@@ -1,0 +1,74 @@
+"""Log events into a server and out of it again: 1 GB of lines of 100 bytes by PutLogEvents, then FilterLogEvents for terms that few lines have.
+
+BENCH_LOG_MB=100 python bench/run.py logs    with less
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+from bench.run import Row
+from bench.served import Served, peak_mb, served
+
+MB = int(os.environ.get("BENCH_LOG_MB", "1000"))
+_LINE = 100
+_BATCH = 8_000  # lines
+_LEVELS = ("INFO", "WARN", "DEBUG")
+_SEARCHES = {
+    "a term that no line has": "needle",
+    "a term in one of 100,000 lines": "seldom",
+    "JSON": '{ $.level = "FATAL" && $.n > 5 }',
+    "a regular expression": r"%FATAL\s\d+%",
+}
+_FAST = {"a term that no line has", "a term in one of 100,000 lines"}
+
+
+def measure() -> list[Row]:
+    """The rows of the table."""
+    with served() as server:
+        logs = server.clients()("logs")
+        logs.create_log_group(logGroupName="bench")
+        logs.create_log_stream(logGroupName="bench", logStreamName="s")
+        before = peak_mb(server.process.pid)
+        into = _write(logs, server)
+        rows = [
+            Row(
+                what=f"{MB:,} MB of lines of {_LINE} bytes by PutLogEvents, one client",
+                measured=f"{into}; {peak_mb(server.process.pid) - before:.0f} MB of memory",
+                bar="",
+                met=None,
+            )
+        ]
+        for name, pattern in _SEARCHES.items():
+            began, found, pages = time.perf_counter(), 0, 0
+            for page in logs.get_paginator("filter_log_events").paginate(logGroupName="bench", filterPattern=pattern):
+                found, pages = found + len(page["events"]), pages + 1
+            took = time.perf_counter() - began
+            bar = {"bar": "≥ 200 MB/s", "met": MB / took >= 200} if name in _FAST else {"bar": "", "met": None}
+            rows.append(
+                Row(
+                    what=f"FilterLogEvents through them for {name}",
+                    measured=f"{MB / took:.0f} MB/s, {found} found in {pages} pages",
+                    **bar,  # type: ignore[arg-type]
+                )
+            )
+        return rows
+
+
+def _write(logs: Any, server: Served) -> str:
+    lines = MB * 1_000_000 // _LINE
+    cpu, began = server.cpu_seconds(), time.perf_counter()
+    now = time.time_ns() // 1_000_000
+    for first in range(0, lines, _BATCH):
+        events = [{"timestamp": now, "message": _line(number)} for number in range(first, min(first + _BATCH, lines))]
+        logs.put_log_events(logGroupName="bench", logStreamName="s", logEvents=events)
+    took, used = time.perf_counter() - began, server.cpu_seconds() - cpu
+    return f"{MB / took:.0f} MB/s with the client's own work, {MB / used:.0f} MB and {lines / used:,.0f} lines for each second of the server's processor"
+
+
+def _line(number: int) -> str:
+    word = "seldom" if number % 100_000 == 0 else "often"
+    begins = f'{{"level": "{_LEVELS[number % 3]}", "n": {number}, "text": "{word}", "more": "'
+    return begins.ljust(_LINE - 2, "x") + '"}'
