@@ -469,6 +469,27 @@ def _sandboxes_probed_once() -> Iterator[None]:
         yield
 
 
+# --- refusals ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _refusals_have_sentences() -> Iterator[None]:
+    """Whichever test a refusal comes up in, one whose sentence is empty is a fault."""
+    from penstock.wire.errors import Refused, ServiceError
+
+    def checked(make: Callable[..., None]) -> Callable[..., None]:
+        def refuse(self: Exception, *message: str | None, **values: Any) -> None:
+            assert message != ("",), f"{type(self).__name__} says nothing"
+            make(self, *message, **values)
+
+        return refuse
+
+    with pytest.MonkeyPatch.context() as patch:
+        for kind in (ServiceError, Refused):
+            patch.setattr(kind, "__init__", checked(kind.__init__))
+        yield
+
+
 # --- statements -------------------------------------------------------------------------------------------------------
 
 

@@ -8,9 +8,9 @@ from types import ModuleType
 
 import pytest
 
-from penstock.app import compose
+from penstock.app import component_settings, compose
 from penstock.application import Settings
-from penstock.component import Component, operations_of
+from penstock.component import Component, number_to, operations_of, options_of
 from penstock.store import events
 from penstock.store.catalogue import EventType, UndeclaredEvent
 from penstock.store.fanout import matches
@@ -170,3 +170,25 @@ async def test_an_event_that_no_component_declares_is_not_emitted(store, tmp_pat
             with pytest.raises(UndeclaredEvent, match=wrong[0]):
                 await store.write(emit, *wrong)
         assert [one.type for one in await store.read(events.after, 0)] == ["sample.changed"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "0", "x", "-1", "+1", " 1", "1.5", "1_0", "\u0661", "\u00b2", "8", "0000008", "000001000000", "9" * 5000],
+)
+def test_an_option_that_is_a_number_says_what_it_takes(text):
+    for unit, said in (("", "a number from 1 to 7"), ("days", "a number of days from 1 to 7")):
+        with pytest.raises(ValueError, match=f"^'.*' is not {said}$"):
+            number_to(7, unit)(text)
+    assert [number_to(7)(good) for good in ("1", "7", "007")] == [1, 7, 7]
+
+
+def test_how_much_options_take():
+    most = {"keep_days": 36_500, "session_hours": 720, "session_idle_minutes": 43_200, "host_certificate_days": 397}
+    options = {option.name: option for kind in component_settings() for option in options_of(kind)}
+    for name, number in most.items():
+        parse = options[name].parse
+        assert parse is not None
+        assert parse(str(number)) == number
+        with pytest.raises(ValueError, match=f" from 1 to {number}$"):
+            parse(str(number + 1))

@@ -16,6 +16,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import ipaddress
+import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -282,6 +283,17 @@ def option(default: Any, help: str | Callable[[], str], *, secret: bool = False,
 def ip_network(text: str) -> str:
     """A block of addresses, as an option takes it. Raises ValueError."""
     return str(ipaddress.ip_network(text))
+
+
+def number_to(most: int, unit: str = "") -> Callable[[str], int]:
+    """What reads a number from 1 to `most` (less than 1,000,000), as an option takes it. It raises ValueError."""
+
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,6}", text) or not 1 <= int(text) <= most:
+            raise ValueError(f"{text!r} is not a number{unit and f' of {unit}'} from 1 to {most}")
+        return int(text)
+
+    return parse
 
 
 def options_of(settings: type[Any]) -> list[Option]:

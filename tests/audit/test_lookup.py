@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from penstock_examples import examples
 from penstock_trails import ACCOUNT, AT, lines_of, move, record
 
-from penstock.audit.attributes import NAMES, attributes, mark, marks_of, read, resources_of
+from penstock.audit import lookup
+from penstock.audit.attributes import NAMES, attributes, mark, marks_of, read, resources_of, user_name
 from penstock.audit.lookup import Wanted, newest
 from penstock.audit.packing import pack
 from penstock.store.masterkeys import new_key
@@ -75,6 +76,27 @@ def test_pages_have_what_a_search_through_everything_has(tmp_path_factory, chain
     engine.dispose()
 
 
+@pytest.mark.parametrize(
+    ("limit", "last", "read"),
+    [(1, 2, 1), (3, 2, 1), (4, 2, 1), (5, 2, 2), (8, 2, 2), (9, 2, 3), (1, 3, 1), (2, 3, 2)],
+)
+def test_no_more_blocks_are_read_than_a_page_needs(tmp_path, monkeypatch, limit, last, read):
+    """Of three blocks the newest has four events. The last of the block behind it may be as late as most of them."""
+    engine, asked = sa.create_engine("sqlite://"), []
+    content = lookup._content
+    monkeypatch.setattr(lookup, "_content", lambda conn, *block: asked.append(block) or content(conn, *block))
+    with engine.begin() as conn:
+        create_all(conn)
+        for number, seconds in enumerate(([0, 1, 1, 1], [2, 2, 2, last], [3, 3, 3, 4])):
+            found = [(AT + at, record(10 * number + index)) for index, at in enumerate(seconds)]
+            chain, lines = lines_of(tmp_path / str(number), found)
+            move(conn, Sealer([new_key()]), chain, lines)
+        wanted = Wanted(account=ACCOUNT, region="us-east-1", name="", value="", begin=AT, end=AT + 9, before=None)
+        assert len(newest(conn, wanted, [], limit)) == limit
+    engine.dispose()
+    assert len(asked) == read
+
+
 def test_every_attribute_is_marked():
     one = record(1, userIdentity={"type": "AssumedRole", "principalId": "AROA1:run", "accessKeyId": "ASIA1"})
     assert {name for name, _ in attributes(orjson.loads(one))} == NAMES
@@ -114,11 +136,44 @@ def test_a_line_that_somebody_damaged_is_marked_with_nothing():
     assert mark(ACCOUNT, "us-east-1", "EventName", "x") != mark(ACCOUNT, "us-east-1", "EventName", "y")
 
 
-def test_resources_are_named_as_cloudtrail_names_them():
-    arn = f"arn:aws:iam::{ACCOUNT}:role/path/deployer"
-    assert resources_of(arn) == (("AWS::IAM::Role", "deployer"), ("AWS::IAM::Role", arn))
-    assert resources_of("arn:aws:s3:::b/key")[0] == ("AWS::S3::Bucket", "b")
-    assert resources_of(f"arn:aws:ssm:us-east-1:{ACCOUNT}:parameter/a/b")[0] == ("AWS::SSM::Parameter", "/a/b")
-    assert resources_of(f"arn:aws:ssm:us-east-1:{ACCOUNT}:parameter/a")[0] == ("AWS::SSM::Parameter", "a")
+@pytest.mark.parametrize(
+    ("service", "resource", "type_", "name"),
+    [
+        ("iam", "role/path/deployer", "AWS::IAM::Role", "deployer"),
+        ("iam", "oidc-provider/a.example/b", "AWS::IAM::OIDCProvider", "a.example/b"),
+        ("organizations", "account/o-1/2", "AWS::Organizations::Account", "2"),
+        ("s3", "b/key", "AWS::S3::Bucket", "b"),
+        ("ssm", "parameter/a/b", "AWS::SSM::Parameter", "/a/b"),
+        ("ssm", "parameter/a", "AWS::SSM::Parameter", "a"),
+        ("logs", "log-group:/a/b:*", "AWS::Logs::LogGroup", "/a/b"),
+        ("codebuild", "build/shop:7", "AWS::CodeBuild::Build", "shop:7"),
+        ("codebuild", "project/shop", "AWS::CodeBuild::Project", "project/shop"),
+        ("codepipeline", "webhook:w", "AWS::CodePipeline::Webhook", "w"),
+        ("codepipeline", "shop", "AWS::CodePipeline::Pipeline", "shop"),
+        ("kms", "alias/a/b", "AWS::KMS::Alias", "a/b"),
+    ],
+)
+def test_resources_are_named_as_cloudtrail_names_them(service, resource, type_, name):
+    arn = f"arn:aws:{service}:us-east-1:{ACCOUNT}:{resource}"
+    assert resources_of(arn) == ((type_, name), (type_, arn))
+
+
+def test_what_has_no_type_is_named_by_its_arn():
     assert resources_of("*") == ()
     assert resources_of("arn:aws:unknown:x:y:z") == (("", "arn:aws:unknown:x:y:z"),)
+    assert resources_of("arn:aws:kms:x:y:other/z") == (("", "arn:aws:kms:x:y:other/z"),)
+
+
+@pytest.mark.parametrize(
+    ("who", "name"),
+    [
+        ({"type": "Root", "userName": "x"}, "root"),
+        ({"type": "AssumedRole", "principalId": "AROA1:run:2", "userName": "x"}, "run:2"),
+        ({"type": "FederatedUser", "principalId": "1:ann"}, "ann"),
+        ({"type": "IAMUser", "userName": "bob", "principalId": "AIDA1"}, "bob"),
+        ({"type": "AWSService"}, ""),
+        (None, ""),
+    ],
+)
+def test_who_acted(who, name):
+    assert user_name({"userIdentity": who}) == name

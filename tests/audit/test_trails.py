@@ -327,6 +327,7 @@ async def test_trails_that_are_not_made(harness, owner):
         ({"Name": "-abc"}, "InvalidTrailNameException"),
         ({"Name": "10.0.0.1"}, "InvalidTrailNameException"),
         ({"S3BucketName": "none-of-that-name"}, "S3BucketDoesNotExistException"),
+        ({"S3BucketName": "No_Bucket"}, "S3BucketDoesNotExistException"),
         ({"S3KeyPrefix": "x" * 201}, "InvalidS3PrefixException"),
         ({"SnsTopicName": "t"}, "UnsupportedOperationException"),
         ({"CloudWatchLogsLogGroupArn": "arn"}, "UnsupportedOperationException"),

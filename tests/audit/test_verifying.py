@@ -54,6 +54,7 @@ async def test_what_nobody_has_touched_has_no_fault(any_store, sealer, tmp_path,
     found = await said(any_store, sealer, tmp_path / "audit")
     assert (found.faults, found.notes, found.chains, found.lines) == ([], [], 3, 30)
     assert (found.newest.number, found.newest.lines) == (3, 10)
+    assert found.moving is False
 
 
 async def test_a_changed_line_is_named_with_the_time_before_it(any_store, sealer, tmp_path, kept):

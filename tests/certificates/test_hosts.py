@@ -14,7 +14,6 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from penstock_certificates import Holder, authority, create_session, name_of, send_any, signed_headers
 
 from penstock import MODELS
-from penstock.certificates.settings import days
 
 ACCOUNT = "111111111111"
 TARGET = "Penstock_20261101"
@@ -275,10 +274,3 @@ def test_the_hosts_anchor_trusts_no_other_authority(live, role):
     anywhere = live.client("rolesanywhere")
     assert code_of(anywhere.update_trust_anchor, trustAnchorId=anchor, source=source) == "ValidationException"
     anywhere.update_trust_anchor(trustAnchorId=anchor, name="hosts")
-
-
-def test_how_long_certificates_last_is_a_number_of_days():
-    assert [days(text) for text in ("1", "397")] == [1, 397]
-    for bad in ("0", "398", "x", "-1", ""):
-        with pytest.raises(ValueError, match="is not a number of days"):
-            days(bad)

@@ -77,6 +77,10 @@ async def test_a_page_is_read(readers: Readers, tmp_path: Path):
     answer = await readers.ask(page(stream(tmp_path)))
     assert events(answer) == [{"timestamp": 1, "message": "a line", "ingestionTime": 1}]
     assert answer["first"] == answer["last"] == [1, 0]
+    assert readers._process is not None
+    assert (
+        os.getsid(readers._process.pid) == readers._process.pid
+    )  # what a terminal sends to the server does not reach it
 
 
 async def test_a_reading_process_that_is_killed_is_an_answer_at_once(readers: Readers, tmp_path: Path):

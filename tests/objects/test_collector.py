@@ -17,6 +17,7 @@ from penstock.objects import (
 from penstock.objects.backend import DiskBackend
 from penstock.objects.blobs import Blobs
 from penstock.objects.model import About, Upload
+from penstock.store.records import jobs
 
 
 async def test_what_is_collected_is_older_than_its_time(store):
@@ -51,6 +52,28 @@ async def test_what_is_collected_is_older_than_its_time(store):
         return set(conn.execute(sa.select(records.blobs.c.id)).scalars())
 
     assert await store.read(left) == {"old", "at", "older", "used", "claim-at", "stray"}
+
+
+async def test_a_blob_that_is_referred_to_again_is_kept_and_waits_no_longer(store):
+    def fill(conn: sa.Connection) -> None:
+        made = {"account": "", "region": "", "size": 0, "created": 0, "unreferenced": 5}
+        conn.execute(sa.insert(records.blobs), [made | {"id": "free"}, made | {"id": "used"}])
+        part = {"content": "c", "number": 1, "account": "", "region": "", "blob": "used", "start": 0, "size": 0}
+        conn.execute(sa.insert(records.parts), [part | {"etag": "", "modified": 0, "checksum": "", "key": b""}])
+
+    await store.write(fill)
+    assert await store.write(contents.give_up_blobs, ["free", "used"], 9) == ["free"]
+    columns = (records.blobs.c.id, records.blobs.c.unreferenced, records.blobs.c.removed)
+    rows = await store.read(lambda conn: conn.execute(sa.select(*columns).order_by(columns[0])).all())
+    assert [tuple(row) for row in rows] == [("free", 5, 9), ("used", None, None)]
+
+
+async def test_there_is_one_collector_for_all_processes(store):
+    app: Any = SimpleNamespace(store=store, settings=SimpleNamespace(region="r"))
+    for _ in range(2):
+        await collector.begin(app)
+    rows = await store.read(lambda conn: conn.execute(sa.select(jobs.c.kind, jobs.c.state, jobs.c.region)).all())
+    assert [tuple(row) for row in rows] == [(collector.KIND, "ready", "r")]
 
 
 async def test_a_round_of_the_collector(monkeypatch):

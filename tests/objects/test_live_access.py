@@ -133,6 +133,30 @@ def test_bucket_settings(s3, bucket: str, key: str) -> None:
     assert (block["BlockPublicAcls"], block["BlockPublicPolicy"]) == (True, False)
 
 
+def test_a_policy_for_everybody_is_taken_when_the_bucket_blocks_none(s3) -> None:
+    s3.create_bucket(Bucket="public")
+    statement = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::public/*"}
+    tied = statement | {"Condition": {"StringEquals": {"aws:PrincipalAccount": "111111111111"}}}
+
+    def put(one: dict) -> dict:
+        return {"Bucket": "public", "Policy": json.dumps({"Version": "2012-10-17", "Statement": [one]})}
+
+    def block(public: bool) -> None:
+        only = {"BlockPublicPolicy": public, "BlockPublicAcls": True}
+        s3.put_public_access_block(Bucket="public", PublicAccessBlockConfiguration=only)
+
+    for change in (lambda: None, lambda: block(public=True)):  # as AWS makes buckets, and as somebody says
+        change()
+        refusal = Failure(s3.put_bucket_policy, **put(statement))
+        assert (refusal.code, "BlockPublicPolicy setting" in refusal.error["Message"]) == ("AccessDenied", True)
+        s3.put_bucket_policy(**put(tied))
+    for change in (lambda: block(public=False), lambda: s3.delete_public_access_block(Bucket="public")):
+        s3.delete_bucket_policy(Bucket="public")
+        change()
+        s3.put_bucket_policy(**put(statement))
+        assert s3.get_bucket_policy_status(Bucket="public")["PolicyStatus"]["IsPublic"] is True
+
+
 def test_permissions(live, s3, bucket: str) -> None:
     iam = live.client("iam")
     iam.create_user(UserName="reader")

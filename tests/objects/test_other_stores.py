@@ -8,9 +8,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from botocore.exceptions import PartialCredentialsError
 from penstock_object_rows import refused
 
 from penstock.objects.s3_backend import Location
+from penstock.store.errors import StoreUnavailable
 
 MIB, GIB, TIB = 1 << 20, 1 << 30, 1 << 40
 
@@ -28,6 +30,43 @@ def test_addresses_of_other_stores(text, said):
         found = Location.parse(text)
         assert (found.prefix, found.region, found.endpoint) == ("", "us-east-1", "")
     assert Location.parse("s3://abc//a/b/?region=r&profile=p").prefix == "a/b/"
+
+
+CREDENTIALS = """
+[default]
+aws_access_key_id = one
+aws_secret_access_key = two
+[other]
+aws_access_key_id = three
+aws_secret_access_key = four
+aws_session_token = five
+[half]
+aws_access_key_id = six
+"""
+
+
+@pytest.mark.parametrize("given", [True, False])
+@pytest.mark.parametrize(
+    ("profile", "keys"), [("", ("one", "two", None)), ("other", ("three", "four", "five")), ("half", None)]
+)
+def test_whose_keys_another_store_is_asked_with(tmp_path, monkeypatch, given, profile, keys):
+    """Those of the file that the address names; without one, of the file that the AWS SDKs find."""
+    from penstock.objects.s3_backend import _session
+
+    file = tmp_path / "credentials"
+    file.write_text(CREDENTIALS)
+    for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none" if given else file))
+    location = Location.parse(f"s3://abc?profile={profile}{f'&credentials={file}' if given else ''}")
+    if keys is None:
+        with pytest.raises(
+            StoreUnavailable if given else PartialCredentialsError, match=profile if given else "Partial credentials"
+        ):
+            _session(location).get_credentials()
+        return
+    found = _session(location).get_credentials()
+    assert (found.access_key, found.secret_key, found.token) == keys
 
 
 class Client:

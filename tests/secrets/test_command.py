@@ -90,8 +90,9 @@ def test_a_start_without_a_program_says_so(capsys, monkeypatch):
 
 async def test_a_command_that_takes_too_long_is_ended(monkeypatch):
     monkeypatch.setattr(command, "SECONDS", 0.5)
-    ended = await command.run(script("sleep 600"), EVENT, {})
+    ended = await command.run(script("echo $$; exec sleep 600"), EVENT, {})
     assert ended.why.startswith("took longer than")
+    assert not _runs(int(ended.output))
 
 
 def test_a_command_ends_when_its_server_is_killed(tmp_path):

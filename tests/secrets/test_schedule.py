@@ -123,5 +123,20 @@ def test_rules_at_their_bounds(rules, taken):
             schedule_of(rules)
 
 
+@pytest.mark.parametrize(
+    ("expression", "since", "opens"),
+    [
+        ("cron(0 0 * * ? *)", "2026-11-29T00:00", "2026-12-01T00:00"),
+        ("cron(0 /4 * * ? *)", "2026-11-29T00:00", "2026-11-30T04:00"),
+        ("rate(4 hours)", "2026-11-29T20:00", "2026-11-30T01:00"),
+        ("rate(4 days)", "2026-11-26T00:00", "2026-12-01T00:00"),
+    ],
+)
+def test_a_window_that_opens_now_is_not_the_next_one(expression, since, opens):
+    schedule = schedule_of({"ScheduleExpression": expression})
+    assert schedule is not None
+    assert schedule.window(at(since), at("2026-11-30T00:00")).opens == at(opens)
+
+
 def test_no_rules_are_no_schedule():
     assert schedule_of({}) is None

@@ -147,7 +147,13 @@ async def test_a_request_that_is_sent_again_does_nothing_again(harness, owner):
     again = {"ClientRequestToken": token()}
     for _ in range(2):
         assert (await put(harness, owner, "s", "2", **again))["VersionStages"] == ["AWSCURRENT"]
-        await call(harness, owner, "UpdateSecret", SecretId="s", Description="d", SecretString="2", **again)
+    for description in ("once", "twice"):
+        said = {"Description": description, "SecretString": "2", **again}
+        assert await call(harness, owner, "UpdateSecret", SecretId="s", **said) == {
+            **{member: made[member] for member in ("ARN", "Name")},
+            "VersionId": again["ClientRequestToken"],
+        }
+        assert (await call(harness, owner, "DescribeSecret", SecretId="s"))["Description"] == description
     assert await stages(harness, owner, "s") == {
         made["VersionId"]: ["AWSPREVIOUS"],
         again["ClientRequestToken"]: ["AWSCURRENT"],
@@ -321,7 +327,7 @@ async def test_what_a_key_says_counts_for_the_secret(harness, owner, clock):
     asked = {"SecretARN": arn, "SecretVersionId": version.id}
     assert len((await kms(harness, owner, "Decrypt", CiphertextBlob=blob, EncryptionContext=asked))["Plaintext"]) == 32
     # A description that nobody may seal the value for changes nothing else; another key is for all versions in use.
-    await call(harness, keyless, "UpdateSecret", SecretId="s", Description="d")
+    assert await call(harness, keyless, "UpdateSecret", SecretId="s", Description="d") == {"ARN": arn, "Name": "s"}
     other = await new_key(harness, owner)
     await put(harness, owner, "s", "2")
     await call(harness, owner, "UpdateSecret", SecretId="s", KmsKeyId=other)
@@ -627,5 +633,9 @@ async def test_lists_filters_and_pages(harness, owner, clock):
     assert [one["Name"] for page in (batch, more) for one in page["SecretValues"]] == ["db/test", "db/prod"]
     await call(harness, owner, "UntagResource", SecretId="db/prod", TagKeys=["team", "none"])
     assert (await call(harness, owner, "DescribeSecret", SecretId="db/prod"))["Tags"] == []
-    await call(harness, owner, "TagResource", SecretId="web", Tags=[{"Key": "a", "Value": "b"}])
-    assert (await call(harness, owner, "DescribeSecret", SecretId="web"))["Tags"] == [{"Key": "a", "Value": "b"}]
+    for tag in ({"Key": "a", "Value": "b"}, {"Key": "c", "Value": ""}, {"Key": "a", "Value": "d"}):
+        await call(harness, owner, "TagResource", SecretId="web", Tags=[tag])
+    tags = [{"Key": "c", "Value": ""}, {"Key": "a", "Value": "d"}]
+    assert (await call(harness, owner, "DescribeSecret", SecretId="web"))["Tags"] == tags
+    await call(harness, owner, "UntagResource", SecretId="web", TagKeys=["c"])
+    assert (await call(harness, owner, "DescribeSecret", SecretId="web"))["Tags"] == tags[1:]

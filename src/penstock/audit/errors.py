@@ -53,10 +53,6 @@ class S3BucketDoesNotExistException(ServiceError):
     """S3 bucket {bucket} does not exist!"""
 
 
-class InvalidS3BucketNameException(ServiceError):
-    """{bucket} is not the name of a bucket."""
-
-
 class InvalidS3PrefixException(ServiceError):
     """The S3 prefix is not valid."""
 

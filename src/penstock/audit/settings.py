@@ -4,14 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from penstock.component import option
-
-
-def _days(text: str) -> int:
-    """A number of days. Raises ValueError."""
-    if not text.isdecimal() or not text.isascii() or not 1 <= int(text[:6]) <= 36_500:
-        raise ValueError(f"{text!r} is not a number of days from 1 to 36500")
-    return int(text)
+from penstock.component import number_to, option
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,5 +17,5 @@ class AuditSettings:
         group="retention",
         flag="--keep-audit",
         metavar="DAYS",
-        parse=_days,
+        parse=number_to(36_500, "days"),
     )

@@ -4,16 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from penstock.component import Role, option
-
-_MOST = 397
-
-
-def days(text: str) -> int:
-    """A number of days, as an option takes it. Raises ValueError."""
-    if not text.isdecimal() or not 1 <= int(text) <= _MOST:
-        raise ValueError(f"{text} is not a number of days from 1 to {_MOST}")
-    return int(text)
+from penstock.component import Role, number_to, option
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,5 +17,5 @@ class CertificateSettings:
         group="network",
         role=Role.SERVES,
         metavar="N",
-        parse=days,
+        parse=number_to(397, "days"),
     )

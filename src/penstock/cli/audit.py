@@ -29,6 +29,7 @@ from penstock.cli import arguments
 from penstock.cli.doctor import database_of, missing
 from penstock.cli.exits import Exit
 from penstock.cli.terminal import complain, harmless, paint, say
+from penstock.component import number_to
 from penstock.store.masterkeys import MasterKeyError, source_of
 from penstock.store.sealing import Sealer
 from penstock.trail import END, SUFFIX, Unreadable, take_apart
@@ -45,7 +46,14 @@ def add_arguments(parser: argparse.ArgumentParser, _command: str) -> None:
     check = acts.add_parser("verify", help="check that no record was changed or removed; 2 when one was")
     check.add_argument("--json", action="store_true", help="print what was found as JSON")
     tail = acts.add_parser("tail", help="print the newest records, a line each")
-    tail.add_argument("-n", dest="most", type=_number, default=_LAST, metavar="N", help=f"how many; default: {_LAST}")
+    tail.add_argument(
+        "-n",
+        dest="most",
+        type=arguments.of_setting(number_to(100_000)),
+        default=_LAST,
+        metavar="N",
+        help=f"how many; default: {_LAST}",
+    )
     export = acts.add_parser(
         "export", help="print records as CloudTrail has them, one JSON document a line, the oldest first"
     )
@@ -269,12 +277,6 @@ def _say_damaged(act: str, damaged: list[str]) -> int:
         " the bucket of a trail, has the records."
     )
     return Exit.FAILED
-
-
-def _number(text: str) -> int:
-    if not text.isdecimal() or not text.isascii() or not 1 <= int(text[:6]) <= 100_000:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 100000")
-    return int(text)
 
 
 def _moment(text: str) -> int:

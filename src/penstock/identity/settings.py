@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from penstock.component import Role, option
+from penstock.component import Role, number_to, option
 
 
 def _issuer(text: str) -> str:
@@ -34,15 +33,6 @@ def _secret_file(path: str) -> str:
     return secret
 
 
-def _up_to(most: int, unit: str) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not text.isdecimal() or not text.isascii() or not 1 <= int(text[:6]) <= most:
-            raise ValueError(f"{text!r} is not a number of {unit} from 1 to {most}")
-        return int(text)
-
-    return parse
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdentitySettings:
     """Options of identity."""
@@ -54,7 +44,7 @@ class IdentitySettings:
         role=Role.SERVES,
         flag="--session-hours",
         metavar="N",
-        parse=_up_to(720, "hours"),
+        parse=number_to(720, "hours"),
     )
     session_idle_minutes: int = option(
         60,
@@ -63,7 +53,7 @@ class IdentitySettings:
         role=Role.SERVES,
         flag="--session-idle-minutes",
         metavar="N",
-        parse=_up_to(43_200, "minutes"),
+        parse=number_to(43_200, "minutes"),
     )
     sign_in_issuer: str = option(
         "",

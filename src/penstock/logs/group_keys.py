@@ -90,7 +90,7 @@ async def _kms(call: Call, group: str, operation: str, input: Input) -> Output:
     except Refused:
         raise AccessDeniedException(not_usable(call, group)) from None
     except ServiceError as error:
-        if error.status >= 500:
+        if error.server_fault:
             raise
         raise InvalidParameterException(not_usable(call, group)) from None
 

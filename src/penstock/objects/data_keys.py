@@ -109,7 +109,7 @@ async def _kms(call: Call, operation: str, input: Input, *, region: str) -> Outp
     try:
         return await call.app.invoke(call.session, "kms", operation, input, region=region, origin=origin)
     except ServiceError as error:
-        if error.status >= 500:
+        if error.server_fault:
             raise
         if error.wire_code == "AccessDeniedException":
             raise AccessDenied(error.message) from None

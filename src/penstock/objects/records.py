@@ -35,7 +35,7 @@ versions = sa.Table(
     "s3_versions",
     metadata,
     sa.Column("bucket", sa.String(63), primary_key=True),
-    sa.Column("key", sa.LargeBinary(1024), primary_key=True),
+    sa.Column("key", sa.LargeBinary, primary_key=True),
     sa.Column("rank", sa.BigInteger, primary_key=True),
     sa.Column("version", sa.String(64), nullable=False),
     sa.Column("account", sa.String(12), nullable=False),
@@ -58,7 +58,7 @@ uploads = sa.Table(
     metadata,
     sa.Column("id", sa.String(64), primary_key=True),  # also the content that its parts belong to
     sa.Column("bucket", sa.String(63), nullable=False),
-    sa.Column("key", sa.LargeBinary(1024), nullable=False),
+    sa.Column("key", sa.LargeBinary, nullable=False),
     sa.Column("account", sa.String(12), nullable=False),
     sa.Column("region", sa.String(32), nullable=False),
     sa.Column("initiated", sa.BigInteger, nullable=False),

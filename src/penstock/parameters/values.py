@@ -41,7 +41,7 @@ async def _kms(call: Call, operation: str, input: Input) -> Output:
     try:
         return await call.app.invoke(call.session, "kms", operation, input, region=call.region, origin=call.origin)
     except ServiceError as error:
-        if error.status >= 500:
+        if error.server_fault:
             raise
         denied = error.wire_code == "AccessDeniedException"
         raise (AccessDeniedException if denied else InvalidKeyId)(error.message) from None

@@ -26,7 +26,7 @@ async def changed_input(action: Action) -> Failed | None:
         except AccessDenied:
             continue
         except ServiceError as error:
-            if error.status >= 500:
+            if error.server_fault:
                 raise
             if error.status == 403:
                 continue

@@ -64,7 +64,7 @@ async def action_session(
     except AccessDenied as error:
         refused: Exception = error
     except ServiceError as error:
-        if error.status >= 500:
+        if error.server_fault:
             raise
         refused = error
     else:

@@ -66,7 +66,7 @@ async def _kms(call: Call, operation: str, input: Input) -> Output:
     except AccessDenied:
         raise AccessDeniedException from None
     except ServiceError as error:
-        if error.status >= 500:
+        if error.server_fault:
             raise
         if error.wire_code == "AccessDeniedException":
             raise AccessDeniedException from None

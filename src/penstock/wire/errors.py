@@ -34,6 +34,11 @@ class ServiceError(Exception):
         """The code that goes on the wire."""
         return type(self).code or type(self).__name__
 
+    @property
+    def server_fault(self) -> bool:
+        """Whether the server is at fault, and not the request: the same one may succeed later."""
+        return self.status >= 500
+
 
 class InternalFailure(ServiceError):
     """The request failed because of a fault of the server. Its log has the details under this request's id."""
@@ -157,5 +162,5 @@ class InvalidInput(Refused):
 def passes(error: Refused | ServiceError) -> bool:
     """Whether the same call may succeed later: it was throttled, or the server was at fault."""
     if isinstance(error, ServiceError):
-        return error.status >= 500 or error.wire_code in ("ThrottlingException", "Throttling")
+        return error.server_fault or error.wire_code in ("ThrottlingException", "Throttling")
     return isinstance(error, Throttled | Unavailable)

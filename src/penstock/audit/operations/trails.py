@@ -15,7 +15,6 @@ from penstock.audit.errors import (
     InsufficientS3BucketPolicyException,
     InvalidHomeRegionException,
     InvalidKmsKeyIdException,
-    InvalidS3BucketNameException,
     InvalidTokenException,
     KmsKeyDisabledException,
     KmsKeyNotFoundException,
@@ -266,8 +265,6 @@ async def _tried(call: Call, values: Mapping[str, Any]) -> str:
         code = error.wire_code
         if code == "AccessDenied":
             raise InsufficientS3BucketPolicyException(bucket=trail.bucket) from None
-        if code == "InvalidBucketName":
-            raise InvalidS3BucketNameException(bucket=trail.bucket) from None
         if code in _KMS:
             raise _KMS[code](error.message) from None
         if code.startswith("KMS."):

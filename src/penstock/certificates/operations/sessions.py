@@ -45,7 +45,7 @@ async def create_session(app: App, call: Call, input: Input) -> Reply:
     try:
         answer = await _session(app, call, input, asked)
     except (ServiceError, Refused) as refused:
-        if not isinstance(refused, ServiceError) or refused.status < 500:
+        if not isinstance(refused, ServiceError) or not refused.server_fault:
             await subjects.note(app, call, input, failed=True)
         raise
     return Reply({**answer, "subjectArn": await subjects.note(app, call, input, failed=False)}, status=201)
@@ -81,7 +81,7 @@ async def _session(app: App, call: Call, input: Input, asked: Mapping[str, str])
     try:
         given = await app.invoke(session, "sts", "AssumeRole", request, region=call.region)
     except ServiceError as refused:
-        if refused.status >= 500:
+        if refused.server_fault:
             raise
         raise AccessDeniedException(f"Unable to assume role for {role}. {refused.message}") from None
     # Who revokes a host and invites it again meanwhile gives no session to what it was before.

@@ -270,7 +270,7 @@ def _adds(view: View, model: dict[str, Any], lines: list[Line], known: set[str])
         if name not in known:
             known.add(name)
             fold = {"phase": by_name.get(name, _unknown(name)), "lines": [], "open": True}
-            adds.append(("log", view.fragment("_fold.html", fold=fold, left_out=0, left_out_after=0)))
+            adds.append(("log", view.fragment("_fold.html", fold=fold)))
         adds.append((f"lines-{name}", "".join(line.html for line in group)))
     return adds
 

@@ -23,7 +23,7 @@ def lede(stages: Sequence[Mapping[str, Any]], numbers: Sequence[int]) -> str:
     if not numbers:
         return "This pipeline has not run yet."
     said = [sentence for stage in stages for sentence in _of_stage(stage)]
-    finished = {stage["last"].number for stage in stages if stage["last"] and stage["shown"] == "Succeeded"}
+    finished = {stage["last"].number for stage in stages if stage["last"]}
     if not said and len(finished) == 1 and all(stage["shown"] == "Succeeded" for stage in stages):
         said.append(f"All stages succeeded in run {finished.pop()}.")
     elif stages and stages[-1]["shown"] == "Succeeded" and stages[-1]["last"]:

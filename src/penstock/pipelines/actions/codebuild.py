@@ -114,7 +114,7 @@ class CodeBuild(Provider):
                 code="PermissionError", message=_message("startBuild", str(error), 400, "AccessDeniedException")
             )
         except ServiceError as error:
-            if error.status >= 500:
+            if error.server_fault:
                 raise
             return Failed(
                 code="JobFailed", message=_message("startBuild", error.message, error.status, error.wire_code)

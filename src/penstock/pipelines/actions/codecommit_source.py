@@ -98,7 +98,7 @@ class CodeCommitSource(Provider):
                 f"Error: {error}",
             )
         except ServiceError as error:
-            if error.status >= 500:
+            if error.server_fault:
                 raise
             return _failure(error, repository, branch)
         message = commit.get("message", "")

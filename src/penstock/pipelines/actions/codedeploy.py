@@ -64,7 +64,7 @@ class CodeDeploy(Provider):
         except AccessDenied as error:
             return Failed(code="PermissionError", message=str(error))
         except ServiceError as error:
-            if error.status >= 500:
+            if error.server_fault:
                 raise
             return Failed(
                 code="JobFailed" if error.wire_code.endswith("LimitExceededException") else "ConfigurationError",

@@ -97,7 +97,7 @@ class S3Source(Provider):
                 f"Underlying error: {error}",
             )
         except ServiceError as error:
-            if error.status >= 500:
+            if error.server_fault:
                 raise
             if head is not None and error.wire_code == "NoSuchBucket":  # the source was there just now
                 message = (
