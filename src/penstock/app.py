@@ -64,6 +64,7 @@ COMPONENTS = (
     "penstock.events",
     "penstock.logs",
     "penstock.topics",
+    "penstock.monitoring",
     "penstock.audit",
     "penstock.builds",
     "penstock.deployments",

@@ -10,6 +10,7 @@ import asyncio
 import http.client
 import json
 import re
+import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
@@ -32,7 +33,7 @@ from penstock.wire.shapes import Shape
 
 CBOR, JSON = "smithy-rpc-v2-cbor", "json"
 ACCOUNTS = {JSON: "222222222222", CBOR: "333333333333"}
-SERVICES = ("codepipeline", "codedeploy", "codebuild")
+SERVICES = ("codepipeline", "codedeploy", "codebuild", "cloudwatch")
 TRUST = {
     "Version": "2012-10-17",
     "Statement": [
@@ -269,6 +270,16 @@ def story(side: Side) -> Iterator[dict[str, Any]]:
         "DeleteApplication": {"applicationName": "a2"},
     }.items():
         yield call("codedeploy", name, **given)
+
+    metric = {"Namespace": "Déjà/Vu", "MetricName": "m", "Dimensions": [{"Name": "Host", "Value": "é"}]}
+    datum = {"MetricName": "m", "Dimensions": metric["Dimensions"], "Values": [1.5, -2], "Counts": [1, 2.5]}
+    span = {"StartTime": int(time.time()) - 300.5, "EndTime": int(time.time()) + 300, "Period": 600}
+    yield call("cloudwatch", "PutMetricData", Namespace=metric["Namespace"], MetricData=[datum])
+    for name, given in {
+        "ListMetrics": {"Namespace": metric["Namespace"]},
+        "GetMetricStatistics": metric | span | {"Statistics": ["Sum", "Average"], "Unit": "None"},
+    }.items():
+        yield call("cloudwatch", name, **given)
 
 
 # What can only fail while no worker runs.

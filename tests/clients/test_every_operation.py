@@ -43,6 +43,8 @@ MORE = {
     "penstock": ("iamUserArn",),
 }
 ONLY: dict[tuple[str, str], dict[str, Any]] = {
+    ("cloudwatch", "GetMetricStatistics"): {"Statistics": ["Sum"], "EndTime": 60, "Period": 60},
+    ("cloudwatch", "PutMetricData"): {"MetricData": [{"MetricName": "victims", "Value": 1.0}]},
     ("iam", "DeleteServiceLinkedRole"): {"RoleName": "AWSServiceRoleForRolesAnywhere"},
     ("kms", "CreateGrant"): {"GranteePrincipal": f"arn:aws:iam::{ACCOUNT}:role/victims"},
     ("kms", "GenerateDataKey"): {"KeySpec": "AES_256"},

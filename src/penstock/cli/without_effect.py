@@ -7,6 +7,8 @@ this list. Of projects and builds, builds.unserved says so in the build's log.
 from __future__ import annotations
 
 WITHOUT_EFFECT: dict[tuple[str, str], str] = {
+    ("cloudwatch", "Entity"): "links data to CloudWatch's application signals, which are not served",
+    ("cloudwatch", "StrictEntityValidation"): "entities are not looked at",
     ("codedeploy", "NextToken"): "all tags of a resource are answered at once",
     ("codedeploy-commands", "EstimatedCompletionTime"): "an agent's guess; the time limits of the hooks decide",
     ("logs", "accountIdentifiers"): "there are no linked accounts: an account's own groups are listed",

@@ -20,6 +20,10 @@ def rows_behind(
     if keyset is not None:
         # One column is compared as itself: SQLite reads no index for a row value of one.
         left: Any = keys[0] if len(keys) == 1 else sa.tuple_(*keys)
-        right: Any = keyset[0] if len(keys) == 1 else sa.tuple_(*(sa.literal(value) for value in keyset))
+        right: Any = (
+            keyset[0]
+            if len(keys) == 1
+            else sa.tuple_(*(sa.literal(value, key.type) for key, value in zip(keys, keyset, strict=True)))
+        )
         query = query.where(left < right if descending else left > right)
     return query.order_by(*(key.desc() if descending else key.asc() for key in keys)).limit(limit)

@@ -17,6 +17,7 @@ from penstock.wire.chunked import check_digests, open_body
 from penstock.wire.codec_cbor import CborCodec
 from penstock.wire.codec_json import JsonCodec
 from penstock.wire.codec_query import QueryCodec, form_fields
+from penstock.wire.compression import decompressed, is_compressed
 from penstock.wire.errors import (
     InternalFailure,
     MalformedBody,
@@ -171,7 +172,7 @@ class Exchange:
             wanted = where.detail.rpartition(".")[2]
         elif where.kind is Kind.QUERY:
             body = await self.body.read(_FORM_BYTES, self._claimed)
-            fields = form_fields(self._head, body)
+            fields = form_fields(self._head, decompressed(self._head, body, _FORM_BYTES))
             action = fields.get("Action", "")
             signed_for = signature.service if signature is not None else ""
             self._route = self._endpoint.services.by_query(fields.get("Version", ""), action, signed_for)
@@ -224,7 +225,7 @@ class Exchange:
         self._operation, self._size = operation, 0 if body is None else len(body)
         self._app.records.admit(operation)
         stream: bytes | Body = body if body is not None else open_body(self._head, signature, secret, self.body.receive)
-        if body is not None and len(body) > OFF_LOOP:
+        if body is not None and (len(body) > OFF_LOOP or is_compressed(self._head)):
             # Ten megabytes of JSON are two seconds of work: others are answered meanwhile.
             input = await BODIES.run(self._understood, route, route.operation, stream)
         else:
@@ -240,7 +241,9 @@ class Exchange:
         return route.codec.serialize(route.operation, output, self.request_id)
 
     def _understood(self, route: Route, operation: OperationModel, body: bytes | Body) -> Input:
-        """The input, which fits the model. Raises MalformedBody or what the service's error profile says."""
+        """The input, which fits the model. Raises MalformedBody, BodyTooLarge or what the service's error profile says."""
+        if isinstance(body, bytes) and (route.protocol == "query" or operation.compressible):
+            body = decompressed(self._head, body, _FORM_BYTES if route.protocol == "query" else _JSON_BYTES)
         input = self._input = route.codec.parse(operation, self._stated, body, label=self._label)
         validate(route.service, operation, input)
         return input

@@ -139,6 +139,11 @@ class OperationModel:
         return self.traits.get("authtype") == "none"
 
     @property
+    def compressible(self) -> bool:
+        """Whether clients may compress its body."""
+        return "requestcompression" in self.traits
+
+    @property
     def streaming_input(self) -> str:
         """The member that takes the request's body as a stream, or ""."""
         return _streaming_member(self.input)

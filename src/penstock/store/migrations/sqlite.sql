@@ -1,4 +1,4 @@
--- Written by penstock.store.revise, of 0032_topics.
+-- Written by penstock.store.revise, of 0033_metrics_and_alarms.
 CREATE TABLE audit_blocks (
 	chain VARCHAR(32) NOT NULL,
 	first BIGINT NOT NULL,
@@ -92,6 +92,62 @@ CREATE TABLE builds (
 );
 CREATE INDEX ix_builds_project ON builds (account, region, project, number);
 CREATE INDEX ix_builds_started ON builds (account, region, started, id);
+CREATE TABLE cloudwatch_alarm_history (
+	account VARCHAR(12) NOT NULL,
+	region VARCHAR(32) NOT NULL,
+	alarm VARCHAR(255) NOT NULL,
+	at BIGINT NOT NULL,
+	id VARCHAR(64) NOT NULL,
+	kind VARCHAR(16) NOT NULL,
+	item VARCHAR(32) NOT NULL,
+	summary TEXT NOT NULL,
+	data TEXT NOT NULL,
+	CONSTRAINT pk_cloudwatch_alarm_history PRIMARY KEY (account, region, alarm, at, id)
+);
+CREATE INDEX ix_cloudwatch_alarm_history_at ON cloudwatch_alarm_history (at);
+CREATE TABLE cloudwatch_alarm_sources (
+	account VARCHAR(12) NOT NULL,
+	region VARCHAR(32) NOT NULL,
+	source VARCHAR(300) NOT NULL,
+	alarm VARCHAR(255) NOT NULL,
+	CONSTRAINT pk_cloudwatch_alarm_sources PRIMARY KEY (account, region, source, alarm)
+);
+CREATE INDEX ix_cloudwatch_alarm_sources_alarm ON cloudwatch_alarm_sources (account, region, alarm);
+CREATE TABLE cloudwatch_alarms (
+	account VARCHAR(12) NOT NULL,
+	region VARCHAR(32) NOT NULL,
+	id VARCHAR(255) NOT NULL,
+	state TEXT NOT NULL,
+	sequence INTEGER NOT NULL,
+	kind VARCHAR(16) NOT NULL,
+	value VARCHAR(20) NOT NULL,
+	due BIGINT NOT NULL,
+	watch TEXT NOT NULL,
+	tags TEXT NOT NULL,
+	CONSTRAINT pk_cloudwatch_alarms PRIMARY KEY (account, region, id)
+);
+CREATE INDEX ix_cloudwatch_alarms_due ON cloudwatch_alarms (due);
+CREATE TABLE cloudwatch_data (
+	metric BLOB NOT NULL,
+	tier INTEGER NOT NULL,
+	start BIGINT NOT NULL,
+	unit VARCHAR(16) NOT NULL,
+	points BLOB NOT NULL,
+	CONSTRAINT pk_cloudwatch_data PRIMARY KEY (metric, tier, start, unit)
+);
+CREATE INDEX ix_cloudwatch_data_start ON cloudwatch_data (tier, start);
+CREATE TABLE cloudwatch_metrics (
+	id BLOB NOT NULL,
+	account VARCHAR(12) NOT NULL,
+	region VARCHAR(32) NOT NULL,
+	namespace VARCHAR(255) NOT NULL,
+	name VARCHAR(255) NOT NULL,
+	dimensions TEXT NOT NULL,
+	seen BIGINT NOT NULL,
+	CONSTRAINT pk_cloudwatch_metrics PRIMARY KEY (id)
+);
+CREATE INDEX ix_cloudwatch_metrics_name ON cloudwatch_metrics (account, region, namespace, name, id);
+CREATE INDEX ix_cloudwatch_metrics_seen ON cloudwatch_metrics (seen);
 CREATE TABLE deliveries (
 	subscription VARCHAR(128) NOT NULL,
 	aggregate VARCHAR(512) NOT NULL,

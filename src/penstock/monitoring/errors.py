@@ -1,0 +1,25 @@
+"""The errors of CloudWatch, one class each: its name or code is the wire code, its docstring the message."""
+
+from __future__ import annotations
+
+from penstock.wire.errors import ServiceError
+
+
+class InvalidParameterValue(ServiceError):
+    """A parameter has a value that is not valid."""
+
+
+class InvalidParameterCombination(ServiceError):
+    """Parameters that do not go together are given."""
+
+
+class MissingParameter(ServiceError):
+    """The parameter {name} is required."""
+
+
+class ValidationError(ServiceError):
+    """The request is not valid."""
+
+
+class InvalidNextToken(ServiceError):
+    """The value of NextToken is not valid: it was given out for another request, or by another server. Begin with the first page."""

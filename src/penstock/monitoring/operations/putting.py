@@ -1,0 +1,151 @@
+"""PutMetricData: what applications measure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from penstock.application import App, Call
+from penstock.monitoring import records
+from penstock.monitoring.errors import (
+    InvalidParameterCombination,
+    InvalidParameterValue,
+    MissingParameter,
+)
+from penstock.monitoring.operations import cloudwatch, place
+from penstock.monitoring.series import NEWEST, OLDEST, Metric, RowKey, key_of, metric_of, tier_for
+from penstock.monitoring.statistics import Summary
+from penstock.wire.call import Input
+from penstock.wire.registry import Recorded
+
+# AWS: PutMetricData
+_DATUMS = 1000
+_VALUES = 150
+_LARGEST = 2.0**360
+
+
+def _keys(_call: Call, input: Input) -> Mapping[str, str]:
+    return {"cloudwatch:namespace": input["Namespace"]}
+
+
+@cloudwatch("PutMetricData", keys=_keys, recorded=Recorded.DATA)
+async def put_metric_data(app: App, call: Call, input: Input) -> None:
+    """Count data points. What is answered is durable; a call that fails has counted none."""
+    datums = list(_datums(input))
+    if not datums:
+        raise MissingParameter(name="MetricData")
+    now = call.now // 1000
+    metrics: dict[str, Metric] = {}
+    rows: dict[RowKey, list[tuple[int, Summary]]] = {}
+    for where, datum in datums:
+        metric = metric_of({**datum, "Namespace": input["Namespace"]})
+        summary, at = _summary(where, datum), _moment(where, datum, now)
+        id = metric.id(*place(call))
+        tier = tier_for(at, _resolution(where, datum), now)
+        rows.setdefault(key_of(id, tier, at, datum.get("Unit", "None")), []).append((at, summary))
+        metrics[id] = metric
+
+    def tx(conn: sa.Connection) -> None:
+        records.note(conn, place(call), metrics, call.now)
+        records.add(conn, rows)
+
+    await app.store.write(tx)
+
+
+def _datums(input: Input) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The data points, each with how a message calls it."""
+    lists = [("MetricData", input.get("MetricData") or [])]
+    for number, entity in enumerate(input.get("EntityMetricData") or [], 1):
+        lists.append((f"EntityMetricData.member.{number}.MetricData", entity.get("MetricData") or []))
+    if sum(len(listed) for _, listed in lists) > _DATUMS:
+        raise InvalidParameterValue(f"The collection MetricData must not have a size greater than {_DATUMS}.")
+    for name, listed in lists:
+        for number, datum in enumerate(listed, 1):
+            yield f"{name}.member.{number}", datum
+
+
+def _summary(where: str, datum: Mapping[str, Any]) -> Summary:
+    """What a data point says. Raises InvalidParameterCombination or InvalidParameterValue."""
+    value, values, given_set = datum.get("Value"), datum.get("Values") or [], datum.get("StatisticValues")
+    present = {"Value": value is not None, "Values": bool(values), "StatisticValues": given_set is not None}
+    names = [name for name, there in present.items() if there]
+    if len(names) > 1:
+        raise InvalidParameterCombination(
+            f"The parameters {where}.{names[0]} and {where}.{names[1]} are mutually exclusive and you have specified both."
+        )
+    if not names:
+        raise InvalidParameterCombination(
+            f"At least one of the parameters {where}.Value, {where}.Values and {where}.StatisticValues must be specified."
+        )
+    _dimensions(where, datum)
+    if given_set is not None:
+        return _statistics_set(f"{where}.StatisticValues", given_set)
+    summary = Summary()
+    if value is not None:
+        summary.add(_number(f"{where}.Value", value))
+        return summary
+    counts = datum.get("Counts")
+    if len(values) > _VALUES:
+        raise InvalidParameterValue(f"The collection {where}.Values must not have a size greater than {_VALUES}.")
+    if counts is not None and len(counts) != len(values):
+        raise InvalidParameterValue(f"The parameters {where}.Values and {where}.Counts must be of the same size.")
+    for index, one in enumerate(values):
+        count = 1.0 if counts is None else _number(f"{where}.Counts.member.{index + 1}", counts[index], least=0.0)
+        if count:
+            summary.add(_number(f"{where}.Values.member.{index + 1}", one), count)
+    if not summary.count:
+        raise InvalidParameterValue(f"The parameter {where}.Counts must have a count that is greater than 0.")
+    return summary
+
+
+def _statistics_set(where: str, given: Mapping[str, float]) -> Summary:
+    count = _number(f"{where}.SampleCount", given["SampleCount"], least=0.0)
+    total, minimum, maximum = (_number(f"{where}.{name}", given[name]) for name in ("Sum", "Minimum", "Maximum"))
+    if not count:
+        raise InvalidParameterValue(f"The parameter {where}.SampleCount must be greater than 0.")
+    if minimum > maximum:
+        raise InvalidParameterValue(f"The parameter {where}.Maximum must be greater than {where}.Minimum.")
+    return Summary.of_set(count, total, minimum, maximum)
+
+
+def _number(where: str, value: float, *, least: float = -_LARGEST) -> float:
+    if not math.isfinite(value) or not least <= value <= _LARGEST:
+        text = "NaN" if math.isnan(value) else str(value).replace("inf", "Infinity")
+        raise InvalidParameterValue(f"The value {text} for parameter {where} is invalid.")
+    return float(value)
+
+
+def _dimensions(where: str, datum: Mapping[str, Any]) -> None:
+    names = [one["Name"] for one in datum.get("Dimensions") or ()]
+    if len(set(names)) != len(names):
+        raise InvalidParameterValue(f"No dimension name may be given more than once in {where}.Dimensions.")
+    for number, name in enumerate(names, 1):
+        if name.startswith(":") or not name.isascii():
+            raise InvalidParameterValue(
+                f"The value {name} for parameter {where}.Dimensions.member.{number}.Name is invalid."
+            )
+
+
+def _moment(where: str, datum: Mapping[str, Any], now: int) -> int:
+    """Seconds. Raises InvalidParameterValue."""
+    at = datum.get("Timestamp")
+    if at is None:
+        return now
+    at //= 1000
+    if at < now - OLDEST:
+        raise InvalidParameterValue(f"The parameter {where}.Timestamp must specify a time within the past two weeks.")
+    if at > now + NEWEST:
+        raise InvalidParameterValue(
+            f"The parameter {where}.Timestamp must specify a time no more than two hours in the future."
+        )
+    return at
+
+
+def _resolution(where: str, datum: Mapping[str, Any]) -> int:
+    resolution = datum.get("StorageResolution", 60)
+    if resolution not in (1, 60):
+        raise InvalidParameterValue(f"The value {resolution} for parameter {where}.StorageResolution is invalid.")
+    return resolution

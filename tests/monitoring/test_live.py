@@ -1,0 +1,150 @@
+"""Metrics over the wire: boto3 and the AWS CLI, the three protocols of the service with their errors, and compressed bodies."""
+
+import contextlib
+import datetime as dt
+import gzip
+import http.client
+import json
+from urllib.parse import urlencode, urlsplit
+
+import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from botocore.exceptions import ClientError
+from penstock_protocols import client_speaking
+
+NOW = dt.datetime.now(dt.UTC).replace(microsecond=0)
+
+
+def send(live, body, **headers):
+    """A signed request as it stands; status, headers and body of its answer."""
+    keys = live.keys()
+    request = AWSRequest("POST", f"{live.url}/", headers, body)
+    SigV4Auth(
+        Credentials(keys["aws_access_key_id"], keys["aws_secret_access_key"]), "monitoring", "us-east-1"
+    ).add_auth(request)
+    parts = urlsplit(live.url)
+    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=30)
+    with contextlib.closing(connection):
+        connection.request("POST", "/", body=body, headers=dict(request.headers.items()))
+        answer = connection.getresponse()
+        return answer.status, answer.headers, answer.read()
+
+
+def put_as_json(live, document, *, compress=gzip.compress, **headers):
+    return send(
+        live,
+        compress(json.dumps(document).encode()),
+        **{
+            "Content-Type": "application/x-amz-json-1.0",
+            "X-Amz-Target": "GraniteServiceVersion20100801.PutMetricData",
+            "Content-Encoding": "gzip",
+            **headers,
+        },
+    )
+
+
+@pytest.mark.parametrize("protocol", ["json", "query", "smithy-rpc-v2-cbor"])
+def test_each_protocol_answers_alike(live, protocol):
+    client = client_speaking(live, protocol, "cloudwatch")
+    name, dimensions = f"of-{protocol}", [{"Name": "Host", "Value": "web-1"}]
+    datum = {"MetricName": name, "Dimensions": dimensions, "Timestamp": NOW, "Value": 1.5, "Unit": "Seconds"}
+    client.put_metric_data(Namespace="Wire", MetricData=[datum, {**datum, "Value": 2.5}])
+    (listed,) = client.list_metrics(Namespace="Wire", MetricName=name)["Metrics"]
+    assert listed == {"Namespace": "Wire", "MetricName": name, "Dimensions": dimensions}
+    asked = {
+        "Namespace": "Wire", "MetricName": name, "Dimensions": dimensions, "Period": 60,
+        "StartTime": NOW - dt.timedelta(minutes=5), "EndTime": NOW + dt.timedelta(minutes=5),
+    }  # fmt: skip
+    found = client.get_metric_statistics(**asked, Statistics=["Sum", "Average"])
+    minute = NOW.replace(second=0)
+    assert found["Label"] == name
+    (point,) = found["Datapoints"]
+    assert {**point, "Timestamp": point["Timestamp"].astimezone(dt.UTC)} == {
+        "Timestamp": minute,
+        "Sum": 4.0,
+        "Average": 2.0,
+        "Unit": "Seconds",
+    }
+    (point,) = client.get_metric_statistics(**asked, ExtendedStatistics=["p90"])["Datapoints"]
+    assert point["ExtendedStatistics"] == {"p90": 2.5}
+    with pytest.raises(ClientError) as refused:
+        client.put_metric_data(Namespace="Wire", MetricData=[{**datum, "Values": [1.0]}])
+    message = "The parameters MetricData.member.1.Value and MetricData.member.1.Values are mutually exclusive and you have specified both."
+    assert refused.value.response["Error"]["Code"] == "InvalidParameterCombination"
+    assert refused.value.response["Error"]["Message"] == message
+    with pytest.raises(ClientError) as refused:
+        client.put_metric_data(Namespace=":x", MetricData=[datum])
+    assert refused.value.response["Error"]["Code"] == "ValidationError"
+    assert "Value ':x' at 'namespace' failed to satisfy constraint" in refused.value.response["Error"]["Message"]
+
+
+def test_the_shape_of_an_error_is_that_of_a_service_that_has_left_query(live):
+    status, headers, body = put_as_json(live, {"Namespace": "Wire", "MetricData": [{"MetricName": "m"}]})
+    assert (status, headers["x-amzn-query-error"]) == (400, "InvalidParameterCombination;Sender")
+    assert json.loads(body)["__type"] == "InvalidParameterCombinationException"
+
+
+def test_what_boto3_compresses_is_counted(live):
+    client = live.client("cloudwatch", request_min_compression_size_bytes=128)
+    sent = []
+    client.meta.events.register(
+        "before-send.*", lambda request, **_: sent.append(request.headers.get("Content-Encoding"))
+    )
+    client.put_metric_data(
+        Namespace="Packed", MetricData=[{"MetricName": f"m{number}", "Value": 1.0} for number in range(200)]
+    )
+    assert [str(one, "ascii") if isinstance(one, bytes) else one for one in sent] == ["gzip"]
+    assert len(client.list_metrics(Namespace="Packed")["Metrics"]) == 200
+
+
+def test_a_compressed_form_is_counted(live):
+    form = {"Action": "PutMetricData", "Version": "2010-08-01", "Namespace": "Form", "MetricData.member.1.MetricName": "m",
+            "MetricData.member.1.Value": "2"}  # fmt: skip
+    headers = {"Content-Type": "application/x-www-form-urlencoded", "Content-Encoding": "gzip"}
+    status, _, body = send(live, gzip.compress(urlencode(form).encode()), **headers)
+    assert status == 200, body
+    assert [one["MetricName"] for one in live.client("cloudwatch").list_metrics(Namespace="Form")["Metrics"]] == ["m"]
+    status, _, body = send(live, gzip.compress(b"Action=" + b"x" * (1 << 21)), **headers)
+    assert (status, b"<Code>RequestEntityTooLarge</Code>" in body) == (413, True)
+
+
+@pytest.mark.parametrize(
+    ("compress", "status", "code"),
+    [
+        (lambda _body: gzip.compress(b" " * (11 << 20)), 413, "RequestEntityTooLargeException"),  # a bomb
+        (lambda body: gzip.compress(body)[:-9], 400, "SerializationException"),
+        (lambda body: gzip.compress(body) + b"x", 400, "SerializationException"),
+        (lambda body: body, 400, "SerializationException"),
+        (lambda _body: b"\x1f\x8b", 400, "SerializationException"),
+    ],
+)
+def test_a_body_that_is_no_bounded_gzip_is_refused(live, compress, status, code):
+    document = {"Namespace": "Never", "MetricData": [{"MetricName": "m", "Value": 1.0}]}
+    said = put_as_json(live, document, compress=compress)
+    assert (said[0], json.loads(said[2])["__type"]) == (status, code)
+    assert live.client("cloudwatch").list_metrics(Namespace="Never")["Metrics"] == []
+
+
+def test_only_operations_whose_model_says_so_take_compressed_bodies(live):
+    target = {"X-Amz-Target": "GraniteServiceVersion20100801.ListMetrics"}
+    status, _, body = put_as_json(live, {}, **target)
+    assert (status, json.loads(body)["__type"]) == (400, "SerializationException")
+
+
+def test_the_aws_cli_puts_and_reads(live):
+    live.aws(
+        "cloudwatch",
+        "put-metric-data",
+        "--namespace",
+        "Cli",
+        "--metric-name",
+        "m",
+        "--value",
+        "3",
+        "--dimensions",
+        "Host=a",
+    )
+    listed = live.aws("cloudwatch", "list-metrics", "--namespace", "Cli")["Metrics"]
+    assert listed == [{"Namespace": "Cli", "MetricName": "m", "Dimensions": [{"Name": "Host", "Value": "a"}]}]
