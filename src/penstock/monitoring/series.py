@@ -22,6 +22,17 @@ HOUR, DAY = 3_600, 86_400  # seconds
 OLDEST = 14 * DAY  # of data that are put
 NEWEST = 2 * HOUR  # in the future
 
+
+def seconds(ms: int, *, up: bool = False) -> int:
+    """A time of the wire (ms) in seconds, the resolution of data; rounded down, or up."""
+    return -(-ms // 1000) if up else ms // 1000
+
+
+def wire_time(at: int) -> int:
+    """A time in seconds as the wire has it (ms)."""
+    return at * 1000
+
+
 Dimensions = Sequence[tuple[str, str]]
 """Names and values in the order of names."""
 

@@ -69,8 +69,8 @@ async def get_metric_statistics(app: App, call: Call, input: Input) -> Output:
     if not simple and not extended:
         raise MissingParameter("Must specify either Statistics or ExtendedStatistics")
     period = checked_period(input["Period"], "Period")
-    now = call.now // 1000
-    start, end = input["StartTime"] // 1000, -(-input["EndTime"] // 1000)
+    now = series.seconds(call.now)
+    start, end = series.seconds(input["StartTime"]), series.seconds(input["EndTime"], up=True)
     if input["StartTime"] >= input["EndTime"]:
         raise InvalidParameterValue("The parameter StartTime must be less than the parameter EndTime.")
     start = series.rounded(start, period, now)
@@ -96,7 +96,7 @@ async def get_metric_statistics(app: App, call: Call, input: Input) -> Output:
             further = {name: value for name, value in computed.items() if name not in SIMPLE and value is not None}
             if values or further:
                 own = {"ExtendedStatistics": further} if further else {}
-                datapoints.append({"Timestamp": at * 1000, **values, **own, "Unit": unit})
+                datapoints.append({"Timestamp": series.wire_time(at), **values, **own, "Unit": unit})
     return {"Label": input["MetricName"], "Datapoints": datapoints}
 
 

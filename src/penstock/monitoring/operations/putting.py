@@ -16,7 +16,7 @@ from penstock.monitoring.errors import (
     MissingParameter,
 )
 from penstock.monitoring.operations import cloudwatch, place
-from penstock.monitoring.series import NEWEST, OLDEST, Metric, RowKey, key_of, metric_of, tier_for
+from penstock.monitoring.series import NEWEST, OLDEST, Metric, RowKey, key_of, metric_of, seconds, tier_for
 from penstock.monitoring.statistics import Summary
 from penstock.wire.call import Input
 from penstock.wire.registry import Recorded
@@ -37,7 +37,7 @@ async def put_metric_data(app: App, call: Call, input: Input) -> None:
     datums = list(_datums(input))
     if not datums:
         raise MissingParameter(name="MetricData")
-    now = call.now // 1000
+    now = seconds(call.now)
     metrics: dict[str, Metric] = {}
     rows: dict[RowKey, list[tuple[int, Summary]]] = {}
     for where, datum in datums:
@@ -134,7 +134,7 @@ def _moment(where: str, datum: Mapping[str, Any], now: int) -> int:
     at = datum.get("Timestamp")
     if at is None:
         return now
-    at //= 1000
+    at = seconds(at)
     if at < now - OLDEST:
         raise InvalidParameterValue(f"The parameter {where}.Timestamp must specify a time within the past two weeks.")
     if at > now + NEWEST:
