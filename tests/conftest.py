@@ -151,32 +151,35 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection() -> None:
-    """Nothing that is collected is garbage, and looking for some took a fifth of the time."""
+    """Nothing that is collected is garbage, and looking for some took a fifth of the time; afterwards, a tenth."""
     gc.disable()
 
 
 def pytest_collection_finish() -> None:
-    """Spare the collector what was imported, and let it look through the rest a fifth as often: it took a fifth of the processor time."""
-    global _resident_mb
-    gc.enable()
-    gc.freeze()
-    gc.set_threshold(5_000, 10, 50)
-    _resident_mb = _resident()
+    """Spare the collector what was imported."""
+    _rid_of_garbage()
 
 
-_SPARE_MB = 150  # what a process may grow by before it gives memory back
+_SPARE_MB = 100  # what a process may grow by before garbage is looked for
 _resident_mb = 0  # after the last time
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _memory_given_back() -> Iterator[None]:
-    """Give back what a module has left when it is much: every fork of a test process copies the tables of all of it."""
-    global _resident_mb
+def _garbage_between_modules() -> Iterator[None]:
+    """Look for garbage between modules, when there may be much: every fork of a test process copies the tables of all its memory."""
+    gc.disable()  # again, after a test that ran a command
     yield
     if _resident() > _resident_mb + _SPARE_MB:
-        gc.collect()
-        ctypes.CDLL(None).malloc_trim(0)
-        _resident_mb = _resident()
+        _rid_of_garbage()
+
+
+def _rid_of_garbage() -> None:
+    """Give back what is in cycles. What remains is kept for long (models of services, compiled statements), and not looked at again."""
+    global _resident_mb
+    gc.collect()
+    gc.freeze()
+    ctypes.CDLL(None).malloc_trim(0)
+    _resident_mb = _resident()
 
 
 def _resident() -> int:
@@ -188,7 +191,9 @@ def _resident() -> int:
 def _nothing_left_open() -> Iterator[None]:
     """What is still open in a cycle is an error of the last test of a process: of what comes after it, xdist says nothing."""
     yield
+    gc.unfreeze()
     gc.collect()
+    gc.freeze()  # or pytest looks through all of it five times more
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -247,6 +252,9 @@ class PostgresqlServer:
                     str(self.programs / "postgres"), "-D", str(self.data), "-p", str(self.port), "-k", str(self.folder),
                     "-c", "listen_addresses=127.0.0.1", "-c", "fsync=on", "-c", "max_connections=200",
                     "-c", "shared_buffers=64MB",
+                    # For what lives longer than a test: a seventh of the processor time.
+                    "-c", "autovacuum=off", "-c", "jit=off", "-c", "wal_level=minimal", "-c", "max_wal_senders=0",
+                    "-c", "max_parallel_workers_per_gather=0",
                     # As a connection that repeats a statement has it planned: what needs a parameter's value fails in every test.
                     "-c", "plan_cache_mode=force_generic_plan",
                 ],
