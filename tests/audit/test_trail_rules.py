@@ -35,6 +35,8 @@ def test_a_trail_begins_and_ends():
     many = [[number, number] for number in range(100)]
     assert trail_rules.started(many, 100) == [[0, 1], *many[2:], [100, None]]  # what lay nearest is one period now
     assert len(trail_rules.started(many[:99], 100)) == 100
+    apart = [[10 * number, 10 * number + (8 if number == 50 else 5)] for number in range(100)]
+    assert trail_rules.started(apart, 1000) == [*apart[:50], [500, 515], *apart[52:], [1000, None]]
 
 
 @pytest.mark.parametrize(
@@ -95,6 +97,8 @@ def test_a_file_has_the_same_bytes_for_the_same_records():
 def test_selectors_as_they_are_kept():
     assert trail_rules.checked_selectors([{}]) == trail_rules.EVERYTHING
     given = {"ReadWriteType": "ReadOnly", "IncludeManagementEvents": True, "ExcludeManagementEventSources": ["kms.amazonaws.com"] * 2, "DataResources": []}  # fmt: skip
+    both = {"ExcludeManagementEventSources": ["rdsdata.amazonaws.com", "kms.amazonaws.com"]}
+    assert trail_rules.checked_selectors([both]) == [trail_rules.EVERYTHING[0] | both]
     assert trail_rules.checked_selectors([given]) == [given | {"ExcludeManagementEventSources": ["kms.amazonaws.com"]}]
     assert len(trail_rules.checked_selectors([{}] * 5)) == 5
     assert trail_rules.check_prefix("a/") == "a"

@@ -384,9 +384,14 @@ def test_a_round_with_boto3(live):
     made = trails.create_trail(
         Name="round", S3BucketName="trail-round", S3KeyPrefix="p", TagsList=[{"Key": "team", "Value": "a"}]
     )
-    assert (made["TrailARN"], made["IncludeGlobalServiceEvents"], made["IsMultiRegionTrail"]) == (named, True, False)
+    del made["ResponseMetadata"]
+    assert made == {
+        "Name": "round", "S3BucketName": "trail-round", "S3KeyPrefix": "p", "IncludeGlobalServiceEvents": True, "IsMultiRegionTrail": False,
+        "TrailARN": named, "LogFileValidationEnabled": False, "IsOrganizationTrail": False,
+    }  # fmt: skip
     (shown,) = trails.describe_trails(trailNameList=["round"])["trailList"]
-    assert (shown["HomeRegion"], shown["HasCustomEventSelectors"]) == ("us-east-1", False)
+    more = {"HomeRegion": "us-east-1", "HasCustomEventSelectors": False, "HasInsightSelectors": False}
+    assert shown == made | more
     assert trails.get_trail(Name=named)["Trail"] == shown
     trails.add_tags(ResourceId=named, TagsList=[{"Key": "stage", "Value": "b"}])
     trails.remove_tags(ResourceId=named, TagsList=[{"Key": "team"}])

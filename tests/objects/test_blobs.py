@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from penstock.objects.backend import DiskBackend
-from penstock.objects.blobs import BATCH, Blobs, Piece
+from penstock.objects.blobs import BATCH, Blobs, Piece, _batches
 from penstock.objects.checksums import ALGORITHMS
 from penstock.objects.segments import SEGMENT, DamagedBlob, stored_size
 
@@ -28,6 +28,24 @@ def files(backend: DiskBackend) -> list[Path]:
 async def everything(blobs: Blobs, blob) -> bytes:
     reader = await blobs.open([Piece(blob=blob, start=0, length=blob.size)])
     return await reader.read()
+
+
+@pytest.mark.parametrize(
+    ("sizes", "batches"),
+    [
+        ([], []), ([1, 1], [2]), ([BATCH, 1], [BATCH, 1]), ([BATCH - 1, 1, 1], [BATCH, 1]), ([BATCH - 1, 2, 1], [BATCH + 1, 1]),
+        ([2 * BATCH, BATCH], [2 * BATCH, BATCH]),
+    ],
+)  # fmt: skip
+async def test_a_body_is_written_in_batches(sizes, batches):
+    async def body():
+        for size in sizes:
+            yield bytes(size)
+
+    assert [sum(map(len, batch)) async for batch in _batches(body())] == batches
+    total = sum(sizes)
+    at_once = [sum(map(len, batch)) async for batch in _batches(bytes(total))]
+    assert at_once == [BATCH] * (total // BATCH) + [total % BATCH] * bool(total % BATCH)
 
 
 @pytest.mark.parametrize("size", [0, 1, SEGMENT - 1, SEGMENT, SEGMENT + 1, BATCH, BATCH + 1, 3 * BATCH + 17])

@@ -603,6 +603,37 @@ async def test_what_is_said_of_uploads_and_refused_of_copies_and_parts(harness):
     await harness("CompleteMultipartUpload", **whole, MultipartUpload={"Parts": [one]})
 
 
+@pytest.mark.parametrize("any_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    ("asked", "algorithm", "kind"),
+    [
+        ({}, None, None),
+        ({"ChecksumAlgorithm": "SHA256"}, "SHA256", "COMPOSITE"),
+        ({"ChecksumAlgorithm": "CRC32"}, "CRC32", "COMPOSITE"),
+        ({"ChecksumAlgorithm": "CRC32", "ChecksumType": "FULL_OBJECT"}, "CRC32", "FULL_OBJECT"),
+        ({"ChecksumAlgorithm": "CRC64NVME"}, "CRC64NVME", "FULL_OBJECT"),
+    ],
+)
+async def test_an_upload_says_its_checksum_wherever_it_is_shown(harness, asked, algorithm, kind):
+    await harness("CreateBucket", Bucket="things")
+    begun = await harness("CreateMultipartUpload", Bucket="things", Key="k", StorageClass="STANDARD_IA", **asked)
+    where = {"Bucket": "things", "Key": "k", "UploadId": begun["UploadId"]}
+    part = await harness("UploadPart", **where, PartNumber=2, Body=b"x")
+    (listed,) = (await harness("ListMultipartUploads", Bucket="things"))["Uploads"]
+    parts = await harness("ListParts", **where)
+    for shown in (begun, listed, parts):
+        assert (shown["ChecksumAlgorithm"], shown["ChecksumType"]) == (algorithm, kind)
+    assert {name: begun[name] for name in where} == {name: parts[name] for name in where} == where
+    assert (listed["Key"], listed["UploadId"]) == ("k", begun["UploadId"])
+    assert listed["StorageClass"] == parts["StorageClass"] == "STANDARD_IA"
+    assert (parts["PartNumberMarker"], parts["NextPartNumberMarker"], parts["MaxParts"], parts["IsTruncated"]) == (0, 2, 1000, False)  # fmt: skip
+    (entry,) = parts["Parts"]
+    assert (entry["PartNumber"], entry["Size"], entry["ETag"]) == (2, 1, part["ETag"])
+    member = f"Checksum{algorithm}"
+    assert [name for name in entry if name.startswith("Checksum")] == ([member] if algorithm else [])
+    assert entry.get(member) == (part[member] if algorithm else None)
+
+
 async def test_what_is_answered_to_who_asks_for_more(harness):
     await harness("CreateBucket", Bucket="things")
     await harness("PutBucketVersioning", Bucket="things", VersioningConfiguration={"Status": "Enabled"})

@@ -94,6 +94,11 @@ async def test_lists_of_objects(harness):
         assert seen == shown
     after = await harness("ListObjectsV2", Bucket="bucket", StartAfter="d/1", Prefix="d/")
     assert (keys(after, "Contents"), after["StartAfter"], after["Prefix"]) == (["d/2"], "d/1", "d/")
+    for version, behind, listed in (
+        ("ListObjectsV2", "StartAfter", ["d/", "e f/"]),  # a key, of which the group's keys are behind
+        ("ListObjects", "Marker", ["e f/"]),
+    ):
+        assert groups(await harness(version, Bucket="bucket", Delimiter="/", **{behind: "d/"})) == listed
     none = await harness("ListObjectsV2", Bucket="bucket", MaxKeys=0)
     assert (none["Contents"], none["IsTruncated"], none["KeyCount"], none["StartAfter"]) == (None, False, 0, None)
     for wrong in ({"Prefix": "a"}, {"Delimiter": "/"}):  # a token is of one list

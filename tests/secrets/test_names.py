@@ -1,5 +1,6 @@
 """What secrets are called, and which of them a filter lists: each rule by itself."""
 
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from penstock.secrets import names
 from penstock.secrets.filters import tests_of as filters_of
 from penstock.secrets.names import Asked, asked
+from penstock.secrets.settings import command_of_option
 from penstock.wire.errors import ServiceError
 
 HOME, REGION = "111111111111", "us-east-1"
@@ -35,6 +37,22 @@ def test_an_arn_is_of_its_account_and_of_this_region():
         with pytest.raises(ServiceError) as refused:
             asked(text, HOME, REGION)
         assert refused.value.wire_code == "ResourceNotFoundException"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("renew=/bin/true 'two words'", ""), (f"{HOME}:{'n' * 64}=x", ""), ("ab=x", ""),
+        ("a=x", "where a name has 2 to 64"), (f"{'n' * 65}=x", "where a name has 2 to 64"), ("renew", "is not [ACCOUNT:]NAME=COMMAND"),
+        ("renew=/bin/true 'two", "the command of renew cannot be split into words: No closing quotation"), ("renew= ", "the command of renew is empty"),
+    ],
+)  # fmt: skip
+def test_a_command_of_an_option_says_what_is_wrong_with_it(text, said):
+    if not said:
+        assert command_of_option(text) == text
+        return
+    with pytest.raises(ValueError, match=re.escape(said)):
+        command_of_option(text)
 
 
 def test_new_names_and_ends():

@@ -195,7 +195,10 @@ async def test_a_rotation_runs_the_four_steps_and_plans_the_next_one(stage, owne
 @on_one_database
 async def test_a_request_that_is_sent_twice_begins_one_rotation(stage, owner):
     token = await stage.rotate(owner)
-    assert await stage.rotate(owner, ClientRequestToken=token) == token
+    for days in (3, 5):
+        rules = {"AutomaticallyAfterDays": days}
+        assert await stage.rotate(owner, ClientRequestToken=token, RotationRules=rules) == token
+        assert (await stage.described(owner))["RotationRules"] == rules
     assert len(await stage.jobs(rotations.RUN)) == 1
     assert await refused(stage.rotate(owner)) == ("InvalidRequestException", IN_PROGRESS)
     await stage.steps()

@@ -47,7 +47,7 @@ async def stages(harness, by, secret):
     return (await call(harness, by, "DescribeSecret", SecretId=secret)).get("VersionIdsToStages")
 
 
-async def test_a_secret_is_found_by_name_arn_and_partial_arn(harness, owner, clock):
+async def test_a_secret_is_found_by_name_arn_and_partial_arn(harness, owner, clock, monkeypatch):
     made = await create(harness, owner, "prod/db-Ab3dE9", "hush", Description="", Tags=[{"Key": "a", "Value": "b"}])
     arn = made["ARN"]
     assert re.fullmatch(rf"arn:aws:secretsmanager:us-east-1:{ACCOUNT}:secret:prod/db-Ab3dE9-[A-Za-z0-9]{{6}}", arn)
@@ -60,6 +60,15 @@ async def test_a_secret_is_found_by_name_arn_and_partial_arn(harness, owner, clo
         "LastChangedDate": clock.now(), "LastAccessedDate": clock.now() - clock.now() % DAY,
         "VersionIdsToStages": {made["VersionId"]: ["AWSCURRENT"]},
     }  # fmt: skip
+    day = clock.now() - clock.now() % DAY
+    for at in (day + DAY - 1, day + DAY, day + DAY + 5):
+        clock.advance(at - clock.now())
+        with monkeypatch.context() as patch:
+            if at == day + DAY + 5:  # the day is noted once, and reading is no writing
+                patch.setattr(harness.app.store, "write", None)
+            await value(harness, owner, arn)
+        described = await call(harness, owner, "DescribeSecret", SecretId=arn)
+        assert described["LastAccessedDate"] == at - at % DAY
     for absent in (
         "prod/db",
         arn[:-1] + "!",
