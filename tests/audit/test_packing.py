@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from types import SimpleNamespace
 from typing import Any
@@ -89,6 +90,23 @@ async def test_large_lines_are_moved_too(moving, monkeypatch):
     assert shipping.LINES - 20 < sum(row.lines for row in moved) <= shipping.LINES
     found = await _found(moving)
     assert (found.faults, found.lines) == ([], shipping.LINES)
+
+
+async def test_what_the_database_has_of_a_file_no_power_failure_takes_from_it(moving, monkeypatch):
+    fsync, synced, had = os.fsync, [], []
+    write = moving.app.store.write
+
+    async def written(do: Any, *args: Any, **more: Any) -> Any:
+        had.append(moving.trail.path.stat().st_ino in synced)
+        return await write(do, *args, **more)
+
+    moving.trail.append(AT, record(1))
+    await moving.shipping._ship_own()
+    moving.clock.now = lambda: AT + 100_000
+    monkeypatch.setattr(os, "fsync", lambda file: synced.append(os.fstat(file).st_ino) or fsync(file))
+    monkeypatch.setattr(moving.app.store, "write", written)
+    await moving.shipping._ship_own()
+    assert had == [True]
 
 
 async def test_blocks_whose_commit_was_not_heard_of_are_moved_once(moving, monkeypatch):

@@ -466,6 +466,31 @@ async def test_a_copy_is_of_what_was_looked_at(harness, monkeypatch):
     )
 
 
+async def test_a_copied_part_is_of_what_was_looked_at(harness, monkeypatch):
+    from penstock.objects.errors import NoSuchVersion
+    from penstock.objects.operations import multipart
+
+    await harness("CreateBucket", Bucket="plain-bucket")
+    await harness("PutObject", Bucket="plain-bucket", Key="source", Body=b"looked at")
+    at = {"Bucket": "plain-bucket", "Key": "copy", "CopySource": "plain-bucket/source", "PartNumber": 1}
+    at["UploadId"] = (await harness("CreateMultipartUpload", Bucket="plain-bucket", Key="copy"))["UploadId"]
+    digests_of = multipart.digests_of
+    changes = iter([("PutObject", {"Body": b"put in between"}), ("DeleteObject", {})])
+
+    async def changed(*arguments, **more):
+        found = await digests_of(*arguments, **more)
+        operation, input = next(changes)
+        await harness(operation, Bucket="plain-bucket", Key="source", **input)
+        return found
+
+    monkeypatch.setattr(multipart, "digests_of", changed)
+    for _ in range(2):
+        with pytest.raises(NoSuchVersion):
+            await harness("UploadPartCopy", **at)
+    listed = await harness("ListParts", Bucket="plain-bucket", Key="copy", UploadId=at["UploadId"])
+    assert listed["Parts"] is None
+
+
 async def test_what_is_read_is_of_one_version_when_the_key_is_written_meanwhile(harness, monkeypatch):
     """Version and bytes are asked for in one message, but PostgreSQL may see a write between the two."""
     await harness("CreateBucket", Bucket="things")
