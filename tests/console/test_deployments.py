@@ -190,6 +190,49 @@ def _drawn(status, counts, *, required, healthy, hosts=None, silent=None):
             "3 of 5 must stay healthy; 4 are.",
             "1 more may go down before it stops.",
         ),
+        *(
+            (
+                _drawn(status, {"Pending": pending, "InProgress": 2 - pending}, required=1, healthy=healthy, hosts=3),
+                bar,
+                said,
+                more,
+            )
+            for status, pending, healthy, bar, said, more in (
+                (
+                    "InProgress",
+                    1,
+                    1,
+                    [("run", "1 changing"), ("idle", "1 not healthy, not changed")],
+                    "1 of 3 must stay healthy; 1 is.",
+                    "1 host is being changed. The next host starts when one is healthy again.",
+                ),
+                (
+                    "InProgress",
+                    0,
+                    1,
+                    [("run", "2 changing")],
+                    "1 of 3 must stay healthy; 1 is.",
+                    "2 hosts are being changed.",
+                ),
+                ("InProgress", 2, 1, [("idle", "2 not healthy, not changed")], "1 of 3 must stay healthy; 1 is.", ""),
+                (
+                    "InProgress",
+                    1,
+                    0,
+                    [("run", "1 changing"), ("idle", "1 not healthy, not changed")],
+                    "1 of 3 must stay healthy; 0 are.",
+                    "1 host is being changed.",
+                ),
+                (
+                    "Stopped",
+                    1,
+                    1,
+                    [("run", "1 changing"), ("idle", "1 not healthy, not changed")],
+                    "1 of 3 had to stay healthy; 1 was healthy at the end.",
+                    "",
+                ),
+            )
+        ),
         (
             _drawn("Succeeded", {"Succeeded": 3}, required=0, healthy=3),
             [("good", "3 on the new version")],

@@ -200,6 +200,9 @@ async def test_what_a_busy_pipeline_says():
     look = Looking(BUSY, may=EVERY, path={"name": "p"})
     values = await pipeline.load(look)
     assert values["lede"] == "Run 2 failed in A. Run 3 waits before A. Run 1 is in B."
+    assert [one["where"] for one in values["sources"]] == [
+        one["name"] for one in BUSY["GetPipeline"]["pipeline"]["stages"][0]["actions"]
+    ]
     assert (values["next_number"], values["mode"], values["type"], values["pipeline_version"]) == (4, "SUPERSEDED", "V1", 3)  # fmt: skip
     assert [(one["index"], one["name"], one["flows"]) for one in values["stages"]] == [(1, "S", False), (2, "A", False), (3, "B", True)]  # fmt: skip
     text = look.fragment("pipeline.html", **values)

@@ -13,7 +13,7 @@ from penstock.console.signin import BUSY, SignIn
 from penstock.console.web import Console
 from penstock.store.clock import ManualClock
 from penstock.webpages.view import NO_SCRIPT
-from penstock.wire.errors import AccessDenied, Throttled
+from penstock.wire.errors import AccessDenied, Throttled, error_class
 from penstock.wire.hiding import HIDDEN
 
 WRONG = AccessDenied("Wrong user name or password.")
@@ -167,6 +167,30 @@ async def test_whoever_has_signed_in_is_on_record_and_goes_where_they_wanted(mon
         assert "errorMessage" not in record
         shown = {"MFAUsed": "Yes", "MFAIdentifier": "arn:app"} if mfa else {"MFAUsed": "No"}
         assert record["additionalEventData"] == {"LoginTo": "/console/", "MobileVersion": "No", **shown}
+
+
+INVITED = {"invited": SimpleNamespace(user_name="ann")}
+SHORT = error_class("PasswordPolicyViolation")("Too short.")
+
+
+@pytest.mark.parametrize(
+    ("form", "identity", "status", "said"),
+    [
+        (None, {"invited": AccessDenied("The link is used up.")}, 403, "The link is used up."),
+        (None, INVITED, 200, "ann"),
+        ({"password": "p", "again": "q"}, INVITED, 403, "The two passwords differ."),
+        ({"password": "p", "again": "p"}, INVITED | {"choose_password": AccessDenied("It is used up now.")}, 403, "It is used up now."),
+        ({"password": "p", "again": "p"}, INVITED | {"choose_password": SHORT}, 403, "Too short."),
+    ],
+)  # fmt: skip
+async def test_where_a_link_to_choose_a_password_leads(form, identity, status, said):
+    signing, recorded, did = console(**identity)
+    request = posted(**form or {})
+    request.scope |= {"path_params": {"token": "t"}, "method": "GET" if form is None else "POST"}
+    answer = await signing.welcome(request)
+    assert (answer.status_code, recorded) == (status, [])
+    assert said in answer.body.decode()
+    assert did[1:] == ([("choose_password", "t", "p")] if "choose_password" in identity else [])
 
 
 async def test_an_expired_password_is_chosen_anew_before_anything_else():

@@ -192,7 +192,11 @@ def test_newest_events_come_first_page_by_page(logs: Any, group: str):
     token = logs.filter_log_events(**asked, limit=3)["nextToken"]
     turned = asked | {"startFromHead": True, "nextToken": token}  # the token says which way it goes
     assert [e["message"] for e in logs.filter_log_events(**turned, limit=1)["events"]] == ["a2"]
-    assert error(logs.filter_log_events, logGroupName=group, startFromHead=False)[0] == "InvalidParameterException"
+    year = 1_704_067_200_000  # 2024 begins
+    assert logs.filter_log_events(**asked | {"startTime": year})["events"]
+    for early in ({}, {"startTime": year - 1}):
+        refused = error(logs.filter_log_events, logGroupName=group, startFromHead=False, **early)
+        assert refused[0] == "InvalidParameterException"
 
 
 def test_a_filter_is_tried_on_messages(logs: Any):

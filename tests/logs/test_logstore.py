@@ -41,6 +41,16 @@ async def test_open_streams_follow_the_limit_on_descriptors(
         assert await store.inspect(f"{n:032x}", lambda files: len(files.batches())) == 1
 
 
+async def test_what_was_written_is_synced_and_noted_before_the_server_has_stopped(store: Store, tmp_path: Path):
+    logs = LogStore(tmp_path, store)
+    await store.write(fill, {"a" * 32: {}})
+    await logs.append("a" * 32, [(5, "a line")], 9)
+    (held,) = logs._held.values()
+    await logs.stop()
+    assert (held.dirty, logs._held) == (False, {})
+    assert await store.read(lambda conn: conn.execute(sa.select(records.streams.c.last_event)).scalar_one()) == 5
+
+
 async def test_streams_go_when_their_group_keeps_events_no_longer(any_store: Store, clock: ManualClock, tmp_path: Path):
     logs = LogStore(tmp_path, any_store)
     account, region = "111111111111", "us-east-1"
