@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from penstock.component import Component
+from penstock.events import records  # noqa: F401 - its tables are those of the component
 from penstock.events.operations import patterns
 from penstock.wire.services import Service
 

@@ -1,4 +1,4 @@
--- Written by penstock.store.revise, of 0033_metrics_and_alarms.
+-- Written by penstock.store.revise, of 0034_event_rules.
 CREATE TABLE audit_blocks (
 	chain VARCHAR(32) NOT NULL,
 	first BIGINT NOT NULL,
@@ -290,6 +290,94 @@ CREATE TABLE deployments_targets (
 );
 CREATE INDEX ix_deployments_targets_acknowledged ON deployments_targets (name) WHERE acknowledged IS 1;
 CREATE INDEX ix_deployments_targets_status ON deployments_targets (deployment, status, position);
+CREATE TABLE event_buses (
+	account VARCHAR(12) NOT NULL,
+	region VARCHAR(32) NOT NULL,
+	name VARCHAR(256) NOT NULL,
+	description TEXT,
+	dead_letter TEXT,
+	policy TEXT,
+	policy_ids TEXT NOT NULL,
+	tags TEXT NOT NULL,
+	created BIGINT NOT NULL,
+	changed BIGINT NOT NULL,
+	CONSTRAINT pk_event_buses PRIMARY KEY (account, region, name)
+);
+CREATE TABLE event_causes (
+	account VARCHAR(12) NOT NULL,
+	region VARCHAR(32) NOT NULL,
+	subject VARCHAR(600) NOT NULL,
+	hops INTEGER NOT NULL,
+	at BIGINT NOT NULL,
+	CONSTRAINT pk_event_causes PRIMARY KEY (account, region, subject)
+);
+CREATE INDEX ix_event_causes_at ON event_causes (at);
+CREATE TABLE event_dead_letters (
+	id VARCHAR(36) NOT NULL,
+	account VARCHAR(12) NOT NULL,
+	region VARCHAR(32) NOT NULL,
+	at BIGINT NOT NULL,
+	bus VARCHAR(256) NOT NULL,
+	rule VARCHAR(64) NOT NULL,
+	target VARCHAR(64) NOT NULL,
+	arn TEXT NOT NULL,
+	queue TEXT,
+	event VARCHAR(36) NOT NULL,
+	body TEXT NOT NULL,
+	code VARCHAR(64) NOT NULL,
+	message TEXT NOT NULL,
+	exhausted VARCHAR(64),
+	attempts INTEGER NOT NULL,
+	hops INTEGER NOT NULL,
+	CONSTRAINT pk_event_dead_letters PRIMARY KEY (id)
+);
+CREATE INDEX ix_event_dead_letters_at ON event_dead_letters (at);
+CREATE INDEX ix_event_dead_letters_place ON event_dead_letters (account, region, at, id);
+CREATE TABLE event_deliveries (
+	id VARCHAR(36) NOT NULL,
+	account VARCHAR(12) NOT NULL,
+	region VARCHAR(32) NOT NULL,
+	bus VARCHAR(256) NOT NULL,
+	rule VARCHAR(64) NOT NULL,
+	target VARCHAR(64) NOT NULL,
+	ordering VARCHAR(64) NOT NULL,
+	event VARCHAR(36) NOT NULL,
+	state VARCHAR(10) NOT NULL,
+	attempts INTEGER NOT NULL,
+	hops INTEGER NOT NULL,
+	since BIGINT NOT NULL,
+	CONSTRAINT pk_event_deliveries PRIMARY KEY (id)
+);
+CREATE INDEX ix_event_deliveries_event ON event_deliveries (event);
+CREATE INDEX ix_event_deliveries_ordering ON event_deliveries (ordering, id);
+CREATE TABLE event_envelopes (
+	id VARCHAR(36) NOT NULL,
+	at BIGINT NOT NULL,
+	body TEXT NOT NULL,
+	CONSTRAINT pk_event_envelopes PRIMARY KEY (id)
+);
+CREATE INDEX ix_event_envelopes_at ON event_envelopes (at);
+CREATE TABLE event_places (
+	account VARCHAR(12) NOT NULL,
+	region VARCHAR(32) NOT NULL,
+	version BIGINT NOT NULL,
+	CONSTRAINT pk_event_places PRIMARY KEY (account, region)
+);
+CREATE TABLE event_rules (
+	account VARCHAR(12) NOT NULL,
+	region VARCHAR(32) NOT NULL,
+	bus VARCHAR(256) NOT NULL,
+	name VARCHAR(64) NOT NULL,
+	description TEXT,
+	pattern TEXT,
+	schedule TEXT,
+	state VARCHAR(64) NOT NULL,
+	role TEXT,
+	created_by VARCHAR(12) NOT NULL,
+	tags TEXT NOT NULL,
+	stamp VARCHAR(36) NOT NULL,
+	CONSTRAINT pk_event_rules PRIMARY KEY (account, region, bus, name)
+);
 CREATE TABLE event_sequences (
 	aggregate VARCHAR(512) NOT NULL,
 	account VARCHAR(12) NOT NULL,
@@ -297,6 +385,16 @@ CREATE TABLE event_sequences (
 	sequence BIGINT NOT NULL,
 	at BIGINT NOT NULL,
 	CONSTRAINT pk_event_sequences PRIMARY KEY (aggregate, account, region)
+);
+CREATE TABLE event_targets (
+	account VARCHAR(12) NOT NULL,
+	region VARCHAR(32) NOT NULL,
+	bus VARCHAR(256) NOT NULL,
+	rule VARCHAR(64) NOT NULL,
+	id VARCHAR(64) NOT NULL,
+	arn TEXT NOT NULL,
+	content TEXT NOT NULL,
+	CONSTRAINT pk_event_targets PRIMARY KEY (account, region, bus, rule, id)
 );
 CREATE TABLE events (
 	position INTEGER NOT NULL,
