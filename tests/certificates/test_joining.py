@@ -20,7 +20,7 @@ from penstock.certificates import authority as issuing
 from penstock.certificates import records
 from penstock.certificates.chains import roots_of, trusted_path
 from penstock.certificates.errors import AccessDeniedException
-from penstock.certificates.operations import hosts, sessions
+from penstock.certificates.operations import authorities, hosts, sessions
 from penstock.wire.call import ANONYMOUS, Call, service_session
 from penstock.wire.errors import AccessDenied, ExpiredSession
 
@@ -284,6 +284,31 @@ async def test_nobody_trusts_hosts_by_another_anchor(on_sqlite):
             assert (code, "trusted by their own trust anchor alone" in message) == ("ValidationException", True)
         changing = asked("UpdateTrustAnchor", pem, hosted.owner, trustAnchorId=made["trustAnchorId"])
         assert (await refused(changing))[0] == "ValidationException"
+
+
+async def test_the_sessions_of_hosts_end_with_their_anchor(on_sqlite):
+    harness, hosted = on_sqlite
+    role = await harness.role("hosts", TRUST)
+    await hosted.join("web-1", role)
+    anchor = (await hosted.ask("CreateHostAuthority"))["trustAnchorArn"]
+    host = service_session("rolesanywhere.amazonaws.com", ACCOUNT, anchor)
+    input = {"RoleArn": role, "RoleSessionName": "web-1"}
+    given = (await harness.app.invoke(host, "sts", "AssumeRole", input, region=REGION))["Credentials"]
+    await harness.session(given["AccessKeyId"], given["SessionToken"])
+    gone = {"trustAnchorId": anchor}
+    await harness.app.invoke(hosted.owner, "rolesanywhere", "DeleteTrustAnchor", gone, region=REGION)
+    with pytest.raises(ExpiredSession):
+        await harness.session(given["AccessKeyId"], given["SessionToken"])
+
+
+async def test_an_authority_that_goes_meanwhile_is_not_rotated(on_sqlite, monkeypatch):
+    _, hosted = on_sqlite
+    await hosted.ask("CreateHostAuthority")
+    monkeypatch.setattr(authorities.records, "find", lambda *_, **__: None)
+    assert await refused(hosted.ask("RotateHostAuthority")) == (
+        "ValidationException",
+        "The authority was deleted this moment. Ask again.",
+    )
 
 
 async def test_a_session_counts_under_the_invitation_that_it_was_given_for(harness, hosted, clock):

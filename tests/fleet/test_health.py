@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import AsyncMock
+
 import pytest
 
 from penstock.console.strict_transport import strict_transport
-from penstock.fleet.health import _may_scrape
+from penstock.fleet.health import Health, _may_scrape
 
 TOKEN = "a-token-of-some-length"
 
@@ -60,3 +64,13 @@ async def test_https_stays_https(scheme, host, promised):
     await strict_transport(page)({"scheme": scheme, "headers": [(b"host", host.encode())]}, None, send)
     names = [name for name, _ in sent[0]["headers"]]
     assert names == ([b"a", b"strict-transport-security"] if promised else [b"a"])
+
+
+@pytest.mark.parametrize(("client", "status"), [("127.0.0.1", 200), ("10.0.0.1", 403)])
+async def test_metrics_are_for_this_machine(client, status):
+    """Those of our own are on the page, and the page of strangers says how to become none."""
+    health: Any = object.__new__(Health)
+    health._token, health.readings = "", SimpleNamespace(refresh=AsyncMock())
+    answered, text = await health._metrics({"client": (client, 1), "headers": []})
+    assert (answered, "penstock_" in text, "--metrics-token-file" in text) == (status, status == 200, status == 403)
+    assert health.readings.refresh.await_count == (status == 200)

@@ -40,3 +40,16 @@ def test_the_worst_is_that_of_the_last_minute(begins: float):
         asking.note(begins + second, late)
         said.append(lag.WORST._value.get())
     assert said == [0.2, 0.2, 0.2, 0.3, 0.3, 0.3, 0.02, 0.02]
+
+
+async def test_nothing_is_asked_after_the_end():
+    begun, ended = object(), []
+
+    async def stop(loop):
+        ended.append(loop)
+
+    loops = SimpleNamespace(start=lambda *_: begun, stop=stop)
+    asking = lag.Lag(SimpleNamespace(store=SimpleNamespace(loops=loops)))  # type: ignore[arg-type]
+    await asking.start()
+    await asking.stop()
+    assert ended == [begun]

@@ -57,6 +57,7 @@ async def test_lists_of_rotations(harness, owner, key, clock):
     first = await kms(harness, owner, "ListKeyRotations", **asked)
     rest = await kms(harness, owner, "ListKeyRotations", **asked, Marker=first["NextMarker"])
     assert "RotationDate" not in first["Rotations"][0]
+    assert (len(first["Rotations"]), len(rest["Rotations"])) == (2, 1)
     assert len({one["KeyMaterialId"] for one in first["Rotations"] + rest["Rotations"]}) == 3
     assert (first["Truncated"], rest["Truncated"]) == (True, False)
 
