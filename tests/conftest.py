@@ -34,12 +34,34 @@ from penstock.store.clock import ManualClock
 from penstock.store.database import Store
 from penstock.store.ids import SeededIds
 from penstock.store.schema import create_all, metadata
+from penstock.wire.errors import Refused, ServiceError
 
 # Times belong to machines: one that is busy is no reason to call a property wrong.
 hypothesis.settings.register_profile(
     "penstock", deadline=None, derandomize=not EVERY, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("penstock")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _refusals_say_why() -> Iterator[None]:
+    """Fails a test in whose process something is refused with an empty text, but for the errors of which AWS says nothing either."""
+
+    def attentive(kind: type[ServiceError | Refused]) -> None:
+        plain = kind.__init__
+
+        def made(self: ServiceError | Refused, *message: Any, **values: Any) -> None:
+            plain(self, *message, **values)  # type: ignore[arg-type]
+            silent = type(self).__init__ is not made
+            assert silent or "" not in message, f"{type(self).__name__} without a sentence"
+
+        patch.setattr(kind, "__init__", made)
+
+    with pytest.MonkeyPatch.context() as patch:
+        attentive(ServiceError)
+        attentive(Refused)
+        yield
+
 
 # --- components of the machine ----------------------------------------------------------------------------------------
 

@@ -178,7 +178,7 @@ class Map:
         return place(ROOT / mutation.path, mutation.line)[0] in self._imported.get(str(mutation.path), ())
 
     def covering(self, mutation: Mutation) -> list[Test]:
-        """The recorded tests that run a place. A module's constant and a class's body are run where the name is read."""
+        """The recorded tests that run a place. A module's constant and a class's body are run where the name is read, by tests too."""
         path = ROOT / mutation.path
         names = set(self._running(path, mutation.line))
         if not place(path, mutation.line)[0] and (constant := _constant(path, mutation.line)):
@@ -187,6 +187,8 @@ class Map:
                 for number, text in enumerate(reader.read_text().splitlines(), start=1):
                     if word.search(text):
                         names.update(self._running(reader, number))
+            naming = {file for file in {test.file for test in self.tests.values()} if word.search(_text(file))}
+            names.update(test.name for test in self.tests.values() if test.file in naming)
         return [self.tests[name] for name in names if name in self.tests]
 
     def _running(self, path: Path, line: int) -> Iterable[str]:
@@ -220,6 +222,11 @@ class Map:
             chosen = dict.fromkeys(DECLARED, 2.0) | chosen
         first = {name.partition("::")[0]: number for number, name in reversed(list(enumerate(chosen)))}
         return {name: chosen[name] for name in sorted(chosen, key=lambda name: first[name.partition("::")[0]])}
+
+
+@functools.cache
+def _text(file: str) -> str:
+    return (ROOT / file).read_text()
 
 
 @functools.cache
