@@ -114,7 +114,7 @@ def test_clients_of_the_shell_or_of_a_data_dir(tmp_path, monkeypatch):
         clients.Clients.found(tmp_path)("sts")
 
 
-@pytest.mark.parametrize(("facts", "url", "lines"), [({}, "", 8), ({"ca_file": "/c a"}, "https://h", 8)])
+@pytest.mark.parametrize(("facts", "url", "lines"), [({}, "", 9), ({"ca_file": "/c a"}, "https://h", 9)])
 def test_lines_for_a_shell(tmp_path, monkeypatch, capsys, facts, url, lines):
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://elsewhere")
     monkeypatch.setenv("AWS_ENDPOINT_URL_A-B", "no identifier")

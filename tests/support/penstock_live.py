@@ -77,14 +77,16 @@ class Live:
     def client(
         self, service: str, *, keys: dict[str, str] | None = None, region: str = "us-east-1", **config: Any
     ) -> Any:
-        """A boto3 client; no retries, so that an error is an error."""
+        """A boto3 client; no retries, so that an error is an error, and no `stream-` in front of the address."""
         with _making_clients:
             return boto_session().client(
                 service,
                 region_name=region,
                 endpoint_url=self.url,
                 verify=str(self.running_app.ca_file) if self.running_app.ca_file else None,
-                config=botocore.config.Config(retries={"total_max_attempts": 1}, **config),
+                config=botocore.config.Config(
+                    retries={"total_max_attempts": 1}, **{"inject_host_prefix": False, **config}
+                ),
                 **(keys or self.keys()),
             )
 

@@ -64,6 +64,7 @@ def run(options: argparse.Namespace) -> int:
         "AWS_PROFILE": "penstock",
         "AWS_REGION": known["region"],
         "AWS_DEFAULT_REGION": known["region"],
+        "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",  # StartLiveTail's `stream-` in front of the server's name
     }
     if known["ca_file"]:
         variables["AWS_CA_BUNDLE"] = known["ca_file"]

@@ -155,6 +155,14 @@ def latest(
                 heapq.heappush(waiting, ((-timestamp, rank, -offset), name, following, reader))
 
 
+def appended(files: StreamFiles, batches: Sequence[Batch], pattern: Pattern) -> Iterator[Event]:
+    """The events of batches that match, in the order of the file."""
+    for group in _adjacent(batches, _READ):
+        for data, offset in _content(files, group):
+            if (may := pattern.after(data, 0)) >= 0:
+                yield from _events(data, offset, pattern, may)
+
+
 def _runs(batches: Sequence[Batch]) -> Iterator[list[Batch]]:
     """Batches in the order of the file, cut where one begins earlier than the one before it ends."""
     run: list[Batch] = []

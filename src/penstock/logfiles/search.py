@@ -1,19 +1,20 @@
-"""What a reading process answers: a page of one stream, a page of what matches in many, or which of some messages match a pattern.
+"""What a reading process answers: a page of one stream, a page of what matches in many, what was appended to many, or which of some messages match a pattern.
 
 Requests and answers are plain data, as JSON has it. The events of an answer look as CloudWatch Logs shows them.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from penstock.logfiles.patterns import compile_pattern
-from penstock.logfiles.reading import Key, Read, backward, forward, latest, merged
+from penstock.logfiles.reading import Key, Read, appended, backward, forward, latest, merged
 from penstock.logfiles.sealed import Locked
 from penstock.logfiles.streams import START, Event, Position, StreamFiles
 
@@ -22,11 +23,12 @@ MAX_SEARCHED = 32 * 1024**2  # bytes that one search looks through
 MAX_PROCESSOR_S = 5.0  # that one search takes, with a pattern that takes long
 OVERHEAD = 26  # what an event counts beside its message. AWS: PutLogEvents
 
+T = TypeVar("T")
 Found = tuple[list[tuple[str, Event]], Key | None]
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
-    """Read as the request says; its `kind` is `page`, `search` or `test`, its `keys` open what is sealed, by id and in hexadecimal.
+    """Read as the request says; its `kind` is `page`, `search`, `tail` or `test`, its `keys` open what is sealed, by id and in hexadecimal.
 
     `locked` is whether something is sealed under another key. `incomplete` are the paths of streams whose index has to be completed first,
     unless the request says that as much as can be `was_completed`.
@@ -34,12 +36,11 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     if request["kind"] == "test":
         return test(pattern=request["pattern"], messages=request["messages"])
     lacking: set[str] = set()
+    kinds = {"page": page, "search": search, "tail": tail}
     completed = request.pop("was_completed", False)
     request["keys"] = {key_id: bytes.fromhex(key) for key_id, key in request.pop("keys", {}).items()}
     try:
-        found = {"page": page, "search": search}[request.pop("kind")](
-            **request, lacking=lambda path: lacking.add(str(path))
-        )
+        found = kinds[request.pop("kind")](**request, lacking=lambda path: lacking.add(str(path)))
     except Locked:
         found = {"events": [], "locked": True}
     return found if completed or not lacking else {"events": [], "incomplete": sorted(lacking)}
@@ -92,6 +93,63 @@ def search(
     chosen, more = found(reads, limit)
     events = [_to_api(event) | {"logStreamName": name, "eventId": _event_id(name, event)} for name, event in chosen]
     return {"events": events, "more": more}
+
+
+def tail(
+    *,
+    streams: list[tuple[str, str, str, int]],
+    keys: Mapping[str, bytes],
+    pattern: str,
+    limit: int,
+    lacking: Callable[[Path], object] | None = None,
+) -> dict[str, Any]:
+    """What was appended to streams (group, name, path, offset) behind an offset and matches, as `events`: `limit` of them at most, spread evenly.
+
+    `ends` is where each stream that was read ends now, by path, and `sampled` whether something is left out.
+    """
+    compiled = compile_pattern(pattern)
+    chosen, ends, passed_over = Sample[tuple[str, str, Event]](limit), {}, False
+    room = MAX_SEARCHED
+    for group, name, path, offset in streams:
+        files = StreamFiles(Path(path), keys, lacking)
+        batches = [batch for batch in files.batches() if batch.offset >= offset]
+        if not batches:
+            continue
+        ends[path] = batches[-1].end
+        first = max(offset, batches[-1].end - room)
+        read = [batch for batch in batches if batch.offset >= first]
+        passed_over |= len(read) < len(batches)
+        with contextlib.suppress(FileNotFoundError):  # the stream was deleted meanwhile
+            for event in appended(files, read, compiled):
+                chosen.add((group, name, event))
+        room = max(0, room - (ends[path] - first))
+    found = sorted(chosen.kept(), key=lambda one: (one[2].timestamp, one[1], one[2].offset))
+    events = [_to_api(event) | {"logGroupIdentifier": group, "logStreamName": name} for group, name, event in found]
+    return {"events": events, "ends": ends, "sampled": passed_over or chosen.seen > len(found)}
+
+
+class Sample(Generic[T]):
+    """So many at most of what is added, spread evenly, whatever it is; it holds twice as many meanwhile."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._kept: list[T] = []
+        self._every = 1
+        self.seen = 0
+
+    def add(self, one: T) -> None:
+        """Take one, or pass it over."""
+        if self.seen % self._every == 0:
+            self._kept.append(one)
+            if len(self._kept) == 2 * self._limit:
+                self._kept = self._kept[::2]
+                self._every *= 2
+        self.seen += 1
+
+    def kept(self) -> list[T]:
+        """Those that are left."""
+        many = len(self._kept)
+        return self._kept if many <= self._limit else [self._kept[n * many // self._limit] for n in range(self._limit)]
 
 
 def test(*, pattern: str, messages: list[str]) -> dict[str, Any]:

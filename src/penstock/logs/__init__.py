@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from penstock.component import Component, Guard
 from penstock.logs import records
 from penstock.logs.logstore import LogStore
-from penstock.logs.operations import events, groups, metric_filters
+from penstock.logs.operations import events, groups, live_tail, metric_filters
 from penstock.wire.arns import parse_arn
 from penstock.wire.profiles import ErrorProfile
 from penstock.wire.services import Service
@@ -26,7 +26,7 @@ def component(app: App) -> Component[LogStore]:
         name="logs",
         state=logs,
         services=(Service(name="logs", profile=ErrorProfile(code="InvalidParameterException")),),
-        operations=(groups, events, metric_filters),
+        operations=(groups, events, live_tail, metric_filters),
         guards=(Guard(service="logs", keys={"aws:resourcetag/": lambda _logs, arn: _tags(app, arn)}),),
         start=(logs.start,),
         stop=(logs.stop,),

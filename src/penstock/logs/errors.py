@@ -27,3 +27,15 @@ class ResourceAlreadyExistsException(ServiceError):
 
 class ResourceNotFoundException(ServiceError):
     """The specified {what} does not exist."""
+
+
+class LimitExceededException(ServiceError):
+    """Resource limit exceeded."""
+
+
+class SessionTimeoutException(ServiceError):
+    """The Live Tail session was open for three hours, as long as one may be. Start another one."""
+
+
+class SessionStreamingException(ServiceError):
+    """The log events cannot be read at the moment. Start another session in a while."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import resource
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -49,6 +50,7 @@ class LogStore:
         self._awake = asyncio.Event()
         self._readers = Readers()
         self.keys = OpenedKeys()
+        self.tailed: Counter[str] = Counter()  # sessions of StartLiveTail that are open, by account
 
     async def start(self) -> None:
         """Begin to sync behind the writers, and to forget what is over its time."""
@@ -92,6 +94,24 @@ class LogStore:
         """A page of the events of many streams (name → file) that match a pattern. See logfiles.search.search."""
         paths = {name: str(self._path(file)) for name, file in streams.items()}
         return await self._ask(streams.values(), {"kind": "search", "streams": paths} | request)
+
+    async def grown(self, known: Mapping[str, int], files: Iterable[str]) -> dict[str, int]:
+        """The sizes of streams (by file) that are not as large as is known of them; one that has no file yet has none of them."""
+        return await LOGS.run(self._grown, dict(known), list(files))
+
+    def _grown(self, known: Mapping[str, int], files: Sequence[str]) -> dict[str, int]:
+        sizes = {}
+        for file in files:
+            with contextlib.suppress(FileNotFoundError):
+                sizes[file] = self._path(file).stat().st_size
+        return {file: size for file, size in sizes.items() if size != known.get(file, 0)}
+
+    async def tail(self, streams: Sequence[tuple[str, str, str, int]], **request: Any) -> dict[str, Any]:
+        """What was appended to streams (group, name, file, offset). See logfiles.search.tail; its `ends` are by file here."""
+        paths = {str(self._path(file)): file for _, _, file, _ in streams}
+        given = [(group, name, str(self._path(file)), offset) for group, name, file, offset in streams]
+        found = await self._ask(paths.values(), {"kind": "tail", "streams": given} | request)
+        return found | {"ends": {paths[path]: end for path, end in found["ends"].items()}}
 
     async def test(self, pattern: str, messages: Sequence[str]) -> dict[str, Any]:
         """Which of some messages match a pattern. See logfiles.search.test."""

@@ -214,6 +214,25 @@ def list_files(
     return {row.name: row.file for row in conn.execute(query.order_by(streams.c.name).limit(limit))}
 
 
+def list_tailed(
+    conn: sa.Connection,
+    account: str,
+    region: str,
+    group: str,
+    *,
+    limit: int,
+    names: Sequence[str] = (),
+    prefixes: Sequence[str] = (),
+) -> dict[str, str]:
+    """The files of up to `limit` of a group's streams by their names, the newest of them."""
+    query = sa.select(streams.c.name, streams.c.file).where(_within(account, region, group))
+    if prefixes:
+        query = query.where(sa.or_(*(streams.c.name.startswith(prefix, autoescape=True) for prefix in prefixes)))
+    if names:
+        query = query.where(streams.c.name.in_(list(names)))
+    return {row.name: row.file for row in conn.execute(query.order_by(streams.c.created.desc()).limit(limit))}
+
+
 def write_down(conn: sa.Connection, known: Sequence[Mapping[str, Any]]) -> None:
     """Note what the files hold: `file`, `first_event`, `last_event`, `last_ingestion`, `size`."""
     for values in known:

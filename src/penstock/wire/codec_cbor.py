@@ -26,6 +26,7 @@ class CborCodec(RpcCodec):
     """Smithy RPC v2 CBOR of one service."""
 
     protocol = "smithy-rpc-v2-cbor"
+    payload_type = "application/cbor"
 
     def __init__(self, model: Model) -> None:
         super().__init__(

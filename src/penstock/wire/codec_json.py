@@ -31,6 +31,7 @@ class JsonCodec(RpcCodec):
     """awsJson of one service."""
 
     protocol = "json"
+    payload_type = "application/json"
 
     def __init__(self, model: Model) -> None:
         version = model.metadata.get("jsonVersion", "1.1")

@@ -8,6 +8,7 @@ from typing import Any
 from penstock.wire.call import Body, Input, Output
 from penstock.wire.documents import ShapeParsers, ShapeWriters
 from penstock.wire.errors import ServiceError
+from penstock.wire.event_streams import CONTENT_TYPE, EventStream
 from penstock.wire.message import HeaderList, RequestHead, Response
 from penstock.wire.refusals import JSON, Wordings
 from penstock.wire.shapes import Model, OperationModel, Shape
@@ -17,6 +18,7 @@ class RpcCodec:
     """A protocol of documents, for one service."""
 
     protocol: str
+    payload_type: str  # of a document in a stream of events
     refusals: Wordings = JSON
 
     def __init__(
@@ -64,9 +66,28 @@ class RpcCodec:
     ) -> Response:
         """See Codec. An operation without an output shape answers with an empty body."""
         body = b""
+        if operation.event_stream:
+            return self._streamed(operation, output or {}, request_id)
         if operation.output is not None:
             body = self.write(self._writers.writer(operation.output)(output or {}))
         return self._response(status or operation.response_code, body, request_id, headers)
+
+    def _streamed(self, operation: OperationModel, output: Output, request_id: str) -> Response:
+        """The answer whose body is a stream of events."""
+        assert operation.output is not None
+        member = operation.event_stream
+        union = operation.output.members[member].members
+        others = {name: value for name, value in output.items() if name != member}
+        initial = self.write(self._writers.structure(operation.output, without=frozenset({member}))(others))
+
+        def write(name: str, value: Mapping[str, Any]) -> bytes:
+            return self.write(self._writers.writer(union[name])(value))
+
+        kinds = dict((*self._always, *self._with_body))
+        stream = EventStream(output[member], initial, write, self.payload_type)
+        headers = [(name, value) for name, value in kinds.items() if name != b"content-type"]
+        requested = (b"x-amzn-requestid", request_id.encode("latin-1"))
+        return Response(operation.response_code, [requested, *headers, (b"content-type", CONTENT_TYPE)], stream)
 
     def error(
         self,

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from penstock.wire.asgi import Receive, Send, client_left, send_text
 from penstock.wire.budget import BodyBudget
 from penstock.wire.errors import Unavailable
+from penstock.wire.event_streams import EventStream
 from penstock.wire.exchange import Exchange
 from penstock.wire.hold import Hold
 from penstock.wire.http import OVERLOADED
@@ -43,6 +44,7 @@ class Endpoint:
         public_host = urlsplit(app.public_url).hostname or "localhost"
         self._port = Port(self.services, public_host, "localhost")
         self.polls: set[Hold] = set()
+        self._streams: set[EventStream] = set()
         self.in_flight = 0
         self.bodies = BodyBudget()
         self.turns = Turns()
@@ -64,8 +66,10 @@ class Endpoint:
         )
 
     def drain(self) -> None:
-        """Answer held polls with nothing, now and from here on."""
+        """Answer held polls with nothing, and end streams of events, now and from here on."""
         self.draining = True
+        for stream in tuple(self._streams):
+            stream.end()
         for poll in tuple(self.polls):
             poll.end()
 
@@ -110,8 +114,22 @@ class Endpoint:
             response = await exchange.body.leave_clean(await answered)
             if 400 <= response.status < 500 and (elsewhere := self._signposted(head)):
                 await send_text(send, 404, f"{elsewhere}\n")
+            elif isinstance(response.body, EventStream):
+                await self._stream(send, response, head, receive, response.body)
             else:
                 await _answer(send, response, head, receive)
+
+    async def _stream(
+        self, send: Send, response: Response, head: RequestHead, receive: Receive, stream: EventStream
+    ) -> None:
+        self._streams.add(stream)
+        if self.draining:
+            stream.end()
+        try:
+            await _answer(send, response, head, receive)
+        finally:
+            self._streams.discard(stream)
+            await stream.aclose()
 
     def _signposted(self, head: RequestHead) -> str:
         """What a refused request should have asked instead, as far as a component says."""

@@ -102,6 +102,7 @@ class OperationModel:
     """One operation of a model."""
 
     __slots__ = (
+        "_event_stream",
         "_milliseconds",
         "_model",
         "_recursive",
@@ -130,6 +131,7 @@ class OperationModel:
         self.result_wrapper: str = traits.get("output", {}).get("resultWrapper", "")
         self.errors: tuple[str, ...] = tuple(error["shape"] for error in traits.get("errors", ()))
         self.deprecated = bool(traits.get("deprecated"))
+        self._event_stream: str | None = None
         self._recursive: bool | None = None
         self._milliseconds: Callable[[Any], Any] | None = None
 
@@ -152,6 +154,14 @@ class OperationModel:
     def streaming_output(self) -> str:
         """The member that is the answer's body as a stream, or ""."""
         return _streaming_member(self.output)
+
+    @property
+    def event_stream(self) -> str:
+        """The member of the output that is a stream of events, or ""."""
+        if self._event_stream is None:
+            members = {} if self.output is None else self.output.members
+            self._event_stream = next((name for name, one in members.items() if one.traits.get("eventstream")), "")
+        return self._event_stream
 
     @property
     def recursive(self) -> bool:

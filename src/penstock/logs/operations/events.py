@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from penstock.application import Call
-from penstock.logfiles.sealed import Locked
 from penstock.logfiles.search import OVERHEAD
 from penstock.logfiles.streams import START, Position
 from penstock.logs import records
-from penstock.logs.errors import AccessDeniedException, InvalidParameterException, ResourceNotFoundException
-from penstock.logs.group_keys import not_usable
+from penstock.logs.errors import InvalidParameterException, ResourceNotFoundException
 from penstock.logs.logstore import LogStore
 from penstock.logs.operations import check_pattern, operation
 from penstock.logs.operations.groups import (
@@ -26,6 +22,7 @@ from penstock.logs.operations.groups import (
     sequence_token,
     stream_arn,
 )
+from penstock.logs.unlocking import unlocked
 from penstock.wire.call import Input, Output
 from penstock.wire.pages import Pages
 from penstock.wire.registry import Recorded
@@ -89,7 +86,7 @@ async def get_log_events(logs: LogStore, call: Call, input: Input) -> Output:
         end=end,
         limit=input.get("limit", MAX_EVENTS),
     )
-    page = await _unlocked(logs, call, row.group, row.data_key, reading)
+    page = await unlocked(logs, call, {row.group: row.data_key}, reading)
     return {
         "events": page["events"],
         "nextForwardToken": _token("f", page["last"] or position or START),
@@ -139,29 +136,13 @@ async def filter_log_events(logs: LogStore, call: Call, input: Input) -> Output:
         limit=input.get("limit", MAX_EVENTS),
         newest_first=newest_first,
     )
-    found = await _unlocked(logs, call, group, data_key, reading)
+    found = await unlocked(logs, call, {group: data_key}, reading)
     output: Output = {"events": found["events"], "searchedLogStreams": []}
     if found["more"] is not None:
         output["nextToken"] = _FOUND.token(call, input, [found["more"], others, newest_first])
     elif len(streams) == _STREAMS:
         output["nextToken"] = _FOUND.token(call, input, [None, list(streams)[-1], newest_first])
     return output
-
-
-async def _unlocked(
-    logs: LogStore, call: Call, group: str, data_key: str | None, read: Callable[..., Awaitable[dict[str, Any]]]
-) -> dict[str, Any]:
-    """What a reader finds; it gets the data keys of a group that seals, or that it finds to have sealed.
-
-    Raises AccessDeniedException where there is something that CloudWatch Logs may not decrypt.
-    """
-    if data_key is None:
-        with contextlib.suppress(Locked):
-            return await read(keys={})
-    try:
-        return await read(keys=await logs.keys.to_read(call, group))
-    except Locked:
-        raise AccessDeniedException(not_usable(call, group)) from None
 
 
 def _check_batch(timestamps: list[int], messages: list[str]) -> None:
