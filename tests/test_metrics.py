@@ -29,9 +29,9 @@ def declarations() -> list[tuple[Path, str, str]]:
             continue
         for node in ast.parse(text).body:
             calls = [call for call in ast.walk(node) if isinstance(call, ast.Call) and called(call) in DECLARING]
-            if calls and isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-                assert isinstance(calls[0].args[0], ast.Constant), ast.unparse(node)
-                found.append((path, node.targets[0].id, calls[0].args[0].value))
+            for call in calls if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) else ():
+                assert isinstance(call.args[0], ast.Constant), ast.unparse(node)
+                found.append((path, node.targets[0].id, call.args[0].value))
     return found
 
 

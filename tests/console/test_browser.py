@@ -216,7 +216,7 @@ def test_every_page_fits_and_can_be_used_by_all(see, builds, theme):
     sight = see(color_scheme=theme, reduced_motion="reduce")
     for path in (
         "pipelines", "pipelines/shop-web", "pipelines/shop-web/approvals/Approve/Release", "builds", f"builds/{running}",
-        f"builds/{failed}", "deployments", "users", "users/jonas.lind",
+        f"builds/{failed}", "deployments", "users", "users/jonas.lind", "delivery",
     ):  # fmt: skip
         page = sight.go(path)
         page.wait_for_load_state("load")

@@ -27,7 +27,7 @@ def runs(name: str, result: str) -> float:
 async def test_runs_actions_and_approvals(any_harness):
     harness = any_harness
     store = harness.app.store
-    active, approvals = harness.app.readings
+    active, approvals, _ = harness.app.readings
     succeeded = count("penstock_action_seconds", category="Build", result="Succeeded")
     before = {result: runs("measured", result) for result in ("success", "failure", "cancellation")}
     await harness.create(SOURCE, BUILD, GATE, name="measured")

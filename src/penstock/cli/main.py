@@ -28,6 +28,7 @@ COMMANDS = {
     "follow": ("follow", "follow a pipeline run to its end"),
     "logs": ("buildlogs", "print the log of a build or the hooks of a deployment"),
     "journal": ("journal", "show what a run was given to decide on, and what it decided"),
+    "dora": ("dora", "show how often pipelines deploy to production, how fast, and how well"),
     "jobs": ("jobs", "list jobs that were given up, and let them run again"),
     "why": ("why", "tell what is behind a denial: which statement of which policy, and what its conditions saw"),
     "audit": ("audit", "show who did what, export it, and check that nobody has changed it"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from penstock.component import Component, Guard, JobKind, Subscription
@@ -18,12 +19,14 @@ from penstock.pipelines.operations import (
     approvals,
     descriptions,
     executions,
+    figures,
     jobs,
     pipelines,
     state,
     tags,
     transitions,
 )
+from penstock.pipelines.pages import PAGE
 from penstock.pipelines.service import PipelineService
 from penstock.wire.arns import parse_arn
 from penstock.wire.profiles import ErrorProfile
@@ -65,6 +68,7 @@ def component(app: App, providers: Providers | None = None) -> Component[Pipelin
         operations=(
             pipelines,
             executions,
+            figures,
             action_executions,
             state,
             approvals,
@@ -83,6 +87,8 @@ def component(app: App, providers: Providers | None = None) -> Component[Pipelin
         ),
         events=EVENTS,
         readings=measures.READINGS,
+        pages=(PAGE,),
+        templates=Path(__file__).parent / "templates",
         subscriptions=(
             Subscription(name="pipelines.actions", types=on_report, handle=work.on_report),
             Subscription(

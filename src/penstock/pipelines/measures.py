@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 
 import sqlalchemy as sa
 
 from penstock.metrics import Names, Reading, Values, by_labels, gauge, histogram
-from penstock.pipelines import records
+from penstock.pipelines import production, records
+from penstock.pipelines.dora import DAY_MS, Deployment, figures, judged
 from penstock.pipelines.effects import EventState
 from penstock.pipelines.model import ActionStatus
 
@@ -90,7 +91,54 @@ def _approvals(conn: sa.Connection, now: int) -> tuple[Values, Values]:
     return {(): count}, {(): 0 if since is None else max(0, now - since) / 1000}
 
 
+DORA = (
+    gauge(
+        "penstock_dora_deployments_per_day",
+        "DORA's deployment frequency: successful deployments to production a day.",
+        "cicd_pipeline_name",
+    ),
+    gauge(
+        "penstock_dora_lead_time_seconds",
+        "DORA's change lead time: the median, from a revision to its first successful deployment.",
+        "cicd_pipeline_name",
+    ),
+    gauge(
+        "penstock_dora_change_failure_ratio",
+        "DORA's change failure rate: the share of deployments that failed or were rolled back.",
+        "cicd_pipeline_name",
+    ),
+    gauge(
+        "penstock_dora_recovery_time_seconds",
+        "DORA's failed deployment recovery time: the median, from a failed deployment to the next good one.",
+        "cicd_pipeline_name",
+    ),
+    gauge(
+        "penstock_dora_rework_ratio",
+        "DORA's rework rate: the share of deployments that followed a failed one.",
+        "cicd_pipeline_name",
+    ),
+)
+
+
+def _dora(conn: sa.Connection, now: int) -> tuple[Values, ...]:
+    """Of the last 30 days. Pipelines of one name, in several accounts, are one here."""
+    since = now - 30 * DAY_MS
+    found = production.read(conn, since=since - production.BEFORE_MS)
+    together: defaultdict[str, list[Deployment]] = defaultdict(list)
+    for id, attempts in found.attempts.items():
+        together[_names.of(found.stages[id].pipeline)] += judged(attempts)
+    values: tuple[dict[tuple[str, ...], float], ...] = ({}, {}, {}, {}, {})
+    for name, deployments in together.items():
+        told = figures(deployments, since=since, until=now)
+        all_five = (told.per_day, told.lead, told.failure_rate, told.recovery, told.rework_rate)
+        for value, one in zip(values, all_five, strict=True):
+            if one is not None:
+                value[(name,)] = one
+    return values
+
+
 READINGS = (
     Reading(gauges=(RUNS_ACTIVE,), read=_active),
     Reading(gauges=(APPROVALS, APPROVAL_SECONDS), read=_approvals),
+    Reading(gauges=DORA, read=_dora, every=300.0),  # it reads the runs of four months
 )

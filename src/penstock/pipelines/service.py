@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from penstock.application import App
 from penstock.pipelines.actions import Providers
 from penstock.pipelines.links import Links
 from penstock.pipelines.versions import Versions
+from penstock.pools import Places
 
 
 class PipelineService:
@@ -16,3 +19,6 @@ class PipelineService:
         self.providers = providers
         self.versions = Versions()
         self.links = Links(app, providers)
+        # A question for figures takes half a second of a thread at worst. One at a time leaves the others to shorter scans.
+        self.figures_turn = asyncio.Lock()
+        self.figures_places = Places("figures", 8)
