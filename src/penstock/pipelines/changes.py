@@ -38,7 +38,7 @@ async def start_watchers(service: PipelineService, event: Event) -> None:
         try:
             await app.store.write_together(key.lock, _start, service, key, start, event, now=now, seed=seed)
         except ConcurrentPipelineExecutionsLimitExceededException:
-            log.warning("pipelines.trigger_over_limit", extra={"pipeline": start.name, "event": event.id})
+            log.warning("pipelines.trigger_over_limit", extra={"pipeline": start.name, "event_id": event.id})
 
 
 def _start(

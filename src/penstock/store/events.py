@@ -272,7 +272,7 @@ class Events:
                 await handler(app, self._present(event))
             except Exception as error:  # noqa: BLE001 - a handler may fail with anything; its event must not be lost
                 _log.warning(
-                    "events.delivery_failed", exc_info=True, extra={"subscription": subscription, "event": event.id}
+                    "events.delivery_failed", exc_info=True, extra={"subscription": subscription, "event_id": event.id}
                 )
                 metrics.DELIVERIES(subscription, "failed").inc()
                 message = f"{type(error).__name__}: {error}"
@@ -314,7 +314,9 @@ class Events:
         jobs.retry(conn, job, due=due, error=error, counts=False)
         if dead:
             metrics.DELIVERIES(job.payload["subscription"], "dead").inc()
-            _log.error("events.delivery_dead", extra={"subscription": job.payload["subscription"], "event": event.id})
+            _log.error(
+                "events.delivery_dead", extra={"subscription": job.payload["subscription"], "event_id": event.id}
+            )
 
     # --- live -------------------------------------------------------------------------------------------------------
 
