@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from penstock.store.retention import Expiring
     from penstock.store.sealing import Sealer
     from penstock.store.work import Work
+    from penstock.tracing import Tracer
     from penstock.webpages.page import Page
     from penstock.wire.message import RequestHead
     from penstock.wire.pages import PageTokens
@@ -117,6 +118,7 @@ class App:
     journals: list[Finder] = field(default_factory=list)
     expiring: list[Expiring] = field(default_factory=list)  # what is removed when its time is over, in this order
     readings: list[Reading] = field(default_factory=list)  # gauges of the metrics that are read from the database
+    tracers: list[Tracer] = field(default_factory=list)  # what components tell of runs in traces
     starts: list[Callable[[], Awaitable[None]]] = field(default_factory=list)  # before the first request and job
     stops: list[Callable[[], Awaitable[None]]] = field(default_factory=list)  # while the process drains, the last first
     started: int = field(init=False)  # when this process began to serve, in ms

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from penstock.store.jobs import Job
     from penstock.store.journal import Finder
     from penstock.store.retention import Expiring
+    from penstock.tracing import Tracer
     from penstock.webpages.page import Page
     from penstock.wire.call import Call
     from penstock.wire.identity import Identity, ResourcePolicy
@@ -143,6 +144,7 @@ class Component(Generic[S]):
     journals: Sequence[Finder] = ()  # finds its other aggregates for `penstock journal`
     expiring: Sequence[Expiring] = ()  # rows that are removed when their time is over, in this order
     readings: Sequence[Reading] = ()  # gauges of its metrics that are read from the database
+    tracers: Sequence[Tracer] = ()  # what it tells of runs in traces
     pages: Sequence[Page] = ()  # of the console
     templates: Path | None = None  # folder of what its pages name as NAME/file.html
     mounts: Mapping[str, Asgi] = field(default_factory=dict)  # reserved path prefix → ASGI application
@@ -177,6 +179,7 @@ class Component(Generic[S]):
         app.journals += self.journals
         app.expiring += self.expiring
         app.readings += self.readings
+        app.tracers += self.tracers
         taken = {page.path for page in app.pages} & {page.path for page in self.pages}
         if taken:
             raise ValueError(f"{self.name}: the console has a page {taken.pop()!r} already")

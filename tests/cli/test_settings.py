@@ -53,6 +53,7 @@ def test_every_option_arrives_in_the_settings(command, tmp_path):
     (tmp_path / "token").write_text("a-token-of-some-length")
     values = VALUES | {
         "metrics_token": str(tmp_path / "token"),
+        "otlp_endpoint": "http://127.0.0.1:4318",
         "sign_in_client_secret": str(tmp_path / "token"),
         "egress_ca_file": str(Path(botocore.__file__).with_name("cacert.pem")),
     }

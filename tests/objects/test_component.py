@@ -30,6 +30,7 @@ from penstock.objects.errors import (
 )
 from penstock.objects.events import EVENTS
 from penstock.store import events
+from penstock.store.ids import time_of
 
 MIB = 1 << 20
 HOUR = 3_600_000
@@ -58,6 +59,7 @@ async def events_emitted(harness) -> list[tuple[str, dict]]:
         type = declared[event.type]
         assert (event.payload.keys(), event.version) == (type.sample.keys(), type.version)
         assert event.aggregate.startswith(f"{type.aggregate}/")
+        assert time_of(event.id)  # a trace begins with the change, at the time that is in its event's id
     return [(event.type, event.payload) for event in emitted]
 
 

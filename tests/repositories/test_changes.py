@@ -17,6 +17,7 @@ from penstock.repositories.changes import Change, Changes, RepositoryBusy, Repos
 from penstock.repositories.errors import RepositoryDoesNotExistException
 from penstock.repositories.git import Pointer
 from penstock.repositories.operations import repositories
+from penstock.store.ids import time_of
 
 
 class Unlocked:
@@ -208,7 +209,7 @@ async def test_rows_say_what_git_says_when_a_change_is_published(store, monkeypa
         "modified": 1,
     } | where
     now = [100]
-    app: Any = SimpleNamespace(clock=SimpleNamespace(now=lambda: now[0]), ids=SimpleNamespace(uuid=lambda: "event"))
+    app: Any = SimpleNamespace(clock=SimpleNamespace(now=lambda: now[0]))
     await store.write(lambda conn: conn.execute(records.repositories.insert().values(row)) and None)
     await store.write(changes._open_intent, "i1", "r", "me", 5)
     await store.write(changes._open_intent, "i2", "r", "me", 6)
@@ -240,9 +241,13 @@ async def test_rows_say_what_git_says_when_a_change_is_published(store, monkeypa
     assert await publish({"refs/heads/main": main, "refs/tags/v1": tag, "refs/notes/x": main}, intents=["i1"]) == (
         [("refs/heads/main", "c1", "c1"), ("refs/notes/x", "c1", "c1"), ("refs/tags/v1", "t1", "c1")], "main", 100, ["i2"],
     )  # fmt: skip
-    assert emitted == [
-        ("referenceCreated", "main", {"now": 100, "id": "event"}), ("referenceCreated", "v1", {"now": 100, "id": "event"}),
-    ]  # fmt: skip
+    assert [(*event[:2], event[2]["now"]) for event in emitted] == [
+        ("referenceCreated", "main", 100),
+        ("referenceCreated", "v1", 100),
+    ]
+    assert all(
+        time_of(event[2]["id"]) for event in emitted
+    )  # a trace begins with the push, at the time that is in its event's id
     emitted.clear()
     same = {"refs/heads/main": main, "refs/tags/v1": tag, "refs/notes/x": main}
     assert (await publish(same, intents=[]))[1:] == ("main", 100, ["i2"])

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
-from penstock.store.ids import Ids, SeededIds, ordered_uuid
+from penstock.store.ids import Ids, SeededIds, ordered_uuid, time_of
 
 
 def test_ordered_ids_sort_by_when_they_were_made():
@@ -14,6 +15,14 @@ def test_ordered_ids_sort_by_when_they_were_made():
     assert made == sorted(made)
     assert len(set(made)) == 1000
     assert {uuid.UUID(text).version for text in made} == {7}
+
+
+def test_an_ordered_id_says_when_it_was_made():
+    before = time.time_ns() // 1_000_000
+    made = time_of(ordered_uuid())
+    assert made is not None
+    assert before <= made <= time.time_ns() // 1_000_000
+    assert [time_of(text) for text in ("", "job", str(uuid.uuid4()), "0" * 36)] == [None] * 4
 
 
 def test_seeded_ids_repeat_and_others_do_not():

@@ -10,6 +10,7 @@ from penstock.builds.events import EVENTS
 from penstock.builds.operations import builds, projects
 from penstock.builds.readings import READINGS
 from penstock.builds.settings import BuildSettings
+from penstock.builds.traces import TRACER
 from penstock.builds.work import Builds
 from penstock.component import Component, Guard, JobKind
 from penstock.store.retention import Expiring
@@ -58,6 +59,7 @@ def component(app: App) -> Component[Builds]:
         guards=(Guard(service="codebuild", keys={"aws:resourcetag/": _tags}),),
         journals=(aggregate.find_journal,),
         readings=READINGS,
+        tracers=(TRACER,),
         expiring=(
             Expiring(table=records.builds, over=lambda now: records.expired_builds(now - kept)),
             Expiring(table=records.tokens, over=lambda now: records.tokens.c.expires <= now),

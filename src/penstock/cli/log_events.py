@@ -63,6 +63,7 @@ EVENTS = {
     "store.after_commit_failed": "What follows a transaction failed by a mistake in the program. The transaction stands.",
     "store.tap_failed": "A live view failed by a mistake in the program. The transaction stands.",
     "store.task_failed": "A task of the database's own failed by a mistake in the program.",
+    "traces.not_sent": "A collector does not take traces; `penstock_traces_total` counts them. It is logged again after one was taken.",
     "trail.unwritable": "The file of records takes no lines; calls that change something are refused until it does.",
     "work.dead": "A job was given up. `penstock jobs` lists it.",
     "work.failed": "A job failed. It is tried again after a pause.",

@@ -28,6 +28,7 @@ from penstock.deployments.readings import READINGS
 from penstock.deployments.server.model import Timeouts
 from penstock.deployments.service import Deployments
 from penstock.deployments.settings import DeploymentSettings
+from penstock.deployments.traces import TRACER
 from penstock.store.retention import Expiring
 from penstock.wire.arns import parse_arn
 from penstock.wire.services import Service
@@ -88,6 +89,7 @@ def component(app: App, *, timeouts: Timeouts | None = None) -> Component[Deploy
         guards=(Guard(service="codedeploy", keys={"aws:resourcetag/": _tags}),),
         journals=(runs.find_journal,),
         readings=READINGS,
+        tracers=(TRACER,),
         expiring=(
             Expiring(table=records.targets, over=lambda now: runs.expired_targets(now - kept)),
             Expiring(table=records.deployments, over=lambda now: runs.expired(now - kept)),

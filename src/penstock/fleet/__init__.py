@@ -10,6 +10,7 @@ from penstock.fleet.health import Health
 from penstock.fleet.lag import Lag
 from penstock.fleet.operations import jobs, journals
 from penstock.fleet.settings import FleetSettings
+from penstock.fleet.traces import Traces
 from penstock.store.readings import READINGS
 from penstock.wire.services import Service
 
@@ -24,7 +25,7 @@ SETTINGS = FleetSettings
 
 def component(app: App) -> Component[Health]:
     """The model of our own service, the operations on dead jobs and journals, and the health pages."""
-    health, lag = Health(app), Lag(app)
+    health, lag, traces = Health(app), Lag(app), Traces(app)
     return Component(
         name="fleet",
         state=health,
@@ -32,6 +33,6 @@ def component(app: App) -> Component[Health]:
         operations=(jobs, journals),
         readings=READINGS,
         mounts=health.mounts,
-        start=(lag.start,),
-        stop=(lag.stop, health.readings.stop),
+        start=(lag.start, traces.start),
+        stop=(lag.stop, health.readings.stop, traces.stop),
     )

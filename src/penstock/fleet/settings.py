@@ -1,9 +1,10 @@
-"""What can be chosen of the health pages."""
+"""What can be chosen of how the installation is watched."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from penstock.component import Role, option
 
@@ -21,9 +22,17 @@ def token_file(path: str) -> str:
     return token
 
 
+def collector(url: str) -> str:
+    """The address of a collector, without the path of what is sent. Raises ValueError."""
+    found = urlsplit(url)
+    if found.scheme not in ("http", "https") or not found.hostname or found.query or found.fragment or found.username:
+        raise ValueError(f"{url} is no address of a collector, such as http://127.0.0.1:4318")
+    return url.rstrip("/")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetSettings:
-    """Options of the health pages."""
+    """Options of metrics and traces."""
 
     metrics_token: str = option(
         "",
@@ -34,4 +43,12 @@ class FleetSettings:
         flag="--metrics-token-file",
         metavar="F",
         parse=token_file,
+    )
+    otlp_endpoint: str = option(
+        "",
+        "the collector that gets a trace of each run that ends, by OTLP over HTTP, such as http://127.0.0.1:4318",
+        group="network",
+        flag="--otlp-endpoint",
+        metavar="URL",
+        parse=collector,
     )

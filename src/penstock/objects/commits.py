@@ -19,6 +19,7 @@ from penstock.objects.lookup import Found
 from penstock.objects.model import NULL, About, Bucket, Part, Version, Versioning
 from penstock.store.catalogue import EventType
 from penstock.store.events import Event, emit
+from penstock.store.ids import ordered_uuid
 from penstock.store.statement import Question, ask
 from penstock.wire.errors import ServiceError
 
@@ -309,4 +310,4 @@ def _emit(  # noqa: PLR0917
         actor=call.session.arn,
         cause=call.request_id,
     )
-    emit(conn, event, now=call.now, id=call.app.ids.uuid())
+    emit(conn, event, now=call.now, id=ordered_uuid())

@@ -28,6 +28,7 @@ from penstock.pipelines.operations import (
 )
 from penstock.pipelines.pages import PAGE
 from penstock.pipelines.service import PipelineService
+from penstock.pipelines.traces import TRACER
 from penstock.wire.arns import parse_arn
 from penstock.wire.profiles import ErrorProfile
 from penstock.wire.services import Service
@@ -87,6 +88,7 @@ def component(app: App, providers: Providers | None = None) -> Component[Pipelin
         ),
         events=EVENTS,
         readings=measures.READINGS,
+        tracers=(TRACER,),
         pages=(PAGE,),
         templates=Path(__file__).parent / "templates",
         subscriptions=(

@@ -10,7 +10,7 @@ from penstock.metrics import Names, Reading, Values, by_labels, gauge, histogram
 from penstock.pipelines import production, records
 from penstock.pipelines.dora import DAY_MS, Deployment, figures, judged
 from penstock.pipelines.effects import EventState
-from penstock.pipelines.model import ActionStatus
+from penstock.pipelines.model import ActionStatus, ExecutionStatus
 
 _RESULTS = {
     EventState.SUCCEEDED: "success",
@@ -19,6 +19,15 @@ _RESULTS = {
     EventState.CANCELED: "cancellation",
     EventState.SUPERSEDED: "skip",
 }
+RESULT_OF = {
+    ExecutionStatus.SUCCEEDED: "success",
+    ExecutionStatus.FAILED: "failure",
+    ExecutionStatus.STOPPED: "cancellation",
+    ExecutionStatus.CANCELLED: "cancellation",
+    ExecutionStatus.SUPERSEDED: "skip",
+}
+"""OpenTelemetry's cicd.pipeline.result of an execution."""
+
 _EXECUTING = "executing"
 _BOUNDS = (1, 5, 15, 30, 60, 120, 300, 600, 1800, 3600, 14_400, 86_400)
 _names = Names()

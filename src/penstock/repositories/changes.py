@@ -31,6 +31,7 @@ from penstock.repositories.names import HEADS, is_reference, kind_of
 from penstock.store import jobs
 from penstock.store.events import Event, emit
 from penstock.store.failpoints import failpoint
+from penstock.store.ids import ordered_uuid
 from penstock.wire.call import partition_of
 
 if TYPE_CHECKING:
@@ -289,7 +290,7 @@ def _publish(
             conn.execute(table.update().where(this).values(object=change.new.object, commit=change.new.commit))
         event = _event(row, change, caller)
         if event is not None:
-            emit(conn, event, now=now, id=app.ids.uuid())
+            emit(conn, event, now=now, id=ordered_uuid())
     if changes or branch != row.default_branch:
         values: dict[str, Any] = {"default_branch": branch, "modified": now}
         conn.execute(records.repositories.update().where(records.repositories.c.id == repository_id).values(values))

@@ -16,6 +16,7 @@ from penstock.secrets.rotation import Rotation
 from penstock.store import jobs
 from penstock.store.catalogue import EventType
 from penstock.store.events import Event, emit
+from penstock.store.ids import ordered_uuid
 
 RUN = "secrets.rotate"  # job: runs the function's steps
 DUE = "secrets.rotation_due"  # job: a window opens
@@ -110,7 +111,7 @@ def announce(conn: sa.Connection, app: App, row: Any, type: EventType, state: Ro
         correlation=state.token,
         version=type.version,
     )
-    emit(conn, event, now=app.clock.now(), id=app.ids.uuid())
+    emit(conn, event, now=app.clock.now(), id=ordered_uuid())
 
 
 def next_token(row: Any, state: Rotation, stages: engine.Stages) -> str:

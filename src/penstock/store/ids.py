@@ -6,6 +6,7 @@ import base64
 import os
 import random
 import time
+import uuid
 
 _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
@@ -69,3 +70,12 @@ def ordered_uuid() -> str:
     fraction = ns * 4096 // 1_000_000  # the 12 bits that the RFC leaves to a finer clock
     rest = _piece().hex()
     return f"{ms >> 16 & 0xFFFFFFFF:08x}-{ms & 0xFFFF:04x}-7{fraction:03x}-{_VARIANT[rest[0]]}{rest[1:4]}-{rest[4:16]}"
+
+
+def time_of(id: str) -> int | None:
+    """When an `ordered_uuid` was made, in ms; None for any other text."""
+    try:
+        found = uuid.UUID(id)
+    except ValueError:
+        return None
+    return found.int >> 80 if found.version == 7 else None
