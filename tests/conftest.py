@@ -19,7 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import hypothesis
+import hypothesis.internal.conjecture.providers
 import psycopg
 import pytest
 import sqlalchemy as sa
@@ -41,6 +41,9 @@ hypothesis.settings.register_profile(
     "penstock", deadline=None, derandomize=not EVERY, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("penstock")
+if not EVERY:
+    # It would parse every module in each test process for numbers and texts to try, and draw other examples when any of them changes.
+    hypothesis.internal.conjecture.providers._get_local_constants = hypothesis.internal.conjecture.providers.Constants
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -179,7 +182,9 @@ def pytest_collection() -> None:
 
 def pytest_collection_finish() -> None:
     """Spare the collector what was imported."""
-    _rid_of_garbage()
+    global _resident_mb
+    gc.freeze()
+    _resident_mb = _resident()
 
 
 _SPARE_MB = 100  # what a process may grow by before garbage is looked for
