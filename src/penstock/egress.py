@@ -69,7 +69,7 @@ class Answer(NamedTuple):
     body: bytes  # as it was sent: nothing is decoded
 
 
-def _authorities(text: str) -> str:
+def authorities_file(text: str) -> str:
     """A file of certificates. Raises ValueError."""
     try:
         ssl.create_default_context(cafile=text)
@@ -98,7 +98,7 @@ class EgressSettings:
         "certificates (PEM) of authorities that these are trusted by, beside those of the system",
         group="network",
         metavar="F",
-        parse=_authorities,
+        parse=authorities_file,
     )
 
 

@@ -29,6 +29,7 @@ VALUES = {  # where a plain 7 is not valid
     "keep_events": "8",  # 7 is the default
     "objects": "s3://bucket",
     "public_url": "http://y",
+    "mail_from": "ci@example.org",
     "rotation_commands": "renew=/opt/renew",
     "sign_in_issuer": "https://issuer.example",
     "sign_in_scopes": "openid profile",
@@ -55,7 +56,9 @@ def test_every_option_arrives_in_the_settings(command, tmp_path):
         "metrics_token": str(tmp_path / "token"),
         "otlp_endpoint": "http://127.0.0.1:4318",
         "sign_in_client_secret": str(tmp_path / "token"),
+        "smtp_password": str(tmp_path / "token"),
         "egress_ca_file": str(Path(botocore.__file__).with_name("cacert.pem")),
+        "smtp_ca_file": str(Path(botocore.__file__).with_name("cacert.pem")),
     }
     parser = argparse.ArgumentParser()
     serve.add_arguments(parser, command)

@@ -51,6 +51,7 @@ ONLY: dict[tuple[str, str], dict[str, Any]] = {
     ("kms", "GenerateDataKeyWithoutPlaintext"): {"KeySpec": "AES_256"},
     ("kms", "GenerateRandom"): {"NumberOfBytes": 8},
     ("kms", "ListRetirableGrants"): {"RetiringPrincipal": f"arn:aws:iam::{ACCOUNT}:role/victims"},
+    ("sns", "SetSubscriptionAttributes"): {"AttributeName": "RawMessageDelivery", "AttributeValue": "true"},
     ("secretsmanager", "BatchGetSecretValue"): {"SecretIdList": ["victims"]},
     ("secretsmanager", "PutSecretValue"): {"SecretString": "x", "ClientRequestToken": "x" * 32},
     ("secretsmanager", "UpdateSecret"): {"SecretString": "x", "ClientRequestToken": "x" * 32},
@@ -94,6 +95,11 @@ NOTHING: dict[Any, Any] = {
     "accountId": "333333333333",
     "bucketName": "every-operation",
     "DeploymentExecutionId": f"CodeDeploy/us-east-1/prod/arn:aws:codedeploy:us-east-1:{ACCOUNT}:deployment/d-ABCDEFGHI",
+    "TopicArn": f"arn:aws:sns:us-east-1:{ACCOUNT}:nothing",
+    "SubscriptionArn": f"arn:aws:sns:us-east-1:{ACCOUNT}:nothing:0",
+    ("sns", "ResourceArn"): f"arn:aws:sns:us-east-1:{ACCOUNT}:nothing",
+    ("sns", "Protocol"): "http",
+    ("sns", "Endpoint"): "http://a.test/",
     ("codecommit", "resourceArn"): f"arn:aws:codecommit:us-east-1:{ACCOUNT}:nothing",
     ("iam", "Status"): "Active",
     ("iam", "PolicySourceArn"): f"arn:aws:iam::{ACCOUNT}:user/nobody",
@@ -120,6 +126,7 @@ ANYBODY = {("sts", "GetCallerIdentity"), ("sts", "GetSessionToken")}  # any veri
 UNSIGNED = {
     ("sts", "AssumeRoleWithWebIdentity"): "InvalidIdentityToken",
     ("penstock", "JoinHost"): "InvalidInvitationException",
+    ("sns", "ConfirmSubscription"): "InvalidParameter",
 }
 # The keys of certificates sign these, and no others are asked about.
 CERTIFIED = {
@@ -154,10 +161,21 @@ OF_NOBODY = CERTIFIED | {
     ("penstock", "GetActionJob"): "AccessDeniedException",
     ("penstock", "GetHookLog"): "DeploymentTargetDoesNotExistException",
 }
-DENIED = {"AccessDenied", "AccessDeniedException", "403"}  # the last is that of an answer without a body, to HEAD
+DENIED = {
+    "AccessDenied",
+    "AccessDeniedException",
+    "AuthorizationError",
+    "403",
+}  # the last is that of an answer without a body, to HEAD
 # Whom the keys that are shown do not identify, and how each protocol says so.
 UNIDENTIFIED = {
-    "unsigned": {"MissingAuthenticationToken", "MissingAuthenticationTokenException", "AccessDenied", "403"},
+    "unsigned": {
+        "MissingAuthenticationToken",
+        "MissingAuthenticationTokenException",
+        "AccessDenied",
+        "AuthorizationError",
+        "403",
+    },
     "unknown": {"InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId", "403"},
     "deactivated": {"InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId", "403"},
     "mistaken": {"SignatureDoesNotMatch", "InvalidSignatureException", "403"},

@@ -35,6 +35,7 @@ HANDED_OVER = {
     "iam:SimulateCustomPolicy", "iam:SimulatePrincipalPolicy",  # CallerArn is read by no one but the policies that are given
     "cloudtrail:CreateTrail", "cloudtrail:UpdateTrail",  # refused: trails go to buckets only
     "secretsmanager:CreateSecret",  # refused: secrets have no replicas
+    "sns:Subscribe",  # ReturnSubscriptionArn is a yes or no
     "secretsmanager:RotateSecret",  # of a function, in exactly one spelling; tests/secrets/test_rotation.py
 }  # fmt: skip
 
@@ -58,6 +59,8 @@ REAL = {
     ("secretsmanager", "SecretId"): arn("secretsmanager", "secret:spelt"),  # without the end that it was given
     ("sns", "TopicArn"): arn("sns", "spelt"),
     ("sns", "ResourceArn"): arn("sns", "spelt"),
+    ("sns", "TargetArn"): arn("sns", "spelt"),
+    ("sns", "SubscriptionArn"): arn("sns", "spelt:0"),
 }
 _DENIED = ("AccessDenied", "AccessDeniedException", "AuthorizationError")
 TOKEN = {"ClientRequestToken": "0123456789abcdef0123456789abcdef"}
@@ -80,7 +83,12 @@ MORE: dict[str, dict[str, Any]] = {
     "secretsmanager:PutResourcePolicy": {"ResourcePolicy": "{}"},
     "secretsmanager:ValidateResourcePolicy": {"ResourcePolicy": "{}"},
     "sns:AddPermission": {"Label": "l", "AWSAccountId": [OTHER], "ActionName": ["Publish"]},
+    "sns:ConfirmSubscription": {"Token": "x"},
+    "sns:Publish": {"Message": "m"},
+    "sns:PublishBatch": {"PublishBatchRequestEntries": [{"Id": "a", "Message": "m"}]},
     "sns:RemovePermission": {"Label": "l"},
+    "sns:SetSubscriptionAttributes": {"AttributeName": "RawMessageDelivery", "AttributeValue": "true"},
+    "sns:Subscribe": {"Protocol": "http", "Endpoint": "http://a.test/"},
     "sns:SetTopicAttributes": {"AttributeName": "DisplayName", "AttributeValue": "x"},
 }
 FILLED = {
@@ -92,6 +100,7 @@ FILLED = {
 ON_ANOTHER = {
     "iam:AttachRolePolicy", "iam:DetachRolePolicy", "iam:AttachGroupPolicy", "iam:DetachGroupPolicy", "iam:AttachUserPolicy", "iam:DetachUserPolicy",
     "logs:DescribeLogGroups",
+    "sns:ConfirmSubscription",  # its token alone decides
 }  # fmt: skip
 
 

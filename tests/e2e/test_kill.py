@@ -31,6 +31,8 @@ SLOW = {
     "rekey.prepared",
     "rekey.promoted",
     "rekey.retired",
+    "topics.fanned_out",  # tests/topics/test_crashes.py
+    "topics.delivered",
 }
 
 

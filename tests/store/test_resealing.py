@@ -61,6 +61,8 @@ INTO_COLUMNS = {
     "keys/material.py",
     "objects/blob_keys.py",
     "store/sealing.py",
+    "topics/operations/publishing.py",
+    "topics/signing.py",
 }
 
 

@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import penstock_topics as topics
 import sqlalchemy as sa
 from botocore.exceptions import ClientError
 from penstock_certificates import authority, create_session
@@ -271,6 +272,25 @@ def _data(server: Live, named: dict[Any, Any]) -> None:
     secret_policy = _policy("secretsmanager:GetSecretValue", secret)
     secrets.put_resource_policy(SecretId=secret, ResourcePolicy=secret_policy)
     named |= {"SecretId": secret, "ResourcePolicy": secret_policy.replace(CANARY, "others")}
+    topic = server.client("sns").create_topic(Name="victims", Attributes={"DisplayName": CANARY}, Tags=_TAGS)[
+        "TopicArn"
+    ]
+    found = server.run(server.app.store.read(topics.row, topic))
+    # A row: a job that asked for its confirmation would go on while everything else is compared.
+    server.run(
+        server.app.store.write(topics.many, found, 1, url=f"http://victims.test/{CANARY}{{}}", authenticated=True)
+    )
+    named |= {
+        ("sns", "TopicArn"): topic,
+        ("sns", "ResourceArn"): topic,
+        ("sns", "SubscriptionArn"): f"{topic}:00000000-0000-4000-8000-000000000000",
+        ("sns", "Protocol"): "http",
+        ("sns", "Endpoint"): "http://127.0.0.1:9/",
+        ("sns", "AWSAccountId"): "222222222222",
+        ("sns", "ActionName"): "Publish",
+        ("sns", "AttributeName"): "DisplayName",
+        ("sns", "Token"): "victims",
+    }
     logs.create_log_group(logGroupName="victims", tags={"canary": CANARY})
     logs.create_log_stream(logGroupName="victims", logStreamName="victims")
     logs.put_log_events(

@@ -1,23 +1,40 @@
-"""A harness with identity and topics, on SQLite, and on both databases in turn."""
+"""A harness with identity and topics, on SQLite and on both databases in turn; an endpoint."""
 
-import penstock_identity_harness
+import asyncio
+
 import pytest
+from penstock_topics import Endpoint, topics_on
 
-import penstock.topics
+from penstock.topics import webhooks
 
 
 @pytest.fixture
 async def harness(store, clock, tmp_path):
-    async with penstock_identity_harness.harness_on(store, clock, tmp_path, penstock.topics.component) as made:
+    async with topics_on(store, clock, tmp_path) as made:
         yield made
 
 
 @pytest.fixture
 async def either(any_store, clock, tmp_path):
-    async with penstock_identity_harness.harness_on(any_store, clock, tmp_path, penstock.topics.component) as made:
+    async with topics_on(any_store, clock, tmp_path) as made:
         yield made
 
 
 @pytest.fixture
 async def owner(harness):
     return await harness.administrator()
+
+
+@pytest.fixture
+async def endpoint():
+    found = Endpoint()
+    server = await asyncio.start_server(found.serve, "127.0.0.1", 0)
+    found.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    yield found
+    server.close()
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch):
+    """A busy machine makes no endpoint of these tests a slow one."""
+    monkeypatch.setattr(webhooks, "_SLOW_S", 3_600)

@@ -1,9 +1,45 @@
 """SNS over its own protocol, with boto3 and the AWS CLI."""
 
+import http.server
+import json
+import threading
+import urllib.request
+from urllib.parse import urlencode
+
+import httpx
 import pytest
 from botocore.exceptions import ClientError
+from penstock_live import live_server
+from penstock_topics import LOOPBACK
+from penstock_waiting import until
+from sns_message_validator import SNSMessageValidator
+from sns_message_validator.exceptions import SignatureVerificationFailureException
+
+from penstock.topics import tokens
 
 REGION = "us-east-1"
+
+
+@pytest.fixture
+def receiver():
+    """A web server that keeps the bodies that it is sent."""
+
+    class Receiver(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            server.heard.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_args):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
+    server.heard, server.url = [], f"http://127.0.0.1:{server.server_port}"
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
 
 
 def refused(function, **input):
@@ -18,8 +54,8 @@ def refused(function, **input):
     )
 
 
-def test_topics_as_boto3_and_terraform_make_them(live):
-    sns = live.client("sns")
+def test_topics_as_boto3_and_terraform_make_them(sending):
+    sns = sending.client("sns")
     arn = sns.create_topic(Name="plan", Attributes={"DisplayName": "Plans"}, Tags=[{"Key": "a", "Value": "b"}])[
         "TopicArn"
     ]
@@ -33,8 +69,8 @@ def test_topics_as_boto3_and_terraform_make_them(live):
     assert refused(sns.get_topic_attributes, TopicArn=arn) == ("NotFound", "Topic does not exist", 404, "Sender")
 
 
-def test_errors_have_the_codes_of_sns(live):
-    sns = live.client("sns")
+def test_errors_have_the_codes_of_sns(sending):
+    sns = sending.client("sns")
     assert refused(sns.create_topic, Name="a b") == ("InvalidParameter", "Invalid parameter: Topic Name", 400, "Sender")
     assert (
         refused(
@@ -50,6 +86,89 @@ def test_errors_have_the_codes_of_sns(live):
     )
 
 
-def test_topics_by_the_cli(live):
-    made = live.aws("sns", "create-topic", "--name", "by-cli")
-    assert made in live.aws("sns", "list-topics")["Topics"]
+def test_topics_by_the_cli(sending):
+    made = sending.aws("sns", "create-topic", "--name", "by-cli")
+    assert made in sending.aws("sns", "list-topics")["Topics"]
+
+
+@pytest.fixture(scope="module")
+def sending(tmp_path_factory):
+    """A server that may send to this machine."""
+    with live_server(tmp_path_factory.mktemp("sending") / "data", components=(LOOPBACK,)) as found:
+        yield found
+
+
+def test_a_receiver_confirms_by_its_link_and_gets_what_boto3_and_the_cli_publish(sending, receiver):
+    sns = sending.client("sns")
+    arn = sns.create_topic(Name="served")["TopicArn"]
+    sns.subscribe(
+        TopicArn=arn, Protocol="http", Endpoint=f"{receiver.url}/hook", Attributes={"FilterPolicy": '{"a":["b"]}'}
+    )
+    asked = until(lambda: receiver.heard and receiver.heard[0])
+    with urllib.request.urlopen(json.loads(asked)["SubscribeURL"]) as answer:  # noqa: S310 - of our own server
+        assert b"<ConfirmSubscriptionResult><SubscriptionArn>" + arn.encode() in answer.read()
+    confirmed = until(
+        lambda: [one for one in sns.list_subscriptions()["Subscriptions"] if one["SubscriptionArn"].startswith("arn")]
+    )
+    attributes = {"a": {"DataType": "String", "StringValue": "b"}}
+    first = sns.publish(TopicArn=arn, Message="by boto3", MessageAttributes=attributes)["MessageId"]
+    batch = [{"Id": "one", "Message": "in a batch", "MessageAttributes": attributes}]
+    second = sns.publish_batch(TopicArn=arn, PublishBatchRequestEntries=batch)["Successful"][0]["MessageId"]
+    third = sending.aws(
+        "sns", "publish", "--topic-arn", arn, "--message", "by the CLI", "--message-attributes", json.dumps(attributes)
+    )["MessageId"]
+    until(lambda: len(receiver.heard) == 4)
+    # A validator of PyPI fetches the certificate from this server, and holds the signature against it.
+    validator = SNSMessageValidator(
+        cert_url_regex=f"^{sending.url}/v1/topics/SimpleNotificationService-[0-9a-f]{{32}}[.]pem$"
+    )
+    for text in receiver.heard:
+        validator.validate_message(json.loads(text))
+    with pytest.raises(SignatureVerificationFailureException):
+        validator.validate_message(json.loads(receiver.heard[1]) | {"Message": "another"})
+    got = {one["MessageId"]: one["Message"] for one in map(json.loads, receiver.heard[1:])}
+    assert got == {first: "by boto3", second: "in a batch", third: "by the CLI"}
+    leave = json.loads(receiver.heard[-1])["UnsubscribeURL"]
+    with urllib.request.urlopen(leave) as answer:  # noqa: S310
+        assert answer.status == 200
+    until(lambda: sns.list_subscriptions_by_topic(TopicArn=arn)["Subscriptions"] == [])
+    assert refused(sns.get_subscription_attributes, SubscriptionArn=confirmed[0]["SubscriptionArn"])[0] == "NotFound"
+    assert refused(sns.publish, TopicArn=arn, Message="")[:2] == (
+        "InvalidParameter",
+        "Invalid parameter: Empty message",
+    )
+    bad = {"a": {"DataType": "Number", "StringValue": "x"}}
+    assert refused(sns.publish, TopicArn=arn, Message="m", MessageAttributes=bad)[0] == "ParameterValueInvalid"
+
+
+def test_links_of_mails_ask_before_they_do_anything(sending):
+    sns = sending.client("sns")
+    arn = sns.create_topic(Name="linked")["TopicArn"]
+    made = sns.subscribe(TopicArn=arn, Protocol="http", Endpoint="http://127.0.0.1:9/", ReturnSubscriptionArn=True)[
+        "SubscriptionArn"
+    ]
+    token = tokens.make(sending.app.sealer, tokens.CONFIRM, made.rpartition(":")[2])
+    link = f"{sending.url}/v1/topics/confirm?{urlencode({'TopicArn': arn, 'Token': token})}"
+
+    def pending():
+        return sns.get_subscription_attributes(SubscriptionArn=made)["Attributes"]["PendingConfirmation"]
+
+    with httpx.Client() as browser:
+        shown = browser.get(link)
+        assert (shown.status_code, "<button>Confirm subscription</button>" in shown.text, pending()) == (
+            200,
+            True,
+            "true",
+        )
+        assert shown.headers["content-security-policy"].startswith("default-src 'none'")
+        assert "You are subscribed" in browser.post(link).text
+        assert pending() == "false"
+        assert browser.post(link.replace("Token=", "Token=x")).status_code == 400
+        evil = f"{sending.url}/v1/topics/leave?SubscriptionArn=%3Cscript%3E"
+        assert "<script>" not in browser.get(evil).text + browser.post(evil).text
+        leave = f"{sending.url}/v1/topics/leave?SubscriptionArn={made}"
+        assert "<button>Unsubscribe</button>" in browser.get(leave).text
+        assert "not subscribed any more" in browser.post(leave).text
+        assert browser.get(f"{sending.url}/v1/topics/other").status_code == 404
+        assert browser.get(f"{sending.url}/v1/topics/confirm?Token={'x' * 5_000}").status_code == 404
+    assert sns.list_subscriptions_by_topic(TopicArn=arn)["Subscriptions"] == []

@@ -65,7 +65,7 @@ async def test_a_topic_is_made_once_and_says_what_it_is(either):
     await sns(harness, owner, "DeleteTopic", TopicArn=ARN)
     await sns(harness, owner, "DeleteTopic", TopicArn=ARN)
     assert (await sns(harness, owner, "ListTopics"))["Topics"] == []
-    assert await refused(attributes(harness, owner)) == ("NotFoundException", "Topic does not exist")
+    assert await refused(attributes(harness, owner)) == ("NotFound", "Topic does not exist")
 
 
 async def test_a_fifo_topic_has_attributes_of_its_own(harness, owner):
@@ -114,7 +114,7 @@ async def test_a_fifo_topic_has_attributes_of_its_own(harness, owner):
 )  # fmt: skip
 async def test_a_bad_topic_is_refused(harness, owner, input, message):
     code, said = await refused(sns(harness, owner, "CreateTopic", **input))
-    assert (code, said) == ("InvalidParameterException", f"Invalid parameter: {message}")
+    assert (code, said) == ("InvalidParameter", f"Invalid parameter: {message}")
 
 
 async def test_what_a_topic_has_is_not_changed_by_making_it_again(harness, owner, monkeypatch):
@@ -126,9 +126,9 @@ async def test_what_a_topic_has_is_not_changed_by_making_it_again(harness, owner
         ({"Tags": []}, "Tags Reason: Topic already exists with different tags"),
     ):
         with_code = await refused(sns(harness, owner, "CreateTopic", Name="deploys", **more))
-        assert with_code == ("InvalidParameterException", f"Invalid parameter: {what}")
+        assert with_code == ("InvalidParameter", f"Invalid parameter: {what}")
     monkeypatch.setattr(topics, "_MAX_TOPICS", 1)
-    assert (await refused(sns(harness, owner, "CreateTopic", Name="more")))[0] == "TopicLimitExceededException"
+    assert (await refused(sns(harness, owner, "CreateTopic", Name="more")))[0] == "TopicLimitExceeded"
 
 
 async def test_attributes_are_set_one_by_one(harness, owner):
@@ -147,7 +147,7 @@ async def test_attributes_are_set_one_by_one(harness, owner):
         ("HTTPSuccessFeedbackRoleArn", "arn:aws:iam::1:role/r"),
     ):  # fmt: skip
         code, said = await refused(set_one(harness, owner, name, value))
-        assert code == "InvalidParameterException", (name, value)
+        assert code == "InvalidParameter", (name, value)
         assert said.startswith("Invalid parameter: "), (name, value)
 
 
@@ -163,7 +163,7 @@ async def test_attributes_are_set_one_by_one(harness, owner):
 async def test_what_is_no_topic_of_the_region_is_refused(harness, owner, arn, message):
     for operation in ("GetTopicAttributes", "DeleteTopic"):
         assert await refused(sns(harness, owner, operation, TopicArn=arn)) == (
-            "InvalidParameterException",
+            "InvalidParameter",
             f"Invalid parameter: {message}",
         )
 
@@ -189,7 +189,7 @@ async def test_permissions_are_statements_of_the_policy(harness, owner):
         ({"Label": "b", "AWSAccountId": ["1"]}, "AWSAccountId"),
     ):
         assert await refused(sns(harness, owner, "AddPermission", **given | more)) == (
-            "InvalidParameterException",
+            "InvalidParameter",
             f"Invalid parameter: {message}",
         )
     for _ in range(2):
@@ -215,7 +215,7 @@ async def test_a_policy_speaks_of_its_topic_only(harness, owner):
         (" " * 30_721, "Invalid parameter: Policy Reason: it is larger than 30720 bytes"),
     ):  # fmt: skip
         code, said = await refused(set_one(harness, owner, "Policy", bad))
-        assert code == "InvalidParameterException"
+        assert code == "InvalidParameter"
         assert said.startswith(message)
 
 
@@ -274,7 +274,7 @@ async def test_tags_are_added_removed_and_asked_of_policies(harness, owner):
         ("UntagResource", {"TagKeys": []}),
     ):
         assert await refused(sns(harness, owner, operation, ResourceArn=f"{ARN}2", **more)) == (
-            "ResourceNotFoundException",
+            "ResourceNotFound",
             "Resource does not exist",
         )
     maker = await harness.user("maker", allow("sns:CreateTopic"))
@@ -332,4 +332,4 @@ def test_retries_go_through_their_four_phases():
 async def test_what_is_no_delivery_policy_is_refused(harness, owner, policy):
     await sns(harness, owner, "CreateTopic", Name="deploys")
     code, said = await refused(set_one(harness, owner, "DeliveryPolicy", policy))
-    assert (code, said.startswith("Invalid parameter: DeliveryPolicy Reason: ")) == ("InvalidParameterException", True)
+    assert (code, said.startswith("Invalid parameter: DeliveryPolicy Reason: ")) == ("InvalidParameter", True)

@@ -64,6 +64,11 @@ ROWS = {
     "git": (head("GET", "/v1/repos/hello/info/refs", authorization="Basic abc"), Recognised(Kind.MOUNT, detail="v1")),
     "a browser at the root": (head("GET", "/"), Recognised(Kind.ROOT)),
     "unsigned Query": (head(content_type=FORM), Recognised(Kind.QUERY)),
+    "a link that confirms": (
+        head("GET", "/", "Action=ConfirmSubscription&TopicArn=a&Token=b"),
+        Recognised(Kind.QUERY),
+    ),
+    "a link with an action elsewhere": (head("GET", "/key", "Action=x"), Recognised(Kind.REST, OBJECTS)),
     "unsigned REST": (head("GET", "/2015-03-31/functions"), Recognised(Kind.REST, FUNCTIONS)),
     "unsigned, anything else": (head("GET", "/bucket/key"), Recognised(Kind.REST, OBJECTS)),
     "unsigned, a path of no operation": (head("GET", "/2015-03-31/nothing"), Recognised(Kind.REST, OBJECTS)),

@@ -2,33 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
-from penstock.component import Component, Guard
-from penstock.topics import topic_rows
+from penstock.component import Component, Guard, JobKind
+from penstock.store.retention import Expiring
+from penstock.topics import leaving, message_rows, records, subscription_rows, topic_rows, webhooks, work
+from penstock.topics.bodies import Bodies
 from penstock.topics.codec import TopicsCodec
+from penstock.topics.links import Links
+from penstock.topics.mail_settings import MailSettings
+from penstock.topics.mailing import Mailing
 from penstock.topics.names import named_by
-from penstock.topics.operations import permissions, tags, topics
+from penstock.topics.operations import confirming, permissions, publishing, subscriptions, tags, topics
 from penstock.topics.policies import resource_policy
+from penstock.topics.signing import PREFIX, Signer
+from penstock.topics.webhooks import Webhooks
+from penstock.topics.work import Senders
 from penstock.wire.identity import ResourcePolicy
 from penstock.wire.profiles import ErrorProfile
 from penstock.wire.services import Service
 
 if TYPE_CHECKING:
     from penstock.application import App
+    from penstock.store.jobs import Job
 
-__all__ = ["component"]
+__all__ = ["SETTINGS", "component"]
+
+SETTINGS = MailSettings
+_MAILS_AT_ONCE = 4
 
 
 def component(app: App) -> Component[App]:
-    """SNS: topics with their policies."""
+    """SNS: topics, subscriptions, and the messages between them."""
+    signer = Signer(app)
+    bodies = Bodies(app, signer)
+    senders = Senders(app, Webhooks(app, bodies), Mailing(app, bodies))
+
+    def sending(run: Callable[[Senders, Job], Awaitable[None]]) -> Callable[[App, Job], Awaitable[None]]:
+        return lambda _app, job: run(senders, job)
+
     return Component(
         name="topics",
         state=app,
-        services=(Service("sns", profile=ErrorProfile(code="ValidationError"), codecs={"query": TopicsCodec}),),
-        operations=(topics, permissions, tags),
+        services=(
+            Service(
+                "sns",
+                profile=ErrorProfile(code="ValidationError"),
+                codecs={"query": TopicsCodec},
+                secrets=("ConfirmSubscriptionInput$Token",),
+            ),
+        ),
+        operations=(topics, permissions, tags, subscriptions, confirming, publishing),
         guards=(Guard(service="sns", root=_topic_of, policy=_policy, keys={"aws:resourcetag/": _tags}),),
+        jobs=(
+            JobKind(kind=message_rows.FAN_OUT, run=sending(work.fan_out)),
+            JobKind(kind=message_rows.DELIVER, run=sending(work.deliver), concurrency=webhooks.AT_ONCE),
+            JobKind(kind=leaving.ASK, run=sending(work.confirm), concurrency=_MAILS_AT_ONCE, max_attempts=60),
+        ),
+        expiring=(
+            Expiring(table=records.messages, over=message_rows.delivered),
+            Expiring(table=records.deduplications, over=lambda now: records.deduplications.c.until <= now),
+            Expiring(table=records.subscriptions, over=subscription_rows.forgotten),
+            Expiring(table=records.confirmations, over=subscription_rows.counted),
+        ),
+        mounts={PREFIX: Links(app, signer)},
     )
 
 

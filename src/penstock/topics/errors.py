@@ -1,4 +1,4 @@
-"""The errors of SNS, one class each. Their codes have no "Exception": the model's error shapes say so."""
+"""The errors of SNS, one class each. Their codes have no "Exception", as the model's error shapes say."""
 
 from __future__ import annotations
 
@@ -8,41 +8,93 @@ from penstock.wire.errors import ServiceError
 class InvalidParameterException(ServiceError):
     """Invalid parameter: {what}"""
 
+    code = "InvalidParameter"
+
 
 class InvalidParameterValueException(ServiceError):
     """A message attribute is not valid."""
 
-    code = "InvalidParameterValueException"
+    code = "ParameterValueInvalid"
 
 
 class NotFoundException(ServiceError):
     """Topic does not exist"""
 
+    code = "NotFound"
     status = 404
 
 
 class ResourceNotFoundException(ServiceError):
     """Resource does not exist"""
 
+    code = "ResourceNotFound"
     status = 404
 
 
 class AuthorizationErrorException(ServiceError):
     """The caller may not do this."""
 
+    code = "AuthorizationError"
     status = 403
 
 
 class TopicLimitExceededException(ServiceError):
     """This account has {limit} topics in this region already. Delete topics that nothing uses."""
 
+    code = "TopicLimitExceeded"
     status = 403
 
 
 class TagLimitExceededException(ServiceError):
     """Could not complete request: tag quota of per resource exceeded"""
 
+    code = "TagLimitExceeded"
+
 
 def invalid(what: str, reason: str = "") -> InvalidParameterException:
     """The error of most bad values: the parameter, and why."""
     return InvalidParameterException(what=f"{what} Reason: {reason}" if reason else what)
+
+
+class SubscriptionLimitExceededException(ServiceError):
+    """This topic has {limit} subscriptions already. End subscriptions that nobody needs."""
+
+    code = "SubscriptionLimitExceeded"
+    status = 403
+
+
+class ThrottledException(ServiceError):
+    """{what}"""
+
+    code = "Throttled"
+    status = 429
+
+
+class EmptyBatchRequestException(ServiceError):
+    """The batch request doesn't contain any entries."""
+
+    code = "EmptyBatchRequest"
+
+
+class TooManyEntriesInBatchRequestException(ServiceError):
+    """The batch request contains more entries than permissible."""
+
+    code = "TooManyEntriesInBatchRequest"
+
+
+class BatchEntryIdsNotDistinctException(ServiceError):
+    """Two or more batch entries in the request have the same Id."""
+
+    code = "BatchEntryIdsNotDistinct"
+
+
+class BatchRequestTooLongException(ServiceError):
+    """The length of all the messages put together is more than the limit."""
+
+    code = "BatchRequestTooLong"
+
+
+class InvalidBatchEntryIdException(ServiceError):
+    """The Id of a batch entry in the batch request contains an impermissible character: {id}"""
+
+    code = "InvalidBatchEntryId"

@@ -3,8 +3,8 @@
 1. a label before the host name (virtual-host style)
 2. a credential scope: with a target prefix (awsJson), of a REST service, with a path of Smithy RPC, with a Query version
 3. `/service/…/operation/…` (Smithy RPC)
-4. the reserved paths, which no label may bear
-5. an unsigned Query call
+4. an unsigned Query call: a form, or a link such as the one that confirms a subscription
+5. the reserved paths, which no label may bear
 6. an unsigned REST call: of the service that claims the path, else of the one that takes everything else
 """
 
@@ -26,6 +26,7 @@ _PRESIGNED_SCOPE = re.compile(
     r"(?:^|&)X-Amz-Credential=[^&]*?%2F\d{8}%2F[A-Za-z0-9-]+%2F([A-Za-z0-9-]+)%2Faws4_request", re.IGNORECASE
 )
 _SMITHY_RPC = re.compile(r"/service/([A-Za-z0-9_]+)/operation/([A-Za-z0-9_]+)")
+_ACTION = re.compile(r"(?:^|&)Action=")
 _FORM = "application/x-www-form-urlencoded"
 
 
@@ -136,7 +137,11 @@ def _reserved(head: RequestHead, _port: Port) -> Recognised | None:
 
 
 def _unsigned_query(head: RequestHead, _port: Port) -> Recognised | None:
-    if head.method != "POST" or head.path not in ("", "/"):
+    if head.path not in ("", "/"):
+        return None
+    if head.method == "GET" and _ACTION.search(head.query):
+        return Recognised(Kind.QUERY)
+    if head.method != "POST":
         return None
     return Recognised(Kind.QUERY) if head.headers.get("content-type", "").startswith(_FORM) else None
 
@@ -150,8 +155,8 @@ ORDER: tuple[Callable[[RequestHead, Port], Recognised | None], ...] = (
     _scoped,
     _smithy,
     _unsigned_target,
-    _reserved,
     _unsigned_query,
+    _reserved,
     _unsigned_rest,
 )
 

@@ -268,7 +268,10 @@ class Services:
         return Route(service, "smithy-rpc-v2-cbor", name, service.operation(name))
 
     def by_query(self, version: str, action: str, signing_name: str = "") -> Route | None:
-        """What a Query request addresses by Version and Action; without a signature only the version identifies it."""
+        """What a Query request addresses by Version and Action.
+
+        Without a signature the version identifies it, and in a link that states none the action.
+        """
         self._index()
         if signing_name:
             service = self._queries.get((version, signing_name))
@@ -277,7 +280,7 @@ class Services:
                 (
                     found
                     for (known, _), found in self._queries.items()
-                    if known == version and found.operation(action) is not None
+                    if version in (known, "") and found.operation(action) is not None
                 ),
                 None,
             )

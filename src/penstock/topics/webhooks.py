@@ -1,0 +1,111 @@
+"""Deliveries over HTTP: bodies as SNS sends them, and what an answer means.
+
+(AWS: SNS Developer Guide, "Sending Amazon SNS messages to HTTP/S endpoints".)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from penstock.egress import Request, Unreachable, Untrusted, Unusable
+from penstock.topics import retries
+from penstock.topics import subscription_rows as rows
+from penstock.topics.leaving import SUBSCRIBE
+from penstock.topics.outcomes import Busy, Failed
+from penstock.wire.errors import Throttled
+
+if TYPE_CHECKING:
+    from penstock.application import App
+    from penstock.topics.bodies import Bodies
+    from penstock.topics.messages import Message
+
+SECONDS = 15.0  # for a whole exchange (AWS: SNS, HTTP endpoints)
+AT_ONCE = 64
+_MOST = 16 << 10  # bytes of an answer that are read
+_OF_HOST, _OF_SLOW_HOST, _OF_ACCOUNT = 32, 2, 48  # at a time
+_SLOW_S = 1.0
+_SLOW_HOSTS = 1_000  # that are remembered
+_AGENT = "Amazon Simple Notification Service Agent"
+
+
+class Webhooks:
+    """Sends to endpoints, so that a slow one takes few of the places."""
+
+    def __init__(self, app: App, bodies: Bodies) -> None:
+        self._app = app
+        self._bodies = bodies
+        self._going: Counter[str] = Counter()
+        self._slow: dict[str, None] = {}
+
+    async def notify(self, subscription: Any, topic: Any, message: Any, content: Message) -> None:
+        """Send a message. Raises Failed, or Busy."""
+        own = subscription.attributes.get("DeliveryPolicy", "")
+        policy = retries.effective_own(topic.attributes.get("DeliveryPolicy", ""), own)
+        headers = [("Content-Type", policy["requestPolicy"]["headerContentType"])]
+        headers += _own_headers("Notification", message.id, rows.topic_of(subscription).arn, rows.arn_of(subscription))
+        if subscription.attributes.get("RawMessageDelivery") == "true":
+            headers.append(("x-amz-sns-rawdelivery", "true"))
+            await self._post(subscription, headers, content.for_protocol(subscription.protocol))
+        else:
+            body = await self._bodies.notification(subscription, topic, message, content)
+            await self._post(subscription, headers, json.dumps(body, indent=2, ensure_ascii=False))
+
+    async def ask(self, subscription: Any, topic: Any, type: str, message_id: str, at: int) -> None:
+        """Ask an endpoint to confirm, or tell it that its subscription has ended. Raises Failed, or Busy."""
+        body = await self._bodies.confirmation(subscription, topic, type, message_id, at)
+        arn = "" if type == SUBSCRIBE else rows.arn_of(subscription)
+        headers = [("Content-Type", retries.CONTENT_TYPE), *_own_headers(type, message_id, body["TopicArn"], arn)]
+        await self._post(subscription, headers, json.dumps(body, indent=2, ensure_ascii=False))
+
+    async def _post(self, subscription: Any, headers: list[tuple[str, str]], body: str) -> None:
+        host = (urlsplit(subscription.endpoint).hostname or "").lower()
+        request = Request(
+            subscription.endpoint, "POST", [*headers, ("User-Agent", _AGENT)], body.encode(), plain=subscription.protocol == "http"
+        )  # fmt: skip
+        async with self._place(host, subscription.account):
+            try:
+                async with asyncio.timeout(SECONDS):
+                    answer = await self._app.egress.send(request, most=_MOST, cut=True)
+            except Throttled:  # too many names are looked up
+                raise Busy from None
+            except TimeoutError:
+                raise Failed(f"{host} has not answered within {SECONDS:.0f} seconds") from None
+            except (Unreachable, Untrusted, Unusable) as error:
+                raise Failed(str(error)) from None
+        if 200 <= answer.status < 300:
+            return
+        final = answer.status < 500 and answer.status != 429
+        raise Failed(f"{host} answers with status {answer.status}", final=final, status=answer.status)
+
+    @asynccontextmanager
+    async def _place(self, host: str, account: str) -> AsyncIterator[None]:
+        most = _OF_SLOW_HOST if host in self._slow else _OF_HOST
+        if self._going[host] >= most or self._going[account] >= _OF_ACCOUNT:
+            raise Busy
+        self._going[host] += 1
+        self._going[account] += 1
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self._slow.pop(host, None)
+            if time.monotonic() - began > _SLOW_S:
+                self._slow[host] = None
+                if len(self._slow) > _SLOW_HOSTS:
+                    self._slow.pop(next(iter(self._slow)))
+            for key in (host, account):
+                self._going[key] -= 1
+                if not self._going[key]:
+                    del self._going[key]
+
+
+def _own_headers(type: str, message: str, topic: str, subscription: str) -> list[tuple[str, str]]:
+    found = [("x-amz-sns-message-type", type), ("x-amz-sns-message-id", message), ("x-amz-sns-topic-arn", topic)]
+    return found + ([("x-amz-sns-subscription-arn", subscription)] if subscription else [])

@@ -1,0 +1,238 @@
+"""Mail, by a real SMTP server: what people are sent, how the connection is protected, and that nobody writes a header of it."""
+
+import asyncio
+import contextlib
+import datetime as dt
+import email
+import email.policy
+import json
+import re
+
+import pytest
+from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
+from penstock_keys import refused
+from penstock_topics import sns, subscribed, topic, topics_on, working
+from penstock_waiting import eventually
+
+from penstock.store import sealing
+from penstock.store.records import jobs
+from penstock.topics import leaving, records
+from penstock.topics.mail_settings import MailSettings
+from penstock.wire import tls
+
+
+class Mailbox:
+    """Keeps the mails that it is sent; what it answers to the next ones can be chosen."""
+
+    def __init__(self):
+        self.mails, self.answers, self.users = [], [], []
+
+    async def handle_DATA(self, _server, _session, envelope):
+        if self.answers:
+            return self.answers.pop(0)
+        self.mails.append(
+            (
+                envelope.rcpt_tos,
+                email.message_from_bytes(envelope.content.replace(b"\r\n", b"\n"), policy=email.policy.default),
+            )
+        )
+        return "250 taken"
+
+    async def handle_RCPT(self, _server, _session, envelope, address, _options):
+        if address.startswith("nobody@"):
+            return "550 no such user"
+        envelope.rcpt_tos.append(address)
+        return "250 ok"
+
+    def authenticate(self, _server, _session, _envelope, mechanism, data):
+        good = isinstance(data, LoginPassword) and data == LoginPassword(b"penstock", b"hush")
+        self.users.append((mechanism, good))
+        return AuthResult(success=good)
+
+
+@contextlib.asynccontextmanager
+async def mail_server(*, ssl_context=None, **more):
+    mailbox = Mailbox()
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: SMTP(mailbox, loop=loop, **more), "127.0.0.1", 0, ssl=ssl_context)
+    try:
+        yield mailbox, server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("mail-tls")
+    sealer = sealing.Sealer([(b"1234", b"k" * 32)])
+    now = dt.datetime.now(dt.UTC)
+    ca, cert, key = tls.own_authority(folder, ("localhost", "127.0.0.1"), sealer, now=now)
+    return ca, tls.server_context(cert, key, sealer.derive(tls.KEY_LABEL))
+
+
+@contextlib.asynccontextmanager
+async def mailing(store, clock, tmp_path, port, **more):
+    settings = MailSettings(smtp_host="localhost", smtp_port=port, **{"smtp_security": "none"} | more)
+    async with topics_on(store, clock, tmp_path, settings) as harness, working(harness):
+        yield harness, await harness.administrator()
+
+
+def nothing_left(conn):
+    return conn.execute(records.deliveries.select()).first() is None
+
+
+async def test_people_are_asked_and_get_messages_and_can_leave(store, clock, tmp_path):
+    async with mail_server() as (mailbox, port):
+        async with mailing(store, clock, tmp_path, port) as (harness, owner):
+            arn = await topic(harness, owner, DisplayName="Deploys, Größe")
+            await sns(harness, owner, "Subscribe", TopicArn=arn, Protocol="email", Endpoint="you@example.com")
+            ((to, asked),) = await eventually(lambda: mailbox.mails)
+            assert (to, asked["Subject"]) == (["you@example.com"], "AWS Notification - Subscription Confirmation")
+            assert asked["From"] == "AWS Notifications <penstock@penstock.test>"
+            text = asked.get_content()
+            assert f"You have chosen to subscribe to the topic:\n{arn}\n" in text
+            token = re.search(r"https://penstock\.test/v1/topics/confirm\?TopicArn=\S+&Token=(\S+)", text)[1]
+            made = await sns(harness, owner, "ConfirmSubscription", TopicArn=arn, Token=token)
+            sent = await sns(harness, owner, "Publish", TopicArn=arn, Message="It is done.\nÄ", Subject="Done: 1.0")
+            await eventually(lambda: len(mailbox.mails) == 2)
+            mail = mailbox.mails[1][1]
+            assert (mail["From"], mail["To"], mail["Subject"]) == (
+                '"Deploys, Größe" <penstock@penstock.test>',
+                "you@example.com",
+                "Done: 1.0",
+            )
+            leave = (
+                f"https://penstock.test/v1/topics/leave?SubscriptionArn={made['SubscriptionArn'].replace(':', '%3A')}"
+            )
+            assert mail.get_content().startswith("It is done.\nÄ\n\n--\nIf you wish to stop receiving notifications")
+            assert leave in mail.get_content()
+            assert (mail["List-Unsubscribe"], mail["List-Unsubscribe-Post"]) == (
+                f"<{leave}>",
+                "List-Unsubscribe=One-Click",
+            )
+            assert mail["Message-ID"].startswith(f"<{sent['MessageId']}.")
+            assert mail["Auto-Submitted"] == "auto-generated"
+            await sns(harness, owner, "Unsubscribe", SubscriptionArn=made["SubscriptionArn"])
+            await sns(harness, owner, "Publish", TopicArn=arn, Message="never seen")
+            await eventually(lambda: harness.app.store.read(nothing_left))
+            assert len(mailbox.mails) == 2
+
+
+async def test_programs_that_read_mail_get_the_notification(store, clock, tmp_path):
+    async with mail_server() as (mailbox, port):
+        async with mailing(store, clock, tmp_path, port, mail_from="ci@example.org") as (harness, owner):
+            arn = await topic(harness, owner)
+            await subscribed(harness, owner, arn, "bot@example.com", "email-json")
+            await sns(harness, owner, "Publish", TopicArn=arn, Message="m" * 5_000)
+            await eventually(
+                lambda: [mail for _, mail in mailbox.mails if mail["Subject"] == "AWS Notification Message"]
+            )
+    mail = mailbox.mails[-1][1]
+    body = json.loads(mail.get_content())
+    assert (body["Type"], body["Message"], body["SignatureVersion"]) == ("Notification", "m" * 5_000, "1")
+    assert mail["From"] == "AWS Notifications <ci@example.org>"
+
+
+async def test_a_connection_is_protected_before_anybody_signs_in(store, clock, tmp_path, certificate):
+    ca, context = certificate
+    mailbox = Mailbox()
+    more = {
+        "authenticator": mailbox.authenticate,
+        "auth_required": True,
+        "tls_context": context,
+        "require_starttls": True,
+    }
+    async with mail_server(**more) as (received, port):
+        settings = {
+            "smtp_security": "starttls",
+            "smtp_ca_file": str(ca),
+            "smtp_user": "penstock",
+            "smtp_password": "hush",
+        }
+        async with mailing(store, clock, tmp_path, port, **settings) as (harness, owner):
+            arn = await topic(harness, owner)
+            await sns(harness, owner, "Subscribe", TopicArn=arn, Protocol="email", Endpoint="you@example.com")
+            await eventually(lambda: received.mails)
+    assert {good for _, good in mailbox.users} == {True}
+
+
+async def test_a_server_may_speak_tls_from_the_first_byte(store, clock, tmp_path, certificate):
+    ca, context = certificate
+    async with mail_server(ssl_context=context) as (received, port):
+        settings = {"smtp_security": "tls", "smtp_ca_file": str(ca)}
+        async with mailing(store, clock, tmp_path, port, **settings) as (harness, owner):
+            arn = await topic(harness, owner)
+            await sns(harness, owner, "Subscribe", TopicArn=arn, Protocol="email", Endpoint="you@example.com")
+            await eventually(lambda: received.mails)
+
+
+async def test_a_server_that_nobody_vouches_for_gets_no_password(store, clock, tmp_path, certificate, caplog):
+    _, context = certificate
+    mailbox = Mailbox()
+    more = {
+        "authenticator": mailbox.authenticate,
+        "auth_required": True,
+        "tls_context": context,
+        "require_starttls": True,
+    }
+    async with mail_server(**more) as (received, port):
+        settings = {"smtp_security": "starttls", "smtp_user": "penstock", "smtp_password": "hush"}
+        async with mailing(store, clock, tmp_path, port, **settings) as (harness, owner):
+            caplog.set_level("INFO", "penstock.work")
+            arn = await topic(harness, owner)
+            await subscribed(harness, owner, arn, "you@example.com", "email")
+            await sns(harness, owner, "Publish", TopicArn=arn, Message="m")
+            await eventually(lambda: harness.app.store.read(tried))
+    assert (received.mails, mailbox.users) == ([], [])
+
+
+def tried(conn):
+    found = conn.execute(records.deliveries.select()).first()
+    return found is not None and found.tries
+
+
+async def test_mail_that_is_put_off_is_sent_later_and_what_is_refused_for_good_is_not(store, clock, tmp_path):
+    async with mail_server() as (mailbox, port):
+        async with mailing(store, clock, tmp_path, port) as (harness, owner):
+            arn = await topic(harness, owner)
+            await subscribed(harness, owner, arn, "you@example.com", "email")
+            await subscribed(harness, owner, arn, "nobody@example.com", "email")
+            await eventually(lambda: harness.app.store.read(all_asked))
+            mailbox.answers = ["451 try again"]
+            await sns(harness, owner, "Publish", TopicArn=arn, Message="m")
+            await eventually(lambda: harness.app.store.read(tried))
+            await eventually(lambda: harness.app.store.read(only_one))
+            clock.advance(10_000)
+            await eventually(lambda: harness.app.store.read(nothing_left))
+    assert [to for to, mail in mailbox.mails if mail["Subject"] == "AWS Notification Message"] == [["you@example.com"]]
+
+
+def all_asked(conn):
+    return conn.execute(jobs.select().where(jobs.c.kind == leaving.ASK, jobs.c.state != "done")).first() is None
+
+
+def only_one(conn):
+    return len(conn.execute(records.deliveries.select()).all()) == 1
+
+
+async def test_nobody_who_publishes_or_subscribes_writes_a_header(store, clock, tmp_path):
+    async with mail_server() as (mailbox, port):
+        async with mailing(store, clock, tmp_path, port) as (harness, owner):
+            arn = await topic(harness, owner)
+            await subscribed(harness, owner, arn, "you@example.com", "email")
+            for bad in ("a\r\nBcc: x@y.test", "a\nb", "a\rb", "a\x00b"):
+                asked = sns(harness, owner, "Publish", TopicArn=arn, Message="m", Subject=bad)
+                assert (await refused(asked))[1] == "Invalid parameter: Subject"
+                given = {"TopicArn": arn, "AttributeName": "DisplayName", "AttributeValue": bad}
+                assert (await refused(sns(harness, owner, "SetTopicAttributes", **given)))[0] == "InvalidParameter"
+            name = 'x" <evil@y.test>, "'
+            await sns(
+                harness, owner, "SetTopicAttributes", TopicArn=arn, AttributeName="DisplayName", AttributeValue=name
+            )
+            text = "Bcc: x@y.test\r\n\r\n.\r\nMAIL FROM:<x@y.test>\r\n"
+            await sns(harness, owner, "Publish", TopicArn=arn, Message=text, Subject="Bcc: x@y.test")
+            found = await eventually(lambda: [one for one in mailbox.mails if one[1]["Subject"] == "Bcc: x@y.test"])
+    ((to, mail),) = found
+    assert (to, mail["Bcc"], len(mail["From"].addresses)) == (["you@example.com"], None, 1)
+    assert mail["From"].addresses[0].addr_spec == "penstock@penstock.test"
+    assert mail.get_content().startswith("Bcc: x@y.test\n\n.\nMAIL FROM:<x@y.test>\n")
