@@ -27,7 +27,7 @@ LABELS = {
     "cicd_pipeline_run_state": "always `executing`: a run is in no other state of OpenTelemetry's here",
     "kind": "kind of jobs; one of those that components have",
     "loop": "name of a background loop; few fixed ones",
-    "operation": "operation; one of those that are served, empty for a request that was none",
+    "operation": "operation; one that a service's model has, empty for a request that was none",
     "outcome": "how it ended; few fixed words",
     "pool": "name of a pool of threads; few fixed ones",
     "result": "how it ended, as the API's status says",

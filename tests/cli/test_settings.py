@@ -85,6 +85,15 @@ def test_a_worker_of_a_site_takes_only_its_jobs(tmp_path):
     assert (settings.site, settings.works, settings.serves) == ("eu-west-1", True, False)
 
 
+def test_a_worker_answers_about_itself_where_it_is_told_to():
+    parser = argparse.ArgumentParser()
+    serve.add_arguments(parser, "worker")
+    parser.set_defaults(command="worker")
+    plain = serve.settings_of(parser.parse_args(["--public-url", "http://x"]))
+    told = serve.settings_of(parser.parse_args(["--public-url", "http://x", "--metrics-port", "9469"]))
+    assert [(one.host, one.port) for one in (plain, told)] == [("127.0.0.1", 0), ("127.0.0.1", 9469)]
+
+
 @pytest.mark.parametrize(
     ("option", "value"),
     [

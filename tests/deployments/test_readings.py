@@ -29,7 +29,7 @@ async def test_deployments_and_hosts(any_harness):
     assert ended("Succeeded") == before
     harness.serve(*group)
     assert (await harness.until(deployment))["status"] == "Succeeded"
-    assert ended("Succeeded") == before + 1
+    await eventually(lambda: ended("Succeeded") == before + 1)
     assert list(await store.scan(running.read, clock.now())) == [{(): 0}]
 
     def seen(conn: sa.Connection) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from penstock_waiting import eventually
 from pipeline_harness import BUILD, SOURCE, approval, stage
 
 from penstock.metrics import REGISTRY
@@ -32,7 +33,7 @@ async def test_runs_actions_and_approvals(any_harness):
     before = {result: runs("measured", result) for result in ("success", "failure", "cancellation")}
     await harness.create(SOURCE, BUILD, GATE, name="measured")
     token = await harness.open_approval(name="measured")
-    assert count("penstock_action_seconds", category="Build", result="Succeeded") == succeeded + 1
+    await eventually(lambda: count("penstock_action_seconds", category="Build", result="Succeeded") == succeeded + 1)
     now = store.clock.now()
     assert list(await store.scan(active.read, now)) == [{("measured", "executing"): 1}]
     waiting, oldest = await store.scan(approvals.read, now + 60_000)
@@ -46,14 +47,14 @@ async def test_runs_actions_and_approvals(any_harness):
         result={"status": "Approved", "summary": "fine"},
     )
     assert await harness.ended(await harness.first("measured"), "measured") == "Succeeded"
-    assert runs("measured", "success") == before["success"] + 1
+    await eventually(lambda: runs("measured", "success") == before["success"] + 1)
     assert list(await store.scan(active.read, now)) == [{}]
     assert list(await store.scan(approvals.read, now)) == [{(): 0}, {(): 0}]
 
     harness.scripted.answers["compile", "start"] = Failed(code="JobFailed", message="no")
     run = (await harness("StartPipelineExecution", name="measured"))["pipelineExecutionId"]
     assert await harness.ended(run, "measured") == "Failed"
-    assert runs("measured", "failure") == before["failure"] + 1
+    await eventually(lambda: runs("measured", "failure") == before["failure"] + 1)
 
 
 def test_every_end_of_a_run_has_its_result():

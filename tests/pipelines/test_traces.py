@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 
 import sqlalchemy as sa
+from penstock_waiting import eventually
 from pipeline_harness import ACCOUNT, BUILD, REGION, SOURCE, action, stage
 
 from penstock import tracing
@@ -109,4 +110,4 @@ async def test_which_event_ends_a_run(harness):
     await harness.create(SOURCE, BUILD, name="shop")
     run = await harness.first("shop")
     assert await harness.ended(run, "shop") == "Succeeded"
-    assert seen == [("STARTED", ""), ("SUCCEEDED", run)]
+    await eventually(lambda: seen == [("STARTED", ""), ("SUCCEEDED", run)])

@@ -143,7 +143,16 @@ def add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
                 help=f"{what}; default: %(default)s",
             )
     if command == "worker":
-        parser.add_argument_group("network").add_argument(
+        network = parser.add_argument_group("network")
+        network.add_argument(
+            "--metrics-port",
+            dest="port",
+            type=arguments.port,
+            default=0,
+            metavar="P",
+            help="the port of 127.0.0.1 where a worker answers /metrics, /healthz and /readyz, 0 for a free one; default: %(default)s",
+        )
+        network.add_argument(
             "--public-url",
             default="",
             type=arguments.public_url,
