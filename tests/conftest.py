@@ -34,7 +34,6 @@ from penstock.store.clock import ManualClock
 from penstock.store.database import Store
 from penstock.store.ids import SeededIds
 from penstock.store.schema import create_all, metadata
-from penstock.wire.errors import Refused, ServiceError
 
 # Times belong to machines: one that is busy is no reason to call a property wrong.
 hypothesis.settings.register_profile(
@@ -44,26 +43,6 @@ hypothesis.settings.load_profile("penstock")
 if not EVERY:
     # It would parse every module in each test process for numbers and texts to try, and draw other examples when any of them changes.
     hypothesis.internal.conjecture.providers._get_local_constants = hypothesis.internal.conjecture.providers.Constants
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _refusals_say_why() -> Iterator[None]:
-    """Fails a test in whose process something is refused with an empty text, but for the errors of which AWS says nothing either."""
-
-    def attentive(kind: type[ServiceError | Refused]) -> None:
-        plain = kind.__init__
-
-        def made(self: ServiceError | Refused, *message: Any, **values: Any) -> None:
-            plain(self, *message, **values)  # type: ignore[arg-type]
-            silent = type(self).__init__ is not made
-            assert silent or "" not in message, f"{type(self).__name__} without a sentence"
-
-        patch.setattr(kind, "__init__", made)
-
-    with pytest.MonkeyPatch.context() as patch:
-        attentive(ServiceError)
-        attentive(Refused)
-        yield
 
 
 # --- components of the machine ----------------------------------------------------------------------------------------
