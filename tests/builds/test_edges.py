@@ -12,6 +12,7 @@ import pytest
 from penstock.builds import pipeline
 from penstock.builds.download import Download
 from penstock.builds.errors import InvalidInputException, PhaseFailed
+from penstock.builds.job import Job
 from penstock.builds.projects import check_project, with_overrides
 from penstock.builds.supervisor import packing
 from penstock.builds.supervisor.shell import is_variable
@@ -278,3 +279,36 @@ def test_lines_of_a_log_keep_their_order_when_the_clock_is_set_back(tmp_path: Pa
     assert (workspace.lines(), workspace.steps()) == (([], 0), [])
     (tmp_path / "log").write_bytes(b"5 one\n5 two\n3 three words\n7 \xff\n9 hal")
     assert workspace.lines() == ([(5, "one"), (5, "two"), (5, "three words"), (7, "\N{REPLACEMENT CHARACTER}")], 30)
+
+
+# --- what a build finds of its surroundings ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("moves", [True, False])
+@pytest.mark.parametrize("tls", [True, False])
+@pytest.mark.parametrize("git", [True, False])
+def test_files_that_the_environment_names_are_laid_down(tmp_path: Path, moves: bool, tls: bool, git: bool):
+    for folder in ("tls", "tree/readonly", "output"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "tls" / "ca.pem").write_text("authority")
+    (tmp_path / "tls" / "ca.pem").chmod(0o600)
+    request: Any = SimpleNamespace(
+        workspace=SimpleNamespace(tree=tmp_path / "tree", output=tmp_path / "output"),
+        moves_folders=moves, inside="/b", key=SimpleNamespace(region="r"),
+    )  # fmt: skip
+    job = Job(
+        app=SimpleNamespace(settings=SimpleNamespace(data_dir=tmp_path, tls=tls)),  # type: ignore[arg-type]
+        request=request, role=None, sources=None, spec=SimpleNamespace(git_credential_helper=git),  # type: ignore[arg-type]
+        referenced={}, layout=None, seconds=1,  # type: ignore[arg-type]
+    )  # fmt: skip
+    place = job._place("https://h:1", SimpleNamespace(mode="none", token="t"))  # type: ignore[arg-type]
+    readonly = tmp_path / "tree" / "readonly"
+    laid = {path.name: path.stat().st_mode & 0o777 for path in readonly.iterdir()}
+    assert laid == {name: 0o644 for name, there in (("ca.pem", tls), ("git-credential-helper.py", git)) if there}
+    assert not tls or (readonly / "ca.pem").read_text() == "authority"
+    assert (place.region, place.endpoint, place.network, place.secret) == ("r", "https://h:1", "none", "t")
+    assert place.ca_file == ("/b/readonly/ca.pem" if tls else "")
+    assert place.credential_helper == ("/b/readonly/git-credential-helper.py" if git else "")
+    home = tmp_path / "output" / "home"
+    assert (place.home, home.exists()) == (("/root", False) if moves else ("/b/output/home", True))
+    assert moves or home.stat().st_mode & 0o777 == 0o755

@@ -41,6 +41,10 @@ class Logs:
             raise Throttled
         if fate == "denied":
             raise AccessDenied(f"not authorized to perform: logs:{operation}")
+        if fate == "there":
+            raise error_class("ResourceAlreadyExistsException")("there")
+        if fate == "full":
+            raise error_class("LimitExceededException")("too many")
         if fate == "gone":
             raise error_class("ResourceNotFoundException")("gone")
         if operation == "PutLogEvents":
@@ -52,6 +56,29 @@ class Logs:
     def messages(self) -> list[str]:
         assert self.stream is not None
         return [read.event.message for read in forward(self.stream, START, 0, None) if read.event is not None]
+
+
+@pytest.mark.parametrize(
+    ("script", "calls", "outcome"),
+    [
+        ([], ["CreateLogStream"], None),
+        (["there"], ["CreateLogStream"], None),
+        (["gone"], ["CreateLogStream", "CreateLogGroup", "CreateLogStream"], None),
+        (["gone", "there", "there"], ["CreateLogStream", "CreateLogGroup", "CreateLogStream"], None),
+        (["full"], ["CreateLogStream"], "too many"),
+        (["gone", "full"], ["CreateLogStream", "CreateLogGroup"], "too many"),
+    ],
+)
+async def test_group_and_stream_are_made_unless_they_are_there(tmp_path: Path, script, calls, outcome):
+    logs = Logs(tmp_path)
+    logs.script = script
+    shipper = LogShipper(logs.app, space(tmp_path, 0), logs=NAMES, region="r")
+    if outcome:
+        with pytest.raises(LogsDenied, match=f"^{outcome}$"):
+            await shipper.open("session")  # type: ignore[arg-type]
+    else:
+        await shipper.open("session")  # type: ignore[arg-type]
+    assert (logs.calls, logs.script) == (calls, [])
 
 
 def space(folder: Path, lines: int) -> Workspace:

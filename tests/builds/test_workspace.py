@@ -137,3 +137,20 @@ def test_a_log_that_a_power_failure_damaged_is_read_to_the_gap_and_on_from_there
     log.close()
     assert again.lines()[0] == [(7, "seven")]
     assert space.path.joinpath("log").read_bytes() == b"1 one\n2 two\n7 seven\n"
+
+
+@pytest.mark.parametrize(
+    ("limit", "kept"),
+    [
+        (12, b"1 one\n1 two\n"),
+        (11, b"1 one\n1 [Container] The log is longer than 11 bytes: the rest is not kept\n"),
+        (7, b"1 one\n1 [Container] The log is longer than 7 bytes: the rest is not kept\n"),
+        (6, b"1 one\n"),
+    ],
+)
+def test_a_log_ends_with_its_last_complete_line_and_says_so(tmp_path: Path, limit: int, kept: bytes):
+    log = Log(str(tmp_path), limit=limit, session=str(tmp_path / "s"), written=lambda: None, now=lambda: 1_000_000)
+    for line in (b"one\n", b"two\n", *[b"three\n"] * 2 * (limit != 12)):
+        log.output(line)
+    log.close()
+    assert (tmp_path / "log").read_bytes() == kept

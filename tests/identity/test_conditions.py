@@ -2,17 +2,27 @@
 
 import dataclasses
 import json
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from penstock_identity_harness import ACCOUNT, OTHER, REGION, document
 
+from penstock.identity import context
 from penstock.identity.conditions import compile_condition
 from penstock.identity.context import RequestContext
 from penstock.identity.errors import AccessDeniedException, MalformedPolicyDocumentException
 from penstock.wire.call import Call
 from penstock.wire.errors import AccessDenied
+
+
+@pytest.mark.parametrize(("via", "first", "last"), [((), "", ""), (("a",), "a", "a"), (("a", "b"), "a", "b")])
+def test_the_first_and_the_last_service_that_called(via, first, last):
+    call: Any = SimpleNamespace(called_via=via)
+    assert [context._GLOBAL[f"aws:CalledVia{which}"](call) for which in ("", "First", "Last")] == [via, first, last]
+
 
 PIPELINE = "codepipeline.amazonaws.com"
 

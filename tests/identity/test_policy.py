@@ -74,6 +74,18 @@ def test_many_patterns_go_through_a_text_once():
     assert sum(steps(pattern, text) for pattern in patterns) <= 30 * (sum(map(len, patterns)) + len(text))
 
 
+@pytest.mark.parametrize(
+    ("pattern", "text", "covers"),
+    [
+        ("a*b", "ab", True), ("a*b", "a", False), ("ab*ab", "ab", False), ("ab*ab", "abab", True), ("*a*", "a", True), ("a*b*c", "abc", True),
+        ("a*b*c", "ac", False), ("*b?d*", "aaaaaaabcd", True), ("*b?d*", "aaaaaaabc", False), ("*?*", "", False), ("*?*", "a", True),
+        ("*x?*x?*", "x1aaaaaax2", True), ("*x?*x?*", "x1aaaaaaax", False), ("?", "a", True), ("?", "ab", False), ("", "", True), ("a*", "a", True),
+    ],
+)  # fmt: skip
+def test_what_a_pattern_covers(pattern, text, covers):
+    assert wildcard(pattern)(text) is covers
+
+
 segment = st.text("ab*?", max_size=3)
 pattern_arn = st.one_of(
     st.just("*"),

@@ -10,6 +10,7 @@ import sqlite3
 import time
 import uuid
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,8 +21,10 @@ from penstock.store import dead_letters, errors, ids, jobs, masterkeys, records
 from penstock.store.clock import ManualClock, SystemClock
 from penstock.store.codec import Forms, UnknownForm
 from penstock.store.database import Store
+from penstock.store.events import Events
 from penstock.store.jobs import JobState
 from penstock.store.masterkeys import MasterKeyError
+from penstock.store.resealing import Resealer
 from penstock.store.retention import Expiring, Retention, Sweeper
 from penstock.store.sealing import Sealer, SealError
 from penstock.store.work import Retry, Work, backoff_ms
@@ -344,6 +347,9 @@ def test_sealed_values_have_their_form_and_only_their_key_opens_them():
         Sealer([masterkeys.new_key()]).open(sealed, "c")
     with pytest.raises(SealError, match="it was changed, or sealed for another place"):
         sealer.open(sealed, "d")
+    for cut in (b"", sealed[:3], b"\x02" + sealed[1:]):
+        with pytest.raises(SealError, match="it was sealed under a master key that is not in the key file"):
+            sealer.open(cut, "c")
     with pytest.raises(MasterKeyError, match="there is no master key"):
         Sealer([])
     assert len(sealer.derive("a")) == 32
@@ -433,3 +439,39 @@ def test_whoever_waits_for_a_future_gets_what_left_a_transaction():
     assert errors.lost(LookupError()) is False
     assert errors.lost(exc.DBAPIError("S", {}, Exception(), connection_invalidated=True)) is True
     assert errors.lost(exc.DBAPIError("S", {}, Exception())) is False
+
+
+async def test_a_store_is_closed_once(tmp_path: Path):
+    store = await Store.open(f"sqlite:///{tmp_path}/penstock.db", clock=SystemClock())
+    await store.close()
+    await store.close()
+
+
+async def test_what_seals_again_stops_with_its_loop_and_holds_nothing_then():
+    done: list[Any] = []
+
+    async def stop(loop: Any) -> None:
+        done.append(loop)
+
+    async def end() -> None:
+        done.append("released")
+
+    one: Any = object.__new__(Resealer)
+    one._store, one._loop = SimpleNamespace(loops=SimpleNamespace(stop=stop)), "the loop"
+    one._holding = SimpleNamespace(end=end)
+    await one.stop()
+    assert done == ["the loop", "released"]
+
+
+async def test_a_gap_is_waited_for_until_its_time(clock: ManualClock):
+    async def read(_fn: Any, _last: int, gaps: list[int]) -> list[Any]:
+        asked.append(gaps)
+        return []
+
+    asked: list[list[int]] = []
+    one: Any = object.__new__(Events)
+    one._store, one._taps, one._last = SimpleNamespace(read=read, clock=clock), {object()}, 9
+    one._gaps = {5: clock.now(), 6: clock.now() + 1}
+    await one._follow()
+    await one._follow()
+    assert asked == [[5, 6], [6]]

@@ -118,11 +118,6 @@ def new_recovery_codes(conn: sa.Connection, account: str, user_id: str) -> list[
     return ["-".join(code[at : at + 4] for at in range(0, len(code), 4)) for code in codes]
 
 
-def recovery_codes_left(conn: sa.Connection, user_id: str) -> int:
-    """How many are not used yet."""
-    return conn.execute(sa.select(sa.func.count()).where(_r.user_id == user_id)).scalar_one()
-
-
 def forget_recovery_codes(conn: sa.Connection, user_id: str) -> None:
     """Make the codes void."""
     conn.execute(sign_in_records.recovery_codes.delete().where(_r.user_id == user_id))
