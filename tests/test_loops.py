@@ -14,7 +14,7 @@ from penstock_waiting import eventually
 
 import penstock
 from penstock import loops as loops_module
-from penstock.loops import FAILING, FAILURES, Loops
+from penstock.loops import FAILING, FAILURES, Loop, Loops
 
 SOURCE = Path(penstock.__file__).parent
 FIRST = loops_module._FIRST_PAUSE
@@ -143,9 +143,10 @@ def test_the_process_is_not_ready_while_a_loop_fails(live):  # noqa: F811 - the 
         if broken:
             raise ValueError("never thought of")
 
-    async def start() -> None:
-        live.app.store.loops.start("test.broken", turn, lambda: asyncio.sleep(0.01))
+    async def start() -> Loop:
+        loop = live.app.store.loops.start("test.broken", turn, lambda: asyncio.sleep(0.01))
         await asyncio.sleep(0)
+        return loop
 
     def ready() -> tuple[int, str]:
         try:
@@ -156,13 +157,14 @@ def test_the_process_is_not_ready_while_a_loop_fails(live):  # noqa: F811 - the 
                 return error.code, error.read().decode()
 
     assert ready() == (200, "ready\n")
-    live.run(start())
+    loop = live.run(start())
     status, said = ready()
     assert (status, "test.broken" in said) == (503, True)
     assert loops_module.FAILING.labels("test.broken")._value.get() == 1
     broken = False
     live.run(eventually(lambda: not live.app.store.loops.failing()))
     assert ready() == (200, "ready\n")
+    live.run(live.app.store.loops.stop(loop))
 
 
 TASKS = {"create_task", "ensure_future"}

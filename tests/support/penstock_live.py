@@ -177,6 +177,8 @@ def live_server(data_dir: Path, **settings: Any) -> Iterator[Live]:
         state["loop"].call_soon_threadsafe(state["stop"].set)
         thread.join(60)
         assert not thread.is_alive(), "the server did not stop within 60 s"
+        left = [loop.name for loop in state["running_app"].app.store.loops._running]
+        assert not left, f"of the server go on: {left}"
         if "error" in state:
             raise state["error"]
 
