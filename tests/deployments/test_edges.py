@@ -19,7 +19,7 @@ from penstock.deployments.hostcommands.identities import Identities
 from penstock.deployments.hostcommands.signer import Signer, SpecificationTooLong
 from penstock.deployments.hostcommands.specification import Issue
 from penstock.deployments.hostcommands.together import Together
-from penstock.deployments.operations import hooklogs, hosts
+from penstock.deployments.operations import deployments, hooklogs, hosts
 from penstock.deployments.server import ids
 from penstock.deployments.server.inputs import Acknowledged
 from penstock.deployments.server.model import (
@@ -31,7 +31,7 @@ from penstock.deployments.server.model import (
     RevisionHealth,
     Timeouts,
 )
-from penstock.wire.errors import AccessDenied, error_class
+from penstock.wire.errors import AccessDenied, ServiceError, error_class
 
 # --- time-outs --------------------------------------------------------------------------------------------------------
 
@@ -571,3 +571,48 @@ def test_which_agent_polls(headers, agent):
 
 def test_numbers_of_the_protocol():
     assert (operations._OFFER_MS, operations._LOG_BYTES) == (15_000, 32_768)
+
+
+# --- what a deployment is given ---------------------------------------------------------------------------------------
+
+OUTDATED = {"updateOutdatedInstancesOnly": True}
+IN_RESTARTS = "cannot be given with the deployment mode RESTART."
+
+
+@pytest.mark.parametrize(
+    ("input", "revision", "made"),
+    [
+        ({}, {"revisionType": "S3"}, {"revisionType": "S3"}),
+        ({}, None, ("RevisionRequiredException", "The deployment group has no successful deployment that could be restarted.")),
+        ({"revision": {"revisionType": "S3"}}, {}, ("InvalidInputException", f"A revision {IN_RESTARTS}")),
+        (OUTDATED, {}, ("InvalidInputException", f"updateOutdatedInstancesOnly {IN_RESTARTS}")),
+    ],
+)  # fmt: skip
+def test_a_restart_is_of_what_the_group_has(input, revision, made):
+    group: Any = SimpleNamespace(revision=revision)
+    if isinstance(made, dict):
+        assert deployments._location(input, group, restart=True) == made
+        return
+    with pytest.raises(ServiceError) as refused:
+        deployments._location(input, group, restart=True)
+    assert (refused.value.wire_code, refused.value.message) == made
+
+
+@pytest.mark.parametrize(
+    ("input", "refusal"),
+    [
+        ({}, None),
+        ({"targetInstances": {}, "ec2DeploymentOptions": {}, "overrideAlarmConfiguration": None}, None),
+        ({"ec2DeploymentOptions": {"autoScalingGroupProcessesToSuspend": []}}, None),
+        ({"targetInstances": {"tagFilters": []}}, ("InvalidTargetInstancesException", "targetInstances can only be given for blue/green deployments.")),
+        ({"ec2DeploymentOptions": {"autoScalingGroupProcessesToSuspend": ["Terminate"]}}, (
+            "InvalidAutoScalingGroupProcessToSuspendException", "Suspending Auto Scaling processes is not served by this version of Penstock.")),
+    ],
+)  # fmt: skip
+def test_what_no_deployment_takes(input, refusal):
+    if refusal is None:
+        deployments._refuse_what_does_not_fit(input)
+        return
+    with pytest.raises(ServiceError) as refused:
+        deployments._refuse_what_does_not_fit(input)
+    assert (refused.value.wire_code, refused.value.message) == refusal

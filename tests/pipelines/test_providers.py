@@ -8,9 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from penstock.pipelines.actions import Providers, built_in, codecommit_source, modules
-from penstock.pipelines.actions.provider import Action, Failed, Invoke, Link, Running, Succeeded, Waiting
-from penstock.pipelines.model import HOUR, ActionTypeId, ArtifactLocation
+from penstock.pipelines.actions import Providers, built_in, codebuild, codecommit_source, modules
+from penstock.pipelines.actions.provider import (
+    Action,
+    Display,
+    Failed,
+    Invoke,
+    Link,
+    Provider,
+    Running,
+    Succeeded,
+    Waiting,
+)
+from penstock.pipelines.model import HOUR, ActionTypeId, ArtifactLocation, Property
 from penstock.pipelines.pinning import changed_input
 from penstock.wire.errors import AccessDenied, InternalFailure, ServiceError
 
@@ -624,3 +634,59 @@ async def test_a_server_that_fails_says_nothing_of_an_artifact():
 async def test_what_nobody_pinned_is_not_looked_up():
     unknown = replace(APP, etag="", sha256="")
     assert await changed_input(an_action(modules()["codedeploy"], Services(), inputs=(unknown,))) is None
+
+
+LACKS = "Action configuration for action 'Build' is missing required configuration 'PrimarySource'"
+UNREADABLE = "EnvironmentVariables of action 'Build' cannot be read: "
+
+
+@pytest.mark.parametrize(
+    ("configuration", "inputs", "said"),
+    [
+        ({}, ["A"], None),
+        ({}, ["A", "B"], LACKS),
+        ({"PrimarySource": "B"}, ["A", "B"], None),
+        ({"PrimarySource": "#{x.y}"}, ["A", "B"], None),
+        ({"PrimarySource": "C"}, ["A", "B"], "PrimarySource 'C' of action 'Build' is not one of its input artifacts"),
+        ({"PrimarySource": "C"}, [], "PrimarySource 'C' of action 'Build' is not one of its input artifacts"),
+        ({"BatchEnabled": "false", "CombineArtifacts": "false"}, ["A"], None),
+        ({"BatchEnabled": "true"}, ["A"], "Penstock does not run batch builds from pipelines yet. Remove BatchEnabled from action 'Build'."),
+        ({"CombineArtifacts": "true"}, ["A"], "Penstock does not run batch builds from pipelines yet. Remove CombineArtifacts from action 'Build'."),
+        ({"EnvironmentVariables": "#{x.y}"}, ["A"], None),
+        ({"EnvironmentVariables": '[{"name": "A", "value": ""}]'}, ["A"], None),
+        ({"EnvironmentVariables": "[" * 100_000}, ["A"], f"{UNREADABLE}it is nested too deeply"),
+        ({"EnvironmentVariables": "{}"}, ["A"], f"{UNREADABLE}it must be a JSON list of objects with name, value and type"),
+        ({"EnvironmentVariables": "[1]"}, ["A"], f"{UNREADABLE}every variable must have a name"),
+        ({"EnvironmentVariables": '[{"name": "", "value": ""}]'}, ["A"], f"{UNREADABLE}every variable must have a name"),
+        ({"EnvironmentVariables": '[{"name": "A", "value": 1}]'}, ["A"], f"{UNREADABLE}the value of 'A' must be a string"),
+        ({"EnvironmentVariables": '[{"name": "A", "value": "", "type": "x"}]'}, ["A"],
+         f"{UNREADABLE}the type of 'A' must be one of PLAINTEXT, PARAMETER_STORE, SECRETS_MANAGER"),
+    ],
+)  # fmt: skip
+def test_builds_that_no_pipeline_can_declare(configuration, inputs, said):
+    action = {"name": "Build", "configuration": configuration, "inputArtifacts": [{"name": name} for name in inputs]}
+    assert codebuild._refuse(action) == said
+
+
+async def test_a_build_that_is_gone_has_failed():
+    gone = an_action(modules()["codebuild"], Services(BatchGetBuilds={"builds": []}), external_id="x:1")
+    assert await modules()["codebuild"].observe(gone) == Failed(
+        code="JobFailed", message="The build x:1 does not exist.", external_id="x:1"
+    )
+
+
+@pytest.mark.parametrize(
+    ("keys", "display"),
+    [
+        ([], Display(line="P", subject="", part="")),
+        (["a"], Display(line="P, a", subject="a", part="")),
+        (["a", "b"], Display(line="P, b", subject="a", part="b")),
+        (["a", ""], Display(line="P", subject="a", part="")),
+    ],
+)
+def test_what_people_are_shown_of_an_action(keys, display):
+    properties = [Property(name=f"k{number}", description="", key=True) for number in range(len(keys))]
+    known = replace(modules()["codebuild"].types[0], properties=(*properties, Property(name="other", description="")))
+    known = replace(known, id=replace(known.id, provider="P"))
+    configuration = {f"k{number}": value for number, value in enumerate(keys)} | {"other": "x"}
+    assert Provider.shows(modules()["codebuild"], known, configuration) == display
