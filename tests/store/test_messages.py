@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import pytest
 import sqlalchemy as sa
+from penstock_waiting import eventually
 from psycopg import errors
 from psycopg.pq import ConnStatus, ExecStatus
 from psycopg.waiting import Ready, Wait
@@ -207,7 +208,7 @@ async def test_who_has_nothing_to_say_says_nothing_and_what_was_not_sent_is_said
     one.add([])
     await rested()
     one.add(["a", "b", "a"])
-    await one.sent()
+    await eventually(lambda: len(connection.said) == 2)
     assert connection.said[1:] == ["me\na\nb"]
     connection.breaks = True
     one.add(["c"])
@@ -215,7 +216,7 @@ async def test_who_has_nothing_to_say_says_nothing_and_what_was_not_sent_is_said
         await running
     connection.breaks = False
     running = asyncio.ensure_future(one.run(lambda: None))
-    await one.sent()
+    await eventually(lambda: len(connection.said) == 3)
     assert connection.said[2:] == ["me\nc"]
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
