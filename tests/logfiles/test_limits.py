@@ -285,7 +285,7 @@ def test_batches_that_follow_each_other_are_one_run(times, lengths):
     ],
 )
 def test_what_lies_beside_each_other_is_read_at_once(places, at_once, lengths):
-    groups = reading._adjacent([batch(1, 1, *place) for place in places], at_once)
+    groups = reading.adjacent([batch(1, 1, *place) for place in places], at_once)
     assert [len(group) for group in groups] == lengths
 
 

@@ -157,7 +157,7 @@ def latest(
 
 def appended(files: StreamFiles, batches: Sequence[Batch], pattern: Pattern) -> Iterator[Event]:
     """The events of batches that match, in the order of the file."""
-    for group in _adjacent(batches, _READ):
+    for group in adjacent(batches, _READ):
         for data, offset in _content(files, group):
             if (may := pattern.after(data, 0)) >= 0:
                 yield from _events(data, offset, pattern, may)
@@ -176,7 +176,7 @@ def _runs(batches: Sequence[Batch]) -> Iterator[list[Batch]]:
 
 
 def _forward(files: StreamFiles, run: Sequence[Batch], pattern: Pattern, at_once: int) -> Iterator[Read]:
-    for group in _adjacent(run, at_once):
+    for group in adjacent(run, at_once):
         cost = group[-1].end - group[0].offset
         for data, offset in _content(files, group):
             if (may := pattern.after(data, 0)) < 0:
@@ -188,7 +188,7 @@ def _forward(files: StreamFiles, run: Sequence[Batch], pattern: Pattern, at_once
 
 
 def _backward(files: StreamFiles, run: Sequence[Batch], pattern: Pattern, at_once: int) -> Iterator[Read]:
-    for group in reversed(list(_adjacent(run, at_once))):
+    for group in reversed(list(adjacent(run, at_once))):
         cost = group[-1].end - group[0].offset
         for data, offset in reversed(list(_content(files, group))):
             if (may := pattern.after(data, 0)) < 0:
@@ -236,7 +236,7 @@ def _events(data: bytes, offset: int, pattern: Pattern, may: int) -> Iterator[Ev
             yield Event(timestamp, ingestion, message, offset + begins)
 
 
-def _adjacent(batches: Sequence[Batch], at_once: int) -> Iterator[list[Batch]]:
+def adjacent(batches: Sequence[Batch], at_once: int) -> Iterator[list[Batch]]:
     """Batches that lie beside each other in the file, as many as one read takes."""
     group: list[Batch] = []
     for batch in batches:

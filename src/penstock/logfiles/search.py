@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from penstock.logfiles.measuring import measure
 from penstock.logfiles.patterns import compile_pattern
 from penstock.logfiles.reading import Key, Read, appended, backward, forward, latest, merged
 from penstock.logfiles.sealed import Locked
@@ -28,7 +29,7 @@ Found = tuple[list[tuple[str, Event]], Key | None]
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
-    """Read as the request says; its `kind` is `page`, `search`, `tail` or `test`, its `keys` open what is sealed, by id and in hexadecimal.
+    """Read as the request says; its `kind` is `page`, `search`, `tail`, `measure` or `test`, its `keys` open what is sealed, by id and in hexadecimal.
 
     `locked` is whether something is sealed under another key. `incomplete` are the paths of streams whose index has to be completed first,
     unless the request says that as much as can be `was_completed`.
@@ -36,7 +37,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     if request["kind"] == "test":
         return test(pattern=request["pattern"], messages=request["messages"])
     lacking: set[str] = set()
-    kinds = {"page": page, "search": search, "tail": tail}
+    kinds: dict[str, Callable[..., dict[str, Any]]] = {"page": page, "search": search, "tail": tail, "measure": measure}
     completed = request.pop("was_completed", False)
     request["keys"] = {key_id: bytes.fromhex(key) for key_id, key in request.pop("keys", {}).items()}
     try:

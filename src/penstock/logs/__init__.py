@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from penstock.component import Component, Guard
-from penstock.logs import records
+from penstock.component import Component, Guard, JobKind
+from penstock.logs import filter_rows, measured, records
 from penstock.logs.logstore import LogStore
 from penstock.logs.operations import events, groups, live_tail, metric_filters
 from penstock.wire.arns import parse_arn
@@ -28,7 +29,8 @@ def component(app: App) -> Component[LogStore]:
         services=(Service(name="logs", profile=ErrorProfile(code="InvalidParameterException")),),
         operations=(groups, events, live_tail, metric_filters),
         guards=(Guard(service="logs", keys={"aws:resourcetag/": lambda _logs, arn: _tags(app, arn)}),),
-        start=(logs.start,),
+        jobs=(JobKind(kind=filter_rows.MEASURE, run=functools.partial(measured.measure, app)),),
+        start=(logs.start, functools.partial(measured.resume, app, logs)),
         stop=(logs.stop,),
     )
 

@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import sqlalchemy as sa
+
 from penstock.logfiles.restoring import Incomplete
 from penstock.logfiles.sealed import DataKey
 from penstock.logfiles.streams import StreamFiles
-from penstock.logs import records
+from penstock.logs import filter_rows, records
 from penstock.logs.group_keys import OpenedKeys
 from penstock.logs.readers import Readers
 from penstock.loops import Loop
@@ -113,6 +115,13 @@ class LogStore:
         found = await self._ask(paths.values(), {"kind": "tail", "streams": given} | request)
         return found | {"ends": {paths[path]: end for path, end in found["ends"].items()}}
 
+    async def measure(self, streams: Mapping[str, int], **request: Any) -> dict[str, Any]:
+        """What filters find in streams (file → offset). See logfiles.measuring; its `ends` are by file here."""
+        paths = {str(self._path(file)): file for file in streams}
+        given = [(path, streams[file]) for path, file in paths.items()]
+        found = await self._ask(streams, {"kind": "measure", "streams": given} | request)
+        return found | {"ends": {paths[path]: end for path, end in found["ends"].items()}}
+
     async def test(self, pattern: str, messages: Sequence[str]) -> dict[str, Any]:
         """Which of some messages match a pattern. See logfiles.search.test."""
         return await self._readers.ask({"kind": "test", "pattern": pattern, "messages": messages})
@@ -171,6 +180,10 @@ class LogStore:
         await asyncio.sleep(_SYNC_S)
         self._awake.clear()
 
+    def _note(self, conn: sa.Connection, known: Sequence[Mapping[str, Any]]) -> None:
+        records.write_down(conn, known)
+        filter_rows.ask(conn, filter_rows.filtered(conn, [one["file"] for one in known]))
+
     async def _sync(self) -> None:
         """Sync what was written to, then note in the rows what the files hold. What fails is tried again by the next sync."""
         known: dict[_Held, dict[str, Any]] = {}
@@ -188,7 +201,7 @@ class LogStore:
                     failed = error
         try:
             if known:
-                await self._store.write(records.write_down, list(known.values()))
+                await self._store.write(self._note, list(known.values()))
         except BaseException:
             for held in known:
                 held.dirty = True

@@ -55,6 +55,22 @@ streams = sa.Table(
     sa.Column("last_event", sa.BigInteger),
     sa.Column("last_ingestion", sa.BigInteger),
     sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("measured", sa.BigInteger),  # bytes that metric filters have been applied to
+)
+
+
+metric_filters = sa.Table(
+    "log_metric_filters",
+    metadata,
+    sa.Column("account", sa.String(12), primary_key=True),
+    sa.Column("region", sa.String(32), primary_key=True),
+    sa.Column("group", sa.String(512), primary_key=True),
+    sa.Column("name", sa.String(512), primary_key=True),
+    sa.Column("pattern", sa.String(1024), nullable=False),
+    sa.Column("transformation", Json, nullable=False),
+    sa.Column("namespace", sa.String(255), nullable=False),  # of the metric, as is its name: filters are found by them
+    sa.Column("metric", sa.String(255), nullable=False),
+    sa.Column("created", sa.BigInteger, nullable=False),  # ms; counts what comes from then on
 )
 
 
@@ -122,6 +138,9 @@ def delete_group(conn: sa.Connection, account: str, region: str, name: str) -> l
     files = list(conn.execute(sa.select(streams.c.file).where(_within(account, region, name))).scalars())
     conn.execute(streams.delete().where(_within(account, region, name)))
     conn.execute(data_keys.delete().where(_keys_of(account, region, name)))
+    filters = metric_filters.c
+    filtering = (filters.account == account) & (filters.region == region) & (filters.group == name)
+    conn.execute(metric_filters.delete().where(filtering))
     conn.execute(groups.delete().where(_group(account, region, name)))
     return files
 
@@ -138,13 +157,22 @@ def list_groups(
     after: Sequence[Any] | None,
     limit: int,
 ) -> list[sa.Row[Any]]:
-    """Groups by name, with the bytes of their streams."""
+    """Groups by name, with the bytes of their streams and the number of their metric filters."""
     size = (
         sa.select(sa.func.coalesce(sa.func.sum(streams.c.size), 0))
         .where(streams.c.account == account, streams.c.region == region, streams.c.group == groups.c.name)
         .scalar_subquery()
     )
-    query = sa.select(groups, size.label("size")).where(groups.c.account == account, groups.c.region == region)
+    filters = metric_filters.c
+    filtering = (
+        sa.select(sa.func.count())
+        .select_from(metric_filters)
+        .where(filters.account == account, filters.region == region, filters.group == groups.c.name)
+        .scalar_subquery()
+    )
+    query = sa.select(groups, size.label("size"), filtering.label("filters")).where(
+        groups.c.account == account, groups.c.region == region
+    )
     if prefix:
         query = query.where(groups.c.name.startswith(prefix, autoescape=True))
     if part:

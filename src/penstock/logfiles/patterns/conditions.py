@@ -106,7 +106,7 @@ class Comparison:
     def fits(self, value: Value) -> bool:
         """Whether a value compares so."""
         if order := _ORDERS.get(self.operator):
-            number = _number(value)
+            number = number_of(value)
             return number is not None and order(number, self.number)
         return self._equals(value) is (self.operator == "=")
 
@@ -119,7 +119,7 @@ class Comparison:
     def _equals(self, value: Value) -> bool:
         if self.regex is not None:
             return self.regex.matches(text_of(value).encode("utf-8", "replace"))
-        return _like(text_of(value), self.pieces) or (self.number is not None and _number(value) == self.number)
+        return _like(text_of(value), self.pieces) or (self.number is not None and number_of(value) == self.number)
 
 
 def comparison(scanner: Scanner) -> Comparison:
@@ -135,7 +135,7 @@ def comparison(scanner: Scanner) -> Comparison:
     elif (text := scanner.string()) is not None:
         made = Comparison(operator, _pieces(text))
     elif bare := scanner.match(_BARE):
-        made = Comparison(operator, bare[0].split("*"), _number(bare[0]))
+        made = Comparison(operator, bare[0].split("*"), number_of(bare[0]))
     else:
         raise scanner.refused("a number, a word, or a text in quotation marks")
     if operator in _ORDERS and made.number is None:
@@ -178,7 +178,7 @@ def _like(text: str, pieces: Sequence[str]) -> bool:
     return at <= end
 
 
-def _number(value: Value) -> float | None:
+def number_of(value: Value) -> float | None:
     """A value as a number, when it is one or reads as one."""
     if not isinstance(value, str):
         return None if isinstance(value, bool) else value

@@ -361,7 +361,7 @@ def _group_to_api(call: Call, row: sa.Row[Any]) -> dict[str, Any]:
         "logGroupName": row.name,
         "creationTime": row.created,
         "retentionInDays": row.retention,
-        "metricFilterCount": 0,
+        "metricFilterCount": row.filters,
         "arn": f"{arn}:*",
         "logGroupArn": arn,
         "storedBytes": int(row.size),

@@ -18,7 +18,7 @@ from penstock.monitoring.errors import (
 from penstock.monitoring.operations import cloudwatch, place
 from penstock.monitoring.series import NEWEST, OLDEST, Metric, RowKey, key_of, metric_of, seconds, tier_for
 from penstock.monitoring.statistics import Summary
-from penstock.wire.call import Input
+from penstock.wire.call import Input, PrincipalKind
 from penstock.wire.registry import Recorded
 
 # AWS: PutMetricData
@@ -31,7 +31,12 @@ def _keys(_call: Call, input: Input) -> Mapping[str, str]:
     return {"cloudwatch:namespace": input["Namespace"]}
 
 
-@cloudwatch("PutMetricData", keys=_keys, recorded=Recorded.DATA)
+def _measured(call: Call, _input: Input) -> str:
+    """What a service of ours measures for a resource of its own is asked of the account's metrics: a policy there lets it."""
+    return call.arn("cloudwatch", "metrics") if call.session.kind is PrincipalKind.SERVICE else "*"
+
+
+@cloudwatch("PutMetricData", resource=_measured, keys=_keys, recorded=Recorded.DATA)
 async def put_metric_data(app: App, call: Call, input: Input) -> None:
     """Count data points. What is answered is durable; a call that fails has counted none."""
     datums = list(_datums(input))

@@ -1,4 +1,4 @@
--- Written by penstock.store.revise, of 0034_event_rules.
+-- Written by penstock.store.revise, of 0035_metric_filters.
 CREATE TABLE audit_blocks (
 	chain VARCHAR(32) NOT NULL,
 	first BIGINT NOT NULL,
@@ -813,6 +813,18 @@ CREATE TABLE log_groups (
 	data_key VARCHAR(32),
 	CONSTRAINT pk_log_groups PRIMARY KEY (account, region, name)
 );
+CREATE TABLE log_metric_filters (
+	account VARCHAR(12) NOT NULL,
+	region VARCHAR(32) NOT NULL,
+	"group" VARCHAR(512) NOT NULL,
+	name VARCHAR(512) NOT NULL,
+	pattern VARCHAR(1024) NOT NULL,
+	transformation TEXT NOT NULL,
+	namespace VARCHAR(255) NOT NULL,
+	metric VARCHAR(255) NOT NULL,
+	created BIGINT NOT NULL,
+	CONSTRAINT pk_log_metric_filters PRIMARY KEY (account, region, "group", name)
+);
 CREATE TABLE log_streams (
 	account VARCHAR(12) NOT NULL,
 	region VARCHAR(32) NOT NULL,
@@ -824,6 +836,7 @@ CREATE TABLE log_streams (
 	last_event BIGINT,
 	last_ingestion BIGINT,
 	size BIGINT NOT NULL,
+	measured BIGINT,
 	CONSTRAINT pk_log_streams PRIMARY KEY (account, region, "group", name),
 	CONSTRAINT uq_log_streams_file UNIQUE (file)
 );
