@@ -22,7 +22,7 @@ def put(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Puts a batch at NOW; what was kept of it, and what the answer says of the rest."""
 
     async def stream(*_: Any) -> Any:
-        return SimpleNamespace(file="f" * 32, group="g", data_key=None)
+        return SimpleNamespace(file="f" * 32, group="g", data_key=None, retention=None)
 
     monkeypatch.setattr(module, "existing_stream", stream)
 

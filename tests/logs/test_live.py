@@ -211,6 +211,39 @@ def test_a_filter_is_tried_on_messages(logs: Any):
     assert error(logs.test_metric_filter, filterPattern="a", logEventMessages=["x"] * 51)[0] == refused[0]
 
 
+def test_what_is_over_its_time_is_neither_taken_nor_given(logs: Any, group: str):
+    logs.create_log_stream(logGroupName=group, logStreamName="s")
+    now, day = int(time.time() * 1000), 86_400_000
+    where = {"logGroupName": group, "logStreamName": "s"}
+    put(logs, group, "s", "old", at=now - 3 * day)
+    put(logs, group, "s", "new", at=now)
+    logs.put_retention_policy(logGroupName=group, retentionInDays=1)
+    for answer in (logs.get_log_events(**where), logs.filter_log_events(logGroupName=group)):
+        assert [event["message"] for event in answer["events"]] == ["new"]
+    events = [{"timestamp": now - hours * 3_600_000, "message": f"{hours}"} for hours in (36, 23, 13)]
+    answer = logs.put_log_events(**where, logEvents=events)
+    assert answer["rejectedLogEventsInfo"] == {"expiredLogEventEndIndex": 1}
+    stream = logs.describe_log_streams(logGroupName=group)["logStreams"][0]
+    assert re.fullmatch(r"496\d{53}", stream["uploadSequenceToken"])
+    logs.delete_retention_policy(logGroupName=group)
+    assert "old" in [event["message"] for event in logs.get_log_events(**where)["events"]]
+
+
+def test_tags_by_their_first_names_are_the_same(logs: Any, group: str):
+    arn = f"arn:aws:logs:us-east-1:111111111111:log-group:{group}"
+    logs.tag_resource(resourceArn=arn, tags={"a": "1", "b": "2"})
+    logs.tag_log_group(logGroupName=group, tags={"b": "3", "c": "4"})
+    assert logs.list_tags_log_group(logGroupName=group)["tags"] == {"a": "1", "b": "3", "c": "4"}
+    logs.untag_log_group(logGroupName=group, tags=["a", "none"])
+    assert logs.list_tags_for_resource(resourceArn=arn)["tags"] == {"b": "3", "c": "4"}
+    for call, input in (
+        (logs.tag_log_group, {"tags": {"a": ""}}),
+        (logs.untag_log_group, {"tags": ["a"]}),
+        (logs.list_tags_log_group, {}),
+    ):
+        assert error(call, logGroupName="/none", **input)[1] == "The specified log group does not exist."
+
+
 def test_a_search_looks_into_every_stream(logs: Any, group: str):
     now = int(time.time() * 1000)
     for number in range(120):

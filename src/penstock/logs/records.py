@@ -185,8 +185,8 @@ def list_groups(
 
 
 def find_stream(conn: sa.Connection, account: str, region: str, group: str, name: str) -> sa.Row[Any] | None:
-    """A stream's row, with the `data_key` of its group."""
-    query = sa.select(streams, groups.c.data_key).join(groups, _group(account, region, group))
+    """A stream's row, with the `data_key` and the `retention` of its group."""
+    query = sa.select(streams, groups.c.data_key, groups.c.retention).join(groups, _group(account, region, group))
     return conn.execute(query.where(_within(account, region, group), streams.c.name == name)).first()
 
 

@@ -69,17 +69,21 @@ async def authorize(operation: Operation, call: Call[Any], input: Input) -> None
 def _asked(operation: Operation, call: Call[Any], input: Input) -> dict[str, str | tuple[str, ...]]:
     """The condition keys of what a request asks for, in lower case: its tags, and those that the operation declares."""
     tags: dict[str, str] = {}
+    removed: list[str] = []
     for member in ("tags", "Tags"):
         given = input.get(member)
         if isinstance(given, dict):
             tags |= given
         elif isinstance(given, list):
             for tag in given:
+                if isinstance(tag, str):  # the key of one that is removed
+                    removed.append(tag)
+                    continue
                 members = {
                     name.lower().removeprefix("tag"): value for name, value in tag.items()
                 }  # or TagKey, TagValue
                 tags[members.get("key", "")] = members.get("value", "")
-    names = [*tags, *(input.get("tagKeys") or input.get("TagKeys") or ())]
+    names = [*tags, *removed, *(input.get("tagKeys") or input.get("TagKeys") or ())]
     keys: dict[str, str | tuple[str, ...]] = {f"aws:requesttag/{key.lower()}": value for key, value in tags.items()}
     if names:
         keys["aws:tagkeys"] = tuple(map(str, names))

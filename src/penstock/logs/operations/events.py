@@ -57,8 +57,9 @@ async def put_log_events(logs: LogStore, call: Call, input: Input) -> Output:
     _check_batch(timestamps, messages)
     row = await existing_stream(call, input["logGroupName"], input["logStreamName"])
     old = bisect_left(timestamps, call.now - _TOO_OLD)
+    expired = bisect_left(timestamps, _kept_since(call, row.retention))
     new = len(timestamps) - bisect_right(timestamps, call.now + _TOO_NEW)
-    kept = list(zip(timestamps, messages, strict=True))[old : len(timestamps) - new]
+    kept = list(zip(timestamps, messages, strict=True))[max(old, expired) : len(timestamps) - new]
     if kept:
         seal = await logs.keys.to_seal(call, row.group, row.data_key)
         await logs.append(row.file, kept, call.now, input.get("sequenceToken", ""), seal)
@@ -66,6 +67,8 @@ async def put_log_events(logs: LogStore, call: Call, input: Input) -> Output:
     rejected = {}
     if old:
         rejected["tooOldLogEventEndIndex"] = old
+    if expired:
+        rejected["expiredLogEventEndIndex"] = expired
     if new:
         rejected["tooNewLogEventStartIndex"] = len(timestamps) - new
     return output | ({"rejectedLogEventsInfo": rejected} if rejected else {})
@@ -82,7 +85,7 @@ async def get_log_events(logs: LogStore, call: Call, input: Input) -> Output:
         row.file,
         direction=direction,
         position=position,
-        start=start,
+        start=max(start, _kept_since(call, row.retention)),
         end=end,
         limit=input.get("limit", MAX_EVENTS),
     )
@@ -107,7 +110,7 @@ async def filter_log_events(logs: LogStore, call: Call, input: Input) -> Output:
     names = input.get("logStreamNames", [])
     if names and input.get("logStreamNamePrefix"):
         raise InvalidParameterException("logStreamNamePrefix and logStreamNames are mutually exclusive.")
-    data_key = (await existing_group(call, group)).data_key
+    found_group = await existing_group(call, group)
     newest_first = not input.get("startFromHead", True)
     if newest_first and start < _NEWEST_FIRST_SINCE:
         raise InvalidParameterException(
@@ -131,12 +134,12 @@ async def filter_log_events(logs: LogStore, call: Call, input: Input) -> Output:
         streams,
         pattern=pattern,
         behind=behind,
-        start=start,
+        start=max(start, _kept_since(call, found_group.retention)),
         end=None if end is None else end + 1,  # unlike that of GetLogEvents, this end is within the range
         limit=input.get("limit", MAX_EVENTS),
         newest_first=newest_first,
     )
-    found = await unlocked(logs, call, {group: data_key}, reading)
+    found = await unlocked(logs, call, {group: found_group.data_key}, reading)
     output: Output = {"events": found["events"], "searchedLogStreams": []}
     if found["more"] is not None:
         output["nextToken"] = _FOUND.token(call, input, [found["more"], others, newest_first])
@@ -156,6 +159,11 @@ def _check_batch(timestamps: list[int], messages: list[str]) -> None:
         raise InvalidParameterException(
             "The batch of log events in a single PutLogEvents request cannot span more than 24 hours."
         )
+
+
+def _kept_since(call: Call, retention: int | None) -> int:
+    """The time stamp from which on a group keeps events: those of before are not given any more, and go with their stream."""
+    return 0 if retention is None else call.now - retention * _DAY
 
 
 def _range(input: Input) -> tuple[int, int | None]:

@@ -283,6 +283,33 @@ async def untag_resource(logs: LogStore, call: Call, input: Input) -> Output:
     return {}
 
 
+# The names of these three in 2014: AWS still answers them.
+
+
+@operation("ListTagsLogGroup", resource=group_arn)
+async def list_tags_log_group(logs: LogStore, call: Call, input: Input) -> Output:
+    """The tags of a group."""
+    return {"tags": (await existing_group(call, input["logGroupName"])).tags}
+
+
+@operation("TagLogGroup", resource=group_arn)
+async def tag_log_group(logs: LogStore, call: Call, input: Input) -> Output:
+    """Add tags to a group, or give its tags other values."""
+    await call.app.store.write(
+        _change, call, input["logGroupName"], lambda row: {"tags": _TAGS.add(row.tags, input["tags"].items())}
+    )
+    return {}
+
+
+@operation("UntagLogGroup", resource=group_arn)
+async def untag_log_group(logs: LogStore, call: Call, input: Input) -> Output:
+    """Remove tags of a group; what is not there is no error."""
+    await call.app.store.write(
+        _change, call, input["logGroupName"], lambda row: {"tags": _TAGS.remove(row.tags, input["tags"])}
+    )
+    return {}
+
+
 @operation("DescribeLogGroups", resource=any_group_arn)
 async def describe_log_groups(logs: LogStore, call: Call, input: Input) -> Output:
     """Groups by name."""
@@ -378,6 +405,7 @@ def _stream_to_api(call: Call, row: sa.Row[Any], known: dict[str, Any]) -> dict[
         "firstEventTimestamp": known["first_event"],
         "lastEventTimestamp": known["last_event"],
         "lastIngestionTime": known["last_ingestion"],
+        "uploadSequenceToken": known["last_ingestion"] and sequence_token(row.file, known["last_ingestion"]),
         "arn": call.arn("logs", f"log-group:{row.group}:log-stream:{row.name}"),
         "storedBytes": 0,  # AWS answers 0 for streams since 2019
     }
