@@ -112,8 +112,8 @@ async def _kms(call: Call, operation: str, input: Input, *, region: str) -> Outp
         if error.server_fault:
             raise
         if error.wire_code == "AccessDeniedException":
-            raise AccessDenied(error.message) from None
-        raise error_class(f"KMS.{error.wire_code}")(error.message) from None
+            raise AccessDenied(error.reason) from None
+        raise error_class(f"KMS.{error.wire_code}")(error.reason) from None
 
 
 def _context(call: Call, said: About, bucket: str, key: str) -> dict[str, str]:

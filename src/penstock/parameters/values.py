@@ -44,7 +44,7 @@ async def _kms(call: Call, operation: str, input: Input) -> Output:
         if error.server_fault:
             raise
         denied = error.wire_code == "AccessDeniedException"
-        raise (AccessDeniedException if denied else InvalidKeyId)(error.message) from None
+        raise (AccessDeniedException if denied else InvalidKeyId)(error.reason) from None
 
 
 async def to_api(call: Call, row: Any, *, arn: str, decrypt: bool) -> str:

@@ -71,4 +71,4 @@ async def _kms(call: Call, operation: str, input: Input) -> Output:
         if error.wire_code == "AccessDeniedException":
             raise AccessDeniedException from None
         failure = DecryptionFailure if operation == "Decrypt" else EncryptionFailure
-        raise failure(reason=error.message or error.wire_code) from None
+        raise failure(reason=error.reason) from None

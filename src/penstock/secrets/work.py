@@ -153,7 +153,7 @@ async def _step(app: App, row: Any, state: Rotation, step: str) -> str:
 
 
 def _said(refused: ServiceError | Refused) -> str:
-    return refused.message or refused.wire_code if isinstance(refused, ServiceError) else str(refused)
+    return refused.reason if isinstance(refused, ServiceError) else str(refused)
 
 
 def _variables(app: App, row: Any, function: Function, credentials: Mapping[str, Any]) -> dict[str, str]:

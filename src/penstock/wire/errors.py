@@ -35,6 +35,11 @@ class ServiceError(Exception):
         return type(self).code or type(self).__name__
 
     @property
+    def reason(self) -> str:
+        """What another error says that passes this one on: the message, or the code of an error to which AWS gives no text."""
+        return self.message or self.wire_code
+
+    @property
     def server_fault(self) -> bool:
         """Whether the server is at fault, and not the request: the same one may succeed later."""
         return self.status >= 500

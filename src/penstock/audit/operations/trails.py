@@ -266,9 +266,9 @@ async def _tried(call: Call, values: Mapping[str, Any]) -> str:
         if code == "AccessDenied":
             raise InsufficientS3BucketPolicyException(bucket=trail.bucket) from None
         if code in _KMS:
-            raise _KMS[code](error.message) from None
+            raise _KMS[code](error.reason) from None
         if code.startswith("KMS."):
-            raise InvalidKmsKeyIdException(error.message) from None
+            raise InvalidKmsKeyIdException(error.reason) from None
         raise
     return put.get("SSEKMSKeyId", "") if trail.key else ""
 
@@ -293,7 +293,7 @@ async def _check_key(call: Call, key: str) -> None:
             call.session, "kms", "DescribeKey", {"KeyId": key}, region=call.region, origin=call.origin
         )
     except ServiceError as error:
-        raise KmsKeyNotFoundException(error.message) from None
+        raise KmsKeyNotFoundException(error.reason) from None
     except AccessDenied:
         pass
 
