@@ -107,6 +107,13 @@ async def test_what_the_database_has_of_a_file_no_power_failure_takes_from_it(mo
     monkeypatch.setattr(moving.app.store, "write", written)
     await moving.shipping._ship_own()
     assert had == [True]
+    for number in (2, 3):  # what follows begins where the first ended
+        moving.trail.append(AT + number, record(number))
+        await moving.shipping._ship_own()
+        moving.clock.now = lambda number=number: AT + (number + 1) * 100_000
+        await moving.shipping._ship_own()
+    found = await _found(moving)
+    assert (found.faults, found.lines, found.newest.lines) == ([], 3, 3)
 
 
 async def test_blocks_whose_commit_was_not_heard_of_are_moved_once(moving, monkeypatch):

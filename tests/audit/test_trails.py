@@ -319,6 +319,51 @@ async def test_files_under_a_key_that_lets_cloudtrail_use_it(harness, owner, clo
     assert (await refused(s3(harness, reader, "GetObject", Bucket="records", Key=name)))[0] == "AccessDenied"
 
 
+async def test_which_trails_are_described(harness, owner, monkeypatch):
+    """A trail of all regions is seen from the others, unless shadows are left out or a region has one of its name."""
+    monkeypatch.setattr(type(harness.app.settings), "all_regions", lambda _: ("us-east-1", "eu-west-1", "us-west-2"))
+    for name, region, wide in (("all", "us-east-1", True), ("one", "us-east-1", False), ("all", "eu-west-1", False)):
+        arn = f"arn:aws:cloudtrail:{region}:{ACCOUNT}:trail/{name}"
+        await s3(harness, owner, "PutBucketPolicy", Bucket="records", Policy=lets(arn=arn))
+        given = TRAIL | {"Name": name, "IsMultiRegionTrail": wide}
+        await harness.app.invoke(owner, "cloudtrail", "CreateTrail", given, region=region)
+
+    async def described(region, **input):
+        found = await harness.app.invoke(owner, "cloudtrail", "DescribeTrails", input, region=region)
+        return [(one["Name"], one["HomeRegion"]) for one in found["trailList"]]
+
+    home, one, abroad = ("all", "us-east-1"), ("one", "us-east-1"), ("all", "eu-west-1")
+    for region, input, found in (
+        ("us-east-1", {}, [home, one]), ("eu-west-1", {}, [abroad, home]), ("us-west-2", {}, [home]),
+        ("us-west-2", {"includeShadowTrails": False}, []), ("us-east-1", {"includeShadowTrails": False}, [home, one]),
+        ("us-west-2", {"trailNameList": ["all", "one", "none"]}, [home]), ("eu-west-1", {"trailNameList": ["all"]}, [abroad]),
+        ("us-west-2", {"trailNameList": ["all"], "includeShadowTrails": False}, []),
+        ("us-east-1", {"trailNameList": ["one", "all", "one"]}, [home, one]),
+        ("us-east-1", {"trailNameList": [ARN.replace(ACCOUNT, OTHER)]}, []), ("us-west-2", {"trailNameList": [ARN]}, [home]),
+    ):  # fmt: skip
+        assert await described(region, **input) == found, (region, input)
+    listed = (await call(harness, owner, "ListTrails"))["Trails"]
+    assert [(one["Name"], one["HomeRegion"]) for one in listed] == [abroad, home, one]
+
+
+async def test_nothing_is_begun_for_a_trail_before_its_time(harness, owner, clock, tmp_path):
+    await call(harness, owner, "CreateTrail", **TRAIL)
+    (row,) = await harness.app.store.read(trail_rows.of_account, ACCOUNT, None, 100)
+    now = clock.now()
+    chain = await record_some(harness, tmp_path / "one", [(now + number, record(number)) for number in range(7)])
+
+    async def part(before):
+        return await harness.app.store.write(trail_rows.next_part, row.id, before)
+
+    assert [await part(before) for before in (now, now + 2)] == [None, None]
+    first = await part(now + 3)  # blocks of three lines
+    assert first == trail_rows.Part(chain, 0, 3) == await part(now + 100)  # which is begun, and so is repeated
+    await harness.app.store.write(trail_rows.deliver, row.id, first, now, written=True)
+    assert await part(now + 3) is None
+    assert await part(now + 100) == trail_rows.Part(chain, 3, 7)
+    assert await harness.app.store.write(trail_rows.next_part, "none", now + 100) is None
+
+
 async def test_trails_that_are_not_made(harness, owner):
     for more, code in (
         ({"Name": "ab"}, "InvalidTrailNameException"),

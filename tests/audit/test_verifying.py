@@ -100,6 +100,8 @@ REMOVED = {
     "a chain's row": (lambda ids: chains.delete().where(chains.c.id == ids[1]), "chain 2 were removed before it"),
     "the first chain's row": (lambda ids: chains.delete().where(chains.c.id == ids[0]), "chain 1 were removed before it"),
     "the count": (lambda ids: chains.update().where(chains.c.id == ids[1]).values(lines=8), "the seal does not fit"),
+    "lines at the end": (lambda ids: chains.update().where(chains.c.id == ids[1]).values(lines=9), "it does not end with the line that its row names"),
+    "the head": (lambda ids: chains.update().where(chains.c.id == ids[1]).values(head="0" * 64), "it does not end with the line that its row names"),
     "the state": (lambda ids: chains.update().where(chains.c.id == ids[1]).values(state="broken"), "the seal does not fit"),
     "what was removed": (lambda ids: chains.update().where(chains.c.id == ids[1]).values(removed=4), "the seal does not fit"),
     "the number": (lambda ids: chains.update().where(chains.c.id == ids[2]).values(number=9), "chains 3 to 8 were removed before it"),

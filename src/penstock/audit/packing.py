@@ -43,7 +43,6 @@ def pack(lines: Sequence[bytes]) -> Packed:
         head, begins, rest = record.partition(TIME)
         if hash == NO_HASH:
             rows.append(_DAMAGED + line)
-            records.append((b"", b""))
         elif begins:
             known = numbers.get(head)
             if known is None:
