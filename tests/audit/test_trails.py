@@ -322,7 +322,7 @@ async def test_files_under_a_key_that_lets_cloudtrail_use_it(harness, owner, clo
 async def test_which_trails_are_described(harness, owner, monkeypatch):
     """A trail of all regions is seen from the others, unless shadows are left out or a region has one of its name."""
     monkeypatch.setattr(type(harness.app.settings), "all_regions", lambda _: ("us-east-1", "eu-west-1", "us-west-2"))
-    for name, region, wide in (("all", "us-east-1", True), ("one", "us-east-1", False), ("all", "eu-west-1", False)):
+    for name, region, wide in (("all", "eu-west-1", False), ("all", "us-east-1", True), ("one", "us-east-1", False)):
         arn = f"arn:aws:cloudtrail:{region}:{ACCOUNT}:trail/{name}"
         await s3(harness, owner, "PutBucketPolicy", Bucket="records", Policy=lets(arn=arn))
         given = TRAIL | {"Name": name, "IsMultiRegionTrail": wide}

@@ -155,6 +155,10 @@ def test_a_policy_for_everybody_is_taken_when_the_bucket_blocks_none(s3) -> None
         change()
         s3.put_bucket_policy(**put(statement))
         assert s3.get_bucket_policy_status(Bucket="public")["PolicyStatus"]["IsPublic"] is True
+    policy = put(tied)["Policy"]
+    s3.put_bucket_policy(Bucket="public", Policy=policy.ljust(20_480))
+    refusal = Failure(s3.put_bucket_policy, Bucket="public", Policy=policy.ljust(20_481))
+    assert (refusal.code, "document size of 20480 bytes" in refusal.error["Message"]) == ("MalformedPolicy", True)
 
 
 def test_permissions(live, s3, bucket: str) -> None:

@@ -130,6 +130,20 @@ def _runs(pid):
 
 
 @pytest.mark.parametrize(
+    ("output", "kept"),
+    [
+        (b"a\n" + b"x" * 65_534, b"a\n" + b"x" * 65_534),
+        (b"a\n" + b"x" * 65_535, b"a\nThe rest of the output is not kept.\n"),
+        (b"x" * 65_535 + b"\n" + b"y", b"x" * 65_535 + b"\nThe rest of the output is not kept.\n"),
+        (b"x" * 65_537, b"The rest of the output is not kept.\n"),
+        (b"\xff\0", "\N{REPLACEMENT CHARACTER}".encode() * 2),
+    ],
+)
+def test_what_is_kept_of_an_output_ends_with_a_line(output, kept):
+    assert command._text(bytearray(output)) == kept.decode()
+
+
+@pytest.mark.parametrize(
     ("output", "values", "shown"),
     [
         ("it is hush\n", ["hush"], "it is ***\n"),

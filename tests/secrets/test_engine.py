@@ -82,6 +82,9 @@ def test_a_password_has_what_is_asked_for():
     assert (len(digits), set(digits)) == (4096, set("23456789"))
     assert set(password({"PasswordLength": 400, "IncludeSpace": True, "ExcludeNumbers": True})) >= {" "}
     assert len(password({"PasswordLength": 1, "RequireEachIncludedType": False})) == 1
+    assert len(password({"PasswordLength": 4})) == 4
+    with pytest.raises(InvalidParameterException, match="too short for one character of each of 5 types"):
+        password({"PasswordLength": 4, "IncludeSpace": True})
     assert len({password({}) for _ in range(50)}) == 50
 
 
