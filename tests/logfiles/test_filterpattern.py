@@ -196,6 +196,9 @@ LINE = '127.0.0.1 Prod frank [10/Oct/2000:13:25:15 -0700] "GET /index.html HTTP/
         ("[a, b]", '"one two" [three', True),
         ("[a, b]", "x  y\n", True),
         (r'[a = "say \"hi\" now", b]', r'"say \"hi\" now" x', True),
+        (r'[a = "C:\\temp*", b]', r'"C:\temp\new" x', True),
+        (r'[a = "x\\yz", b]', r'"x\yz" x', True),
+        ("[a = xyz, b]", r'"x\yz" x', False),
         ("[...]", "", True),
         ("[a]", "", False),
     ],
@@ -374,11 +377,11 @@ def test_expressions_hold_as_by_looking_at_each_condition(tree, document):
 
 _PATTERNS = [
     "", "a", "a b", "?a ?b", "a -b", '"a b"', "%a.b%", "%^a%", "%b$%", "%a|1%", '{ $.x = "ab" }', '{ $.x = "a" || $.y = "b" }', "{ $.x = a* && $.y != 1 }",
-    "{ $.x > 1 }", "{ $.x NOT EXISTS }", '{ $.x = "é" }', "[a = ab, b]", "[..., b = *ab*]", '[a = "a b", ...]', "[a > 1, ...]", '[a = "q\\"a", ...]',
+    "{ $.x > 1 }", "{ $.x NOT EXISTS }", "[a = abc, ...]", '{ $.x = "é" }', "[a = ab, b]", "[..., b = *ab*]", '[a = "a b", ...]', "[a > 1, ...]", '[a = "q\\"a", ...]',
 ]  # fmt: skip
 _EVENTS = st.one_of(
     st.text("ab 1\"'[]\\", max_size=8),
-    st.sampled_from(['{"x": "ab"}', '{"x": "\\u0061b"}', '{"x":"é"}', '{"x":"\\u00e9"}', '{"y":"b","x":2}', "a b", '"a b" c', '"q\\"a" x', '{"x":"a"}{']),
+    st.sampled_from(['{"x": "ab"}', '{"x": "\\u0061b"}', '{"x":"é"}', '{"x":"\\u00e9"}', '{"y":"b","x":2}', "a b", '"a b" c', '"q\\"a" x', '"a\\bc" x', '{"x":"a"}{']),
 )  # fmt: skip
 
 

@@ -212,6 +212,10 @@ def test_what_was_appended_behind_an_offset_is_read(tmp_path: Path, monkeypatch:
     ]
     assert (found["ends"], found["sampled"]) == ({str(files.path): files.path.stat().st_size}, False)
     assert tail(**asked, limit=1)["sampled"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("penstock.logfiles.search.MAX_PROCESSOR_S", -1)
+        late = tail(**asked, limit=9)  # a pattern that takes long: the rest of it is passed over
+        assert (late["events"], late["sampled"], late["ends"]) == ([], True, found["ends"])
     monkeypatch.setattr("penstock.logfiles.search.MAX_SEARCHED", 1)
     newest = tail(**asked, limit=9)  # more than is looked through: the oldest of it is passed over
     assert ([one["message"] for one in newest["events"]], newest["sampled"]) == ([], True)

@@ -15,13 +15,14 @@ from typing import Any, Generic, TypeVar
 
 from penstock.logfiles.measuring import measure
 from penstock.logfiles.patterns import compile_pattern
-from penstock.logfiles.reading import Key, Read, appended, backward, forward, latest, merged
+from penstock.logfiles.reading import Key, Read, adjacent, appended, backward, forward, latest, merged
 from penstock.logfiles.sealed import Locked
 from penstock.logfiles.streams import START, Event, Position, StreamFiles
 
 MAX_ANSWER = 1_000_000  # characters of messages in one answer
 MAX_SEARCHED = 32 * 1024**2  # bytes that one search looks through
 MAX_PROCESSOR_S = 5.0  # that one search takes, with a pattern that takes long
+_AT_ONCE = 1 << 18  # bytes
 OVERHEAD = 26  # what an event counts beside its message. AWS: PutLogEvents
 
 T = TypeVar("T")
@@ -110,7 +111,7 @@ def tail(
     """
     compiled = compile_pattern(pattern)
     chosen, ends, passed_over = Sample[tuple[str, str, Event]](limit), {}, False
-    room = MAX_SEARCHED
+    room, began = MAX_SEARCHED, time.process_time()
     for group, name, path, offset in streams:
         files = StreamFiles(Path(path), keys, lacking)
         batches = [batch for batch in files.batches() if batch.offset >= offset]
@@ -120,9 +121,13 @@ def tail(
         first = max(offset, batches[-1].end - room)
         read = [batch for batch in batches if batch.offset >= first]
         passed_over |= len(read) < len(batches)
-        with contextlib.suppress(FileNotFoundError):  # the stream was deleted meanwhile
-            for event in appended(files, read, compiled):
-                chosen.add((group, name, event))
+        for together in adjacent(read, _AT_ONCE):
+            if time.process_time() - began > MAX_PROCESSOR_S:
+                passed_over = True
+                break
+            with contextlib.suppress(FileNotFoundError):  # the stream was deleted meanwhile
+                for event in appended(files, together, compiled):
+                    chosen.add((group, name, event))
         room = max(0, room - (ends[path] - first))
     found = sorted(chosen.kept(), key=lambda one: (one[2].timestamp, one[1], one[2].offset))
     events = [_to_api(event) | {"logGroupIdentifier": group, "logStreamName": name} for group, name, event in found]

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from penstock.logfiles.patterns import regexes
 from penstock.logfiles.patterns.conditions import Comparison, Node, comparison, expression
 from penstock.logfiles.patterns.kinds import EVERYTHING, BadPattern, Pattern
-from penstock.logfiles.patterns.scanning import Scanner, unescaped
+from penstock.logfiles.patterns.scanning import Scanner
 from penstock.logfiles.patterns.terms import first_of
 
 _NAME = re.compile(r"[\w-]+")
 _WORD = re.compile(r"\S+")
 _SPACE = re.compile(r"\s*")
+_ESCAPE = re.compile(r'\\(["\\])')  # any other backslash, as of a path, is itself
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 
 
@@ -163,7 +164,7 @@ def _split(event: str) -> Iterator[str]:
         opens = event[at]
         if opens == '"' and opens not in open_ended:
             if quoted := _QUOTED.match(event, at):
-                yield unescaped(quoted[1]) if "\\" in quoted[1] else quoted[1]
+                yield _ESCAPE.sub(r"\1", quoted[1]) if "\\" in quoted[1] else quoted[1]
                 at = quoted.end()
                 continue
             open_ended.add(opens)  # nor does a later one end
