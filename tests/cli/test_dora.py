@@ -7,7 +7,6 @@ import json
 
 import pytest
 from penstock_live import live  # noqa: F401 - the fixture
-from penstock_starter import PENSTOCK, run
 
 from penstock.cli import dora
 from penstock.cli.exits import Exit
@@ -59,16 +58,22 @@ def test_the_table_is_aligned(capsys):
     assert [row.index("45") for row in rows] == [head.index("DEPLOYMENTS") + len("DEPLOYMENTS") - 2] * 2
 
 
-def test_a_server_without_deployments(live):  # noqa: F811
-    said = run(PENSTOCK, "dora", env=live.environment())
-    assert (said.returncode, said.stderr) == (Exit.DONE, "")
-    assert said.stdout.splitlines()[1] == "There were none. docs/how-to/dora.md says which stage of a pipeline counts."
-    answer = json.loads(run(PENSTOCK, "dora", "--since", "7d", "--json", env=live.environment()).stdout)
+def test_a_server_without_deployments(live, monkeypatch, capsys):  # noqa: F811
+    monkeypatch.setattr(dora.Clients, "found", lambda _data_dir: live.client)
+
+    def said(*arguments: str) -> tuple[int, str, str]:
+        parser = argparse.ArgumentParser()
+        dora.add_arguments(parser, "dora")
+        code = dora.run(parser.parse_args(arguments))
+        return code, *capsys.readouterr()
+
+    code, out, err = said()
+    assert (code, err) == (Exit.DONE, "")
+    assert out.splitlines()[1] == "There were none. docs/how-to/dora.md says which stage of a pipeline counts."
+    answer = json.loads(said("--since", "7d", "--json")[1])
     assert (len(answer["days"]), answer["pipelines"], answer["total"]["deploymentsPerDay"]) == (7, [], 0.0)
-    gone = run(PENSTOCK, "dora", "gone", env=live.environment())
-    assert (gone.returncode, "does not have a pipeline with name 'gone'" in gone.stderr) == (Exit.USAGE, True), (
-        gone.stderr
-    )
+    code, _, err = said("gone")
+    assert (code, "does not have a pipeline with name 'gone'" in err) == (Exit.USAGE, True), err
     client = live.client("penstock")
     with pytest.raises(client.exceptions.ClientError, match="days"):
         client._make_api_call("GetDeliveryFigures", {"days": 367})
