@@ -2,6 +2,7 @@
 
 import base64
 import inspect
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -158,7 +159,7 @@ class TestContract:
 
     async def test_a_denied_role_is_a_permission_error(self, name):
         provider = modules()[name]
-        if not provider.acts:
+        if not provider.acts(an_action(provider, Services()).configuration):
             return
         denied = Services(**dict.fromkeys(GOOD, AccessDenied("User is not authorized")))
         outcome = await provider.start(an_action(provider, denied))
@@ -168,7 +169,7 @@ class TestContract:
 
     async def test_a_refused_request_fails_with_a_reason(self, name):
         provider = modules()[name]
-        if not provider.acts:
+        if not provider.acts(an_action(provider, Services()).configuration):
             return
         refusing = Services(**dict.fromkeys(GOOD, refusal("SomethingException", "It is not there.")))
         outcome = await provider.start(an_action(provider, refusing))
@@ -177,7 +178,7 @@ class TestContract:
 
     async def test_a_fault_of_the_server_is_tried_again(self, name):
         provider = modules()[name]
-        if not provider.acts:
+        if not provider.acts(an_action(provider, Services()).configuration):
             return
         with pytest.raises(InternalFailure):
             await provider.start(an_action(provider, Services(**dict.fromkeys(GOOD, InternalFailure()))))
@@ -690,3 +691,59 @@ def test_what_people_are_shown_of_an_action(keys, display):
     known = replace(known, id=replace(known.id, provider="P"))
     configuration = {f"k{number}": value for number, value in enumerate(keys)} | {"other": "x"}
     assert Provider.shows(modules()["codebuild"], known, configuration) == display
+
+
+class TestApprovalsAndTopics:
+    """What a manual approval tells its topic."""
+
+    PROVIDER = modules()["manual_approval"]
+    TOPIC = "arn:aws:sns:us-east-1:111111111111:asked"
+
+    def asking(self, services, **more):
+        configuration = {"NotificationArn": self.TOPIC, **more.pop("configuration", {})}
+        return an_action(self.PROVIDER, services, configuration=configuration, **{"site": "https://p.test", **more})
+
+    async def test_a_topic_is_told_once_for_every_start_with_nothing_that_is_not_there(self):
+        services = Services(Publish={"MessageId": "m"})
+        asked = self.asking(services, approval="the-token", ends=1_767_225_659_999)
+        assert await self.PROVIDER.start(asked) == Waiting()
+        ((service, operation, input),) = services.calls
+        assert (service, operation, input["TopicArn"]) == ("sns", "Publish", self.TOPIC)
+        assert json.loads(input["Message"])["approval"] == {
+            "pipelineName": "demo",
+            "stageName": "Stage",
+            "actionName": "act",
+            "token": "the-token",
+            "expires": "2026-01-01T00:00Z",
+            "approvalReviewLink": "https://p.test/console/pipelines/demo/approvals/Stage/act",
+        }
+
+    async def test_a_fifo_topic_takes_a_request_once(self):
+        services = Services(Publish={"MessageId": "m"})
+        topic = {"NotificationArn": f"{self.TOPIC}.fifo"}
+        asked = replace(self.asking(services, configuration=topic), pipeline="p" * 100)
+        await self.PROVIDER.start(asked)
+        input = services.input("Publish")
+        assert (input["MessageGroupId"], input["MessageDeduplicationId"]) == ("p" * 100, asked.id)
+        assert len(input["Subject"]) == 100
+
+    @pytest.mark.parametrize(
+        ("answer", "code"),
+        [
+            (AccessDenied("User is not authorized"), "PermissionError"),
+            (refusal("NotFound", "Topic does not exist"), "JobFailed"),
+        ],
+    )
+    async def test_who_cannot_be_told_is_not_waited_for(self, answer, code):
+        outcome = await self.PROVIDER.start(self.asking(Services(Publish=answer)))
+        assert isinstance(outcome, Failed)
+        assert outcome.code == code
+        assert str(answer.message) in outcome.message
+
+    async def test_a_topic_that_cannot_be_told_now_is_told_later(self):
+        with pytest.raises(InternalFailure):
+            await self.PROVIDER.start(self.asking(Services(Publish=InternalFailure())))
+
+    async def test_without_a_topic_it_needs_no_role(self):
+        assert not self.PROVIDER.acts({"CustomData": "x"})
+        assert self.PROVIDER.acts({"NotificationArn": self.TOPIC})

@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import re
 import threading
 import urllib.request
 from urllib.parse import urlencode
@@ -9,6 +10,7 @@ from urllib.parse import urlencode
 import httpx
 import pytest
 from botocore.exceptions import ClientError
+from penstock_identity_harness import allow, document
 from penstock_live import live_server
 from penstock_topics import LOOPBACK
 from penstock_waiting import until
@@ -172,3 +174,68 @@ def test_links_of_mails_ask_before_they_do_anything(sending):
         assert browser.get(f"{sending.url}/v1/topics/other").status_code == 404
         assert browser.get(f"{sending.url}/v1/topics/confirm?Token={'x' * 5_000}").status_code == 404
     assert sns.list_subscriptions_by_topic(TopicArn=arn)["Subscriptions"] == []
+
+
+def test_somebody_is_asked_for_an_approval_by_a_topic_and_answers_with_its_token(sending, receiver):
+    sns, iam, s3, pipelines = (sending.client(name) for name in ("sns", "iam", "s3", "codepipeline"))
+    arn = sns.create_topic(Name="approvals")["TopicArn"]
+    sns.subscribe(TopicArn=arn, Protocol="http", Endpoint=f"{receiver.url}/asked")
+    asked = until(lambda: receiver.heard and json.loads(receiver.heard[0]))
+    sns.confirm_subscription(TopicArn=arn, Token=asked["Token"])
+    trust = {"Effect": "Allow", "Principal": {"Service": "codepipeline.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    role = iam.create_role(RoleName="releases", AssumeRolePolicyDocument=document(trust))["Role"]["Arn"]
+    iam.put_role_policy(RoleName="releases", PolicyName="p", PolicyDocument=allow("s3:*", "sns:Publish"))
+    s3.create_bucket(Bucket="releases")
+    s3.put_bucket_versioning(Bucket="releases", VersioningConfiguration={"Status": "Enabled"})
+    s3.put_object(Bucket="releases", Key="source.zip", Body=b"anything")
+
+    def action(category, provider, **more):
+        kind = {"category": category, "owner": "AWS", "provider": provider, "version": "1"}
+        return {"name": category, "actions": [{"name": category, "actionTypeId": kind, **more}]}
+
+    source = {"S3Bucket": "releases", "S3ObjectKey": "source.zip", "PollForSourceChanges": "false"}
+    asking = {"NotificationArn": arn, "CustomData": "Good to go?", "ExternalEntityLink": "https://stage.example.com"}
+    declared = {
+        "name": "release",
+        "roleArn": role,
+        "artifactStore": {"type": "S3", "location": "releases"},
+        "stages": [
+            action("Source", "S3", configuration=source, outputArtifacts=[{"name": "App"}]),
+            action("Approval", "Manual", configuration=asking),
+        ],
+    }
+    pipelines.create_pipeline(pipeline=declared)
+    sent = until(lambda: len(receiver.heard) > 1 and json.loads(receiver.heard[1]))
+    assert sent["Subject"] == "APPROVAL NEEDED: AWS CodePipeline release for action Approval"
+    said = json.loads(sent["Message"])
+    (state,) = pipelines.get_pipeline_state(name="release")["stageStates"][1]["actionStates"]
+    token, expires = said["approval"]["token"], said["approval"].pop("expires")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\dZ", expires)
+    assert said == {
+        "region": REGION,
+        "consoleLink": f"{sending.url}/console/pipelines/release",
+        "approval": {
+            "pipelineName": "release",
+            "stageName": "Approval",
+            "actionName": "Approval",
+            "token": state["latestExecution"]["token"],
+            "externalEntityLink": "https://stage.example.com",
+            "approvalReviewLink": f"{sending.url}/console/pipelines/release/approvals/Approval/Approval",
+            "customData": "Good to go?",
+        },
+    }
+    # Neither the records of calls nor their log show it.
+    assert token not in (sending.data_dir / "logs" / "requests.jsonl").read_text()
+    result = {"status": "Approved", "summary": "yes"}
+    named = {"pipelineName": "release", "stageName": "Approval", "actionName": "Approval"}
+    pipelines.put_approval_result(**named, token=token, result=result)
+    iam.delete_role_policy(RoleName="releases", PolicyName="p")
+    iam.put_role_policy(RoleName="releases", PolicyName="p", PolicyDocument=allow("s3:*"))
+    pipelines.start_pipeline_execution(name="release")
+
+    def failed():
+        (now,) = pipelines.get_pipeline_state(name="release")["stageStates"][1]["actionStates"]
+        return now["latestExecution"].get("errorDetails")
+
+    error = until(failed)
+    assert (error["code"], "is not authorized to perform: sns:Publish" in error["message"]) == ("PermissionError", True)

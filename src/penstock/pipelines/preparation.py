@@ -12,7 +12,7 @@ from penstock.pipelines import records
 from penstock.pipelines.actions.provider import Action, Invoke
 from penstock.pipelines.artifacts import object_key
 from penstock.pipelines.declaration import declared_action, store_of
-from penstock.pipelines.model import ActionStatus, ArtifactLocation, Key
+from penstock.pipelines.model import APPROVAL_TIMEOUT, MINUTE, ActionStatus, ArtifactLocation, Key
 from penstock.pipelines.records import type_of
 from penstock.pipelines.variables import PIPELINE, RESERVED, references
 from penstock.pipelines.versions import Versions
@@ -131,9 +131,12 @@ def _earlier(
     return artifacts, scope
 
 
-def action_of(prepared: Prepared, configuration: Mapping[str, str], invoke: Invoke | None = None) -> Action:
+def action_of(
+    prepared: Prepared, configuration: Mapping[str, str], invoke: Invoke | None = None, *, site: str = ""
+) -> Action:
     """What a provider is given; without `invoke`, it may not use other services."""
     row = prepared.row
+    minutes = prepared.declared.get("timeoutInMinutes")
     return Action(
         id=row.id,
         account=row.account,
@@ -151,4 +154,7 @@ def action_of(prepared: Prepared, configuration: Mapping[str, str], invoke: Invo
         invoke=invoke or Invoke(),
         external_id=row.external_id or "",
         overrides=prepared.overrides,
+        approval=row.token or "",
+        ends=row.started + (APPROVAL_TIMEOUT if minutes is None else minutes * MINUTE),
+        site=site,
     )

@@ -190,7 +190,7 @@ async def _start(service: PipelineService, prepared: Prepared) -> tuple[Outcome,
     if missing:
         return Failed(code="JobFailed", message="An input artifact of the action was not made."), details
     provider = _provider(service, prepared)
-    if not provider.acts:
+    if not provider.acts(resolved):
         return await provider.start(action_of(prepared, resolved)), details
     try:
         action = await _action(service, prepared, resolved)
@@ -220,7 +220,8 @@ async def _action(service: PipelineService, prepared: Prepared, configuration: M
         action_role=prepared.declared.get("roleArn"),
         name=prepared.row.id,
     )
-    return action_of(prepared, configuration, _AsRole(service.app, session, key.region))
+    invoke = _AsRole(service.app, session, key.region)
+    return action_of(prepared, configuration, invoke, site=service.app.public_url)
 
 
 # --- writing ----------------------------------------------------------------------------------------------------

@@ -50,7 +50,14 @@ def component(app: App) -> Component[App]:
                 "sns",
                 profile=ErrorProfile(code="ValidationError"),
                 codecs={"query": TopicsCodec},
-                secrets=("ConfirmSubscriptionInput$Token",),
+                # As in CloudTrail, no record shows what was published. Requests of approvals bear the token that answers them.
+                secrets=(
+                    "ConfirmSubscriptionInput$Token",
+                    "PublishInput$Message",
+                    "PublishInput$Subject",
+                    "PublishBatchRequestEntry$Message",
+                    "PublishBatchRequestEntry$Subject",
+                ),
             ),
         ),
         operations=(topics, permissions, tags, subscriptions, confirming, publishing),

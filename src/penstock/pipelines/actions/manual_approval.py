@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
-from penstock.pipelines.actions.provider import Action, Display, Link, Outcome, Provider, Waiting
+from penstock.pipelines.actions.provider import Action, Display, Failed, Link, Outcome, Provider, Waiting
 from penstock.pipelines.model import APPROVAL_TIMEOUT, ActionType, ActionTypeId, Property
+from penstock.wire.errors import AccessDenied, ServiceError, passes
+from penstock.wire.scalars import iso
 
+_SUBJECT = 100  # characters (AWS: Publish)
+_MINUTES = len("2026-01-01T00:00")
 _ARN = re.compile(r"arn:aws[\w-]*:([^:]+):([^:]*):([0-9]{12}):([^:]+)")
 
 
@@ -27,16 +33,30 @@ def _refuse(action: Mapping[str, Any]) -> str | None:
             f"The ARN {arn} has been specified for sending notifications for the approval action {action['name']}, but "
             "the AWS service for this ARN cannot be used to send approval requests."
         )
-    return (
-        f"Penstock does not send approval requests to topics yet. Remove NotificationArn from action '{action['name']}'; "
-        "open approvals are shown by GetPipelineState and in the console."
-    )
+    return None
+
+
+def _request(action: Action) -> dict[str, Any]:
+    """What a topic is told. (AWS: CodePipeline User Guide, "JSON data format for manual approval notifications".)"""
+    pipeline = f"{action.site}/console/pipelines/{quote(action.pipeline, safe='')}"
+    configuration = action.configuration
+    approval = {
+        "pipelineName": action.pipeline,
+        "stageName": action.stage,
+        "actionName": action.name,
+        "token": action.approval,
+        "expires": f"{iso(action.ends)[:_MINUTES]}Z",
+        "externalEntityLink": configuration.get("ExternalEntityLink"),
+        "approvalReviewLink": f"{pipeline}/approvals/{quote(action.stage, safe='')}/{quote(action.name, safe='')}",
+        "customData": configuration.get("CustomData"),
+    }
+    said = {name: value for name, value in approval.items() if value is not None}
+    return {"region": action.region, "consoleLink": pipeline, "approval": said}
 
 
 class ManualApproval(Provider):
-    """Starts nothing."""
+    """Starts nothing; tells a topic that somebody is asked."""
 
-    acts = False
     types = (
         ActionType(
             id=ActionTypeId(category="Approval", owner="AWS", provider="Manual"),
@@ -52,8 +72,26 @@ class ManualApproval(Provider):
         ),
     )
 
-    async def start(self, action: Action) -> Outcome:  # noqa: ARG002 - the contract's
-        """Wait for the answer."""
+    def acts(self, configuration: Mapping[str, str]) -> bool:
+        """Only where a topic is told."""
+        return bool(configuration.get("NotificationArn"))
+
+    async def start(self, action: Action) -> Outcome:
+        """Tell the topic, and wait for the answer. One that starts again after a crash may tell it twice."""
+        topic = action.configuration.get("NotificationArn")
+        if topic:
+            subject = f"APPROVAL NEEDED: AWS CodePipeline {action.pipeline} for action {action.name}"
+            asked = {"TopicArn": topic, "Subject": subject[:_SUBJECT], "Message": json.dumps(_request(action))}
+            if topic.endswith(".fifo"):
+                asked |= {"MessageGroupId": action.pipeline, "MessageDeduplicationId": action.token}
+            try:
+                await action.invoke("sns", "Publish", asked)
+            except AccessDenied as error:
+                return Failed(code="PermissionError", message=str(error))
+            except ServiceError as error:
+                if passes(error):
+                    raise
+                return Failed(code="JobFailed", message=f"The topic {topic} could not be told: {error.message}")
         return Waiting()
 
     def link(self, link: Link, known: ActionType, configuration: Mapping[str, str], *, id: str = "") -> str:

@@ -94,6 +94,9 @@ class Action:
     invoke: Invoke
     external_id: str = ""  # of what was started; "" before `start`
     overrides: Mapping[str, str] = field(default_factory=dict)  # of a source: revision type → value
+    approval: str = ""  # of one that somebody has to answer: the token that answers it
+    ends: int = 0  # of such a one: when it has failed for want of an answer, in ms
+    site: str = ""  # the address of this installation
 
     @property
     def token(self) -> str:
@@ -137,7 +140,9 @@ class Provider(ABC):
     # Event type → the subject (see `watches`) that its payload is news of; None when nothing that is watched changed.
     news: ClassVar[Mapping[str, Callable[[Mapping[str, Any]], str | None]]] = {}
 
-    acts: ClassVar[bool] = True  # False: needs no role, since it uses no other service
+    def acts(self, configuration: Mapping[str, str]) -> bool:  # noqa: ARG002 - most actions always do
+        """Whether it uses other services, for which it needs a role."""
+        return True
 
     @abstractmethod
     async def start(self, action: Action) -> Outcome:
