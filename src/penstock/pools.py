@@ -94,7 +94,7 @@ ARCHIVES = Pool("archives", 2)
 REMOVALS = Pool("removals", 2)
 """Deleting folders that builds and pushes filled: a million files take minutes, and whoever else wants a file need not wait for them."""
 
-NAMES = Pool("names", 2, queue=16)
+NAMES = Pool("names", 8, queue=64)
 """Looking up names of hosts that strangers' requests make us ask; a name server that is silent holds a thread for half a minute."""
 
 SCANS = Pool("scans", 2)
