@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from penstock.identity import naming, records
 from penstock.identity.errors import EntityAlreadyExistsException
+from penstock.store.statement import Statement
 
 if TYPE_CHECKING:
     from penstock.store.sealing import Sealer
@@ -57,10 +58,15 @@ def attach_everything(conn: sa.Connection, owner: str, account: str, partition: 
     conn.execute(records.attachments.insert().values(owner=owner, arn=everything, account=account))
 
 
+_ADMINISTRATOR_KEY = Statement(
+    sa.select(records.accounts.c.administrator_key).where(records.accounts.c.account == sa.bindparam("account"))
+)
+
+
 def administrator_key(conn: sa.Connection, account: str) -> str | None:
     """The id of the first access key of an account's administrator, "" when it never had one; None when there is no such account."""
-    accounts = records.accounts
-    return conn.execute(sa.select(accounts.c.administrator_key).where(accounts.c.account == account)).scalar()
+    row = _ADMINISTRATOR_KEY.first(conn, {"account": account})
+    return row.administrator_key if row else None
 
 
 def exist(conn: sa.Connection) -> bool:

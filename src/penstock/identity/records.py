@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from penstock.identity.sign_in_records import mfa_devices
 from penstock.store.database import wake
 from penstock.store.schema import Json, metadata, sealed
-from penstock.store.statement import Statement
+from penstock.store.statement import Statement, among, ask
 
 TOPIC = "identity"
 _AT_ONCE = 500  # ids that one statement asks for
@@ -203,20 +203,25 @@ attachments = sa.Table(
 sa.Index("ix_iam_attachments_arn", attachments.c.account, attachments.c.arn)
 
 
+_RAISED = Statement(
+    generations.update().values(generation=generations.c.generation + 1).returning(generations.c.generation)
+)
+_GENERATION = Statement(sa.select(generations.c.generation))
+
+
 def begin_change(conn: sa.Connection) -> int:
     """Start of every transaction that changes identity: one at a time, and every cache is notified. The new generation."""
-    raised = conn.execute(
-        generations.update().values(generation=generations.c.generation + 1).returning(generations.c.generation)
-    ).scalar()
+    raised = _RAISED.first(conn, {})
     if raised is None:
         conn.execute(generations.insert().values(id=1, generation=1))
     wake(conn, TOPIC)
-    return raised or 1
+    return raised.generation if raised else 1
 
 
 def generation(conn: sa.Connection) -> int:
     """How often identity has changed."""
-    return conn.execute(sa.select(generations.c.generation)).scalar() or 0
+    row = _GENERATION.first(conn, {})
+    return row.generation if row else 0
 
 
 def _named(table: sa.Table) -> Statement:
@@ -225,6 +230,9 @@ def _named(table: sa.Table) -> Statement:
 
 _USER, _ROLE, _GROUP = _named(users), _named(roles), _named(groups)
 _INSTANCE_PROFILE = _named(instance_profiles)
+_USER_BY_ID, _ROLE_BY_ID, _ACCESS_KEY = (
+    Statement(sa.select(table).where(table.c.id == sa.bindparam("id"))) for table in (users, roles, access_keys)
+)
 
 
 def user(conn: sa.Connection, account: str, name: str) -> Any:
@@ -232,9 +240,9 @@ def user(conn: sa.Connection, account: str, name: str) -> Any:
     return _USER.first(conn, {"a": account, "k": name.lower()})
 
 
-def user_by_id(conn: sa.Connection, user_id: str) -> sa.Row[Any] | None:
-    """A user by its AIDA… id."""
-    return conn.execute(sa.select(users).where(users.c.id == user_id)).first()
+def user_by_id(conn: sa.Connection, user_id: str) -> Any:
+    """A user by its AIDA… id, or None."""
+    return _USER_BY_ID.first(conn, {"id": user_id})
 
 
 def role(conn: sa.Connection, account: str, name: str) -> Any:
@@ -257,9 +265,9 @@ def oidc_provider(conn: sa.Connection, arn: str) -> Any:
     return conn.execute(sa.select(oidc_providers).where(oidc_providers.c.arn == arn)).first()
 
 
-def role_by_id(conn: sa.Connection, role_id: str) -> sa.Row[Any] | None:
-    """A role by its AROA… id."""
-    return conn.execute(sa.select(roles).where(roles.c.id == role_id)).first()
+def role_by_id(conn: sa.Connection, role_id: str) -> Any:
+    """A role by its AROA… id, or None."""
+    return _ROLE_BY_ID.first(conn, {"id": role_id})
 
 
 def roles_by_id(conn: sa.Connection, ids: Iterable[str]) -> list[sa.Row[Any]]:
@@ -297,7 +305,7 @@ def arns_of(conn: sa.Connection, ids: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def tags_of(row: sa.Row[Any]) -> dict[str, str]:
+def tags_of(row: Any) -> dict[str, str]:
     """The tags of a user or role by their keys; conditions ask for them as aws:PrincipalTag."""
     return {tag["Key"]: tag["Value"] for tag in row.tags}
 
@@ -331,9 +339,28 @@ def over(tags: Mapping[str, str], session: Mapping[str, str]) -> dict[str, str]:
     return {key: value for key, value in tags.items() if key.lower() not in replaced} | dict(session)
 
 
-def access_key(conn: sa.Connection, key_id: str) -> sa.Row[Any] | None:
-    """An access key by its id."""
-    return conn.execute(sa.select(access_keys).where(access_keys.c.id == key_id)).first()
+def access_key(conn: sa.Connection, key_id: str) -> Any:
+    """An access key by its id, or None."""
+    return _ACCESS_KEY.first(conn, {"id": key_id})
+
+
+_GROUPS_OF = Statement(sa.select(members.c.group).where(members.c.user == sa.bindparam("user")))
+_INLINE_OF = Statement(
+    lambda dialect: sa.select(inline_policies.c.document).where(among(dialect, inline_policies.c.owner, "owners"))
+)
+_ATTACHED_TO = Statement(
+    lambda dialect: sa.select(attachments.c.arn).where(among(dialect, attachments.c.owner, "owners"))
+)
+_CUSTOMERS = Statement(
+    lambda dialect: (
+        sa.select(policies.c.arn, policy_versions.c.document)
+        .join(
+            policy_versions,
+            (policy_versions.c.policy == policies.c.id) & (policy_versions.c.version == policies.c.default_version),
+        )
+        .where(among(dialect, policies.c.arn, "arns"))
+    )
+)
 
 
 def documents(conn: sa.Connection, owner: str) -> tuple[list[str], list[str]]:
@@ -343,24 +370,16 @@ def documents(conn: sa.Connection, owner: str) -> tuple[list[str], list[str]]:
     """
     owners = [owner]
     if owner.startswith("AIDA"):
-        owners += conn.execute(sa.select(members.c.group).where(members.c.user == owner)).scalars()
-    inline = conn.execute(sa.select(inline_policies.c.document).where(inline_policies.c.owner.in_(owners))).scalars()
-    arns = conn.execute(sa.select(attachments.c.arn).where(attachments.c.owner.in_(owners))).scalars()
-    return merged_documents(conn, list(inline), sorted(set(arns)))
+        owners += [group for (group,) in _GROUPS_OF.all(conn, {"user": owner})]
+    inline, arns = ask(conn, (_INLINE_OF, {"owners": owners}), (_ATTACHED_TO, {"owners": owners}))
+    return merged_documents(conn, [text for (text,) in inline], sorted({arn for (arn,) in arns}))
 
 
 def merged_documents(conn: sa.Connection, texts: list[str], arns: Sequence[str]) -> tuple[list[str], list[str]]:
     """`texts` with the documents of the customer policies among `arns`, and the other ARNs."""
     if not arns:
         return texts, []
-    ours = conn.execute(
-        sa.select(policies.c.arn, policy_versions.c.document)
-        .join(
-            policy_versions,
-            (policy_versions.c.policy == policies.c.id) & (policy_versions.c.version == policies.c.default_version),
-        )
-        .where(policies.c.arn.in_(arns))
-    ).all()
+    ours = _CUSTOMERS.all(conn, {"arns": list(arns)})
     known = {row.arn for row in ours}
     return [*texts, *(row.document for row in ours)], [arn for arn in arns if arn not in known]
 
