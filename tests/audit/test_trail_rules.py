@@ -94,6 +94,32 @@ def test_a_file_has_the_same_bytes_for_the_same_records():
     assert file[4:8] == bytes(4)  # of no moment
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("abc", ""), ("a" * 128, ""), ("A.b-c_9", ""), ("192.168.1", ""), ("ab", "too short"), ("a" * 129, "too long"), ("a b", "can only contain"),
+        ("-ab", "starts with"), ("ab.", "ends with"), ("a..b", "beside each other"), ("a-_b", "beside each other"), ("10.0.0.1", "IP address"),
+    ],
+)  # fmt: skip
+def test_names_of_trails_at_their_bounds(name, said):
+    if not said:
+        assert trail_rules.check_name(name) == name
+        return
+    with pytest.raises(ServiceError, match=said):
+        trail_rules.check_name(name)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "kept"), [("", ""), ("a/b/", "a/b"), ("x" * 200, "x" * 200), ("x" * 201, None), ("/x", None)]
+)
+def test_prefixes_of_trails_at_their_bounds(prefix, kept):
+    if kept is not None:
+        assert trail_rules.check_prefix(prefix) == kept
+        return
+    with pytest.raises(ServiceError, match=f"has {len(prefix)} characters: it has 200 at most"):
+        trail_rules.check_prefix(prefix)
+
+
 def test_selectors_as_they_are_kept():
     assert trail_rules.checked_selectors([{}]) == trail_rules.EVERYTHING
     given = {"ReadWriteType": "ReadOnly", "IncludeManagementEvents": True, "ExcludeManagementEventSources": ["kms.amazonaws.com"] * 2, "DataResources": []}  # fmt: skip

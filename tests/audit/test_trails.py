@@ -17,6 +17,7 @@ import penstock.audit
 import penstock.keys
 import penstock.objects
 from penstock.audit import delivery, trail_rows, trail_rules
+from penstock.audit.records import positions
 from penstock.fleet import MODEL
 from penstock.store.records import jobs
 from penstock.store.work import Retry
@@ -360,6 +361,12 @@ async def test_nothing_is_begun_for_a_trail_before_its_time(harness, owner, cloc
     assert first == trail_rows.Part(chain, 0, 3) == await part(now + 100)  # which is begun, and so is repeated
     await harness.app.store.write(trail_rows.deliver, row.id, first, now, written=True)
     assert await part(now + 3) is None
+    policy = lets(arn=ARN.replace("/all", "/*")).replace("StringEquals", "StringLike")
+    await s3(harness, owner, "PutBucketPolicy", Bucket="records", Policy=policy)
+    await call(harness, owner, "CreateTrail", **TRAIL | {"Name": "two"})
+    await call(harness, owner, "DeleteTrail", Name="two")  # which takes nothing of the other along
+    known = await harness.app.store.read(lambda conn: conn.execute(sa.select(positions.c.trail)).scalars().all())
+    assert set(known) == {row.id}
     assert await part(now + 100) == trail_rows.Part(chain, 3, 7)
     assert await harness.app.store.write(trail_rows.next_part, "none", now + 100) is None
 

@@ -119,7 +119,10 @@ async def test_what_is_removed_is_missed(any_store, sealer, tmp_path, kept, what
 
 
 async def test_retention_leaves_no_fault_and_the_rest_of_the_chain(any_store, sealer, tmp_path, kept):
-    assert await any_store.write(records.remove, sealer, AT + 5000, limit=100) == 3
+    assert (
+        await any_store.write(records.remove, sealer, AT + 3000, limit=100) == 0
+    )  # the last line of a block is as old
+    assert await any_store.write(records.remove, sealer, AT + 3001, limit=100) == 3
     found = await said(any_store, sealer, tmp_path / "audit")
     assert (found.faults, found.lines) == ([], 18)
     assert await any_store.write(records.remove, sealer, AT + 5000, limit=100) == 0

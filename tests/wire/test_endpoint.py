@@ -123,7 +123,7 @@ def test_an_operation_that_is_not_served_says_so(live):
     ("service", "method", "named"),
     [
         ("iam", "list_server_certificates", "iam:ListServerCertificates"),  # an operation of a service that is served
-        ("sns", "list_topics", "sns:ListTopics"),  # Query
+        ("cloudformation", "list_stacks", "cloudformation:ListStacks"),  # Query
         ("ssm", "list_documents", "ssm:ListDocuments"),  # awsJson, another operation of a service that is served
         ("dynamodb", "list_tables", "dynamodb:ListTables"),
         ("lambda", "list_functions", "lambda:GET /2015-03-31/functions"),  # REST with JSON
