@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from penstock.builds import pipeline
+from penstock.builds import buildspec, pipeline
+from penstock.builds import job as jobs
 from penstock.builds.download import Download
 from penstock.builds.errors import InvalidInputException, PhaseFailed
-from penstock.builds.job import Job
 from penstock.builds.projects import check_project, with_overrides
 from penstock.builds.supervisor import packing
 from penstock.builds.supervisor.shell import is_variable
@@ -296,12 +296,12 @@ def test_files_that_the_environment_names_are_laid_down(tmp_path: Path, moves: b
         workspace=SimpleNamespace(tree=tmp_path / "tree", output=tmp_path / "output"),
         moves_folders=moves, inside="/b", key=SimpleNamespace(region="r"),
     )  # fmt: skip
-    job = Job(
+    made = jobs.Job(
         app=SimpleNamespace(settings=SimpleNamespace(data_dir=tmp_path, tls=tls)),  # type: ignore[arg-type]
         request=request, role=None, sources=None, spec=SimpleNamespace(git_credential_helper=git),  # type: ignore[arg-type]
         referenced={}, layout=None, seconds=1,  # type: ignore[arg-type]
     )  # fmt: skip
-    place = job._place("https://h:1", SimpleNamespace(mode="none", token="t"))  # type: ignore[arg-type]
+    place = made._place("https://h:1", SimpleNamespace(mode="none", token="t"))  # type: ignore[arg-type]
     readonly = tmp_path / "tree" / "readonly"
     laid = {path.name: path.stat().st_mode & 0o777 for path in readonly.iterdir()}
     assert laid == {name: 0o644 for name, there in (("ca.pem", tls), ("git-credential-helper.py", git)) if there}
@@ -312,3 +312,30 @@ def test_files_that_the_environment_names_are_laid_down(tmp_path: Path, moves: b
     home = tmp_path / "output" / "home"
     assert (place.home, home.exists()) == (("/root", False) if moves else ("/b/output/home", True))
     assert moves or home.stat().st_mode & 0o777 == 0o755
+
+
+def test_what_a_build_says_of_its_buildspec_before_it_begins(monkeypatch):
+    monkeypatch.setattr(jobs, "without_effect", lambda *_: ["The project has a cache, which has no effect"])
+    spec = buildspec.parse(
+        "version: 0.2\nrun-as: nobody\nodd: 1\ncache: {paths: [x]}\nphases:\n  install: {runtime-versions: {python: '3'}, commands: []}\n"
+        "  build: {commands: [a, b]}\n"
+    )
+    said: list[str] = []
+    able: Any = SimpleNamespace(choice=SimpleNamespace(offer=SimpleNamespace(runs_as=True)), document={}, private={})
+    sources: Any = SimpleNamespace(directories={"": "/src"})
+    jobs.check(able, spec, sources, said.append)
+    assert [line for line in said if "key without effect" not in line] == [
+        "Processing environment variables",
+        "The project has a cache, which has no effect",
+        "The section cache of the buildspec has no effect: it is not served yet",
+        "Skipping install of runtimes. Runtime version selection is not supported by this build image",
+        "Moving to directory /src",
+        "Phases found in YAML: 2",
+        " INSTALL: 0 commands",
+        " BUILD: 2 commands",
+    ]
+    assert [line for line in said if "key without effect" in line and "odd" in line]
+    able.choice.offer.runs_as = False
+    with pytest.raises(PhaseFailed, match="^run-as needs the .* runtime of a server that runs as root$") as refused:
+        jobs.check(able, spec, sources, said.append)
+    assert refused.value.code == "INVALID_INPUT"

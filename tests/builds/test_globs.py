@@ -70,6 +70,18 @@ def test_agrees_with_the_naive_model(pattern: list[str], path: list[str]):
     assert matches("/".join(pattern), "/".join(path)) is naive(pattern, path)
 
 
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("a{b,c}", ["ab", "ac"]), ("{a,b}{c,d}", ["ac", "ad", "bc", "bd"]), ("a{b}c", ["a{b}c"]), ("a{b,c", ["a{b,c"]), ("a,b}", ["a,b}"]),
+        ("a{,b}", ["a", "ab"]), ("{{a,b},c}", ["a", "b", "c", "c"]),
+        ("{" + "a," * 63 + "a}", ["a"] * 64), ("{" + "a," * 64 + "a}", ["{" + "a," * 64 + "a}"]),
+    ],
+)  # fmt: skip
+def test_what_braces_stand_for(pattern: str, found: list[str]):
+    assert sorted(braces(pattern)) == sorted(found)
+
+
 def test_hostile_patterns_take_no_time():
     started = time.thread_time()
     assert not match_name("*a" * 100 + "b", "a" * 250)

@@ -22,3 +22,9 @@ async def test_a_token_goes_when_it_has_run_out_and_not_before(any_store: Store)
     await any_store.write(put_token, where | {"token": "new", "digest": "d", "build": "b:2", "expires": 5000}, now=1001)
     kept = [await any_store.read(find_token, *where.values(), token) is not None for token in ("t0", "t1", "t2", "new")]
     assert kept == [False, False, True, True]
+    # The same token again, whose build was deleted: it stands for another build, and others stay.
+    await any_store.write(put_token, where | {"token": "new", "digest": "e", "build": "b:3", "expires": 6000}, now=1001)
+    elsewhere = where | {"region": "eu-west-1", "token": "new", "digest": "d", "build": "b:4", "expires": 6000}
+    await any_store.write(put_token, elsewhere, now=1001)
+    found = await any_store.read(find_token, *where.values(), "new")
+    assert (found.build, found.digest, found.expires) == ("b:3", "e", 6000)

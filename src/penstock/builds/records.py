@@ -210,6 +210,7 @@ def find_token(conn: sa.Connection, account: str, region: str, operation: str, t
 
 
 def put_token(conn: sa.Connection, row: Mapping[str, Any], *, now: int) -> None:
-    """Keep a token; those that ran out go."""
-    conn.execute(tokens.delete().where(tokens.c.expires <= now))
+    """Keep a token in place of the same one, whose build may be gone; those that ran out go."""
+    same = sa.and_(*(tokens.c[name] == row[name] for name in ("account", "region", "operation", "token")))
+    conn.execute(tokens.delete().where(same | (tokens.c.expires <= now)))
     conn.execute(tokens.insert(), dict(row))

@@ -135,14 +135,6 @@ def _start(
         cause=call.request_id,
     )
     if token:
-        conn.execute(
-            records.tokens.delete().where(
-                records.tokens.c.account == call.account,
-                records.tokens.c.region == call.region,
-                records.tokens.c.operation == call.operation,
-                records.tokens.c.token == token,
-            )
-        )
         records.put_token(
             conn,
             {
