@@ -1,11 +1,13 @@
 """What identity remembers: bounded in bytes, and never older than a change."""
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 from penstock_identity_harness import ACCOUNT, allow, document, trusting
 
 from penstock.identity import cache, credentials, decisions, principals, records
+from penstock.identity.authority import Authority
 from penstock.identity.documents import identity_policy
 from penstock.identity.wildcards import MAX_TEXT
 from penstock.wire.errors import AccessDenied, InvalidSessionToken, UnknownAccessKey
@@ -235,3 +237,25 @@ async def test_policies_that_are_looked_at_one_by_one_say_what_they_say_together
         await harness.may(ann, "s3:PutObject")
     with pytest.raises(AccessDenied, match="because no"):
         await harness.may(ann, "sts:AssumeRole")
+
+
+@pytest.mark.parametrize(
+    ("known", "found", "forgets"), [(3, 3, False), (3, 4, True), (None, 4, True), (3, OSError, True)]
+)
+async def test_what_cannot_be_checked_or_has_changed_is_forgotten(known, found, forgets):
+    forgot = []
+
+    async def read(_fn):
+        if found is OSError:
+            raise OSError
+        return found
+
+    one = object.__new__(Authority)
+    one._generation, one._app = known, SimpleNamespace(store=SimpleNamespace(read=read))
+    one.forget = lambda: forgot.append(1)
+    if found is OSError:
+        with pytest.raises(OSError):  # noqa: PT011 - the store's own
+            await one._check()
+    else:
+        await one._check()
+    assert (bool(forgot), one._generation) == (forgets, None if found is OSError else found)

@@ -16,6 +16,12 @@ async def test_what_keeps_policies_and_roles(on_sqlite):
     await iam("CreatePolicyVersion", PolicyArn=arn, PolicyDocument=allow("s3:*"))
     await on_sqlite.role("own", trusting(AWS=ACCOUNT))
     for operation, input, answer in (
+        *((operation, {**named, "PolicyDocument": text}, answer)
+          for operation, named in (("CreatePolicy", {"PolicyName": "q"}), ("CreatePolicyVersion", {"PolicyArn": arn}))
+          for text, answer in (
+              ("{", ("MalformedPolicyDocument", "Syntax errors in policy.")),
+              (allow(*["s3:Get" + "a" * 60] * 100), ("LimitExceeded", "Cannot exceed quota for PolicySize: 6144")),
+          )),
         ("DeletePolicyVersion", {"PolicyArn": arn, "VersionId": "v1"}, ("DeleteConflict", "Cannot delete the default version of a policy.")),
         ("DeletePolicy", {"PolicyArn": arn}, ("DeleteConflict",
             "This policy has more than one version. Before you delete a policy, you must delete the policy's versions. The default version is "

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from penstock_identity_harness import ACCOUNT, OTHER, REGION, allow, document, trusting
 
+from penstock.identity import naming
 from penstock.identity.errors import AccessDeniedException, ValidationErrorException
 from penstock.identity.guarded import Guarded
 from penstock.identity.policy import Named
@@ -451,6 +452,7 @@ async def test_whose_a_key_is(harness):
         "x" * 20,
         ann.access_key_id + "A",
         "AKIA" + "7" * 16,
+        naming.access_key_id("AKIA", "999999999999"),  # of another installation
     ):
         with pytest.raises(ValidationErrorException, match=f"{bad} is no access key of an account"):
             await harness.sts("GetAccessKeyInfo", by=ann, AccessKeyId=bad)

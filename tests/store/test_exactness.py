@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import os
 import re
 import sqlite3
 import time
 import uuid
+from collections import OrderedDict
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +20,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import exc
 
-from penstock.store import dead_letters, errors, ids, jobs, masterkeys, records
+from penstock.store import dead_letters, errors, events, ids, jobs, masterkeys, records
 from penstock.store.clock import ManualClock, SystemClock
 from penstock.store.codec import Forms, UnknownForm
 from penstock.store.database import Store
@@ -475,3 +478,31 @@ async def test_a_gap_is_waited_for_until_its_time(clock: ManualClock):
     await one._follow()
     await one._follow()
     assert asked == [[5, 6], [6]]
+
+
+async def test_events_that_were_seen_longest_ago_are_forgotten_first(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(events, "_SEEN", 2)
+    one: Any = object.__new__(Events)
+    one._seen, one._taps = OrderedDict(), set()
+    for name in "abc":
+        one._publish(SimpleNamespace(id=name))
+    assert list(one._seen) == ["b", "c"]
+
+
+@pytest.mark.parametrize(("since", "stopping", "fails"), [(99, False, False), (100, True, False), (100, False, True)])
+async def test_a_worker_tends_each_time_and_renews_after_a_third_of_a_lease(clock: ManualClock, since, stopping, fails):
+    done: list[str] = []
+
+    async def note(name: str) -> None:
+        done.append(name)
+        if fails:
+            raise LookupError
+
+    one: Any = object.__new__(Work)
+    one._clock, one.lease_ms, one._renewed, one._stopping = clock, 300, clock.now() - since, stopping
+    one._wakeup = SimpleNamespace(set=lambda: done.append("woken"))
+    one._renew, one.tend_once = partial(note, "renewed"), partial(note, "tended")
+    with pytest.raises(LookupError) if fails else contextlib.nullcontext():
+        await one._tend()
+    assert done == ["renewed"] * (since == 100) + ["tended"] * (not fails) + ["woken"] * (not stopping)
+    assert (one._renewed == clock.now()) is (since == 100 and not fails)
