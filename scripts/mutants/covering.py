@@ -33,6 +33,7 @@ from noting import note
 FORMAT = 2
 SOURCES = ("src", "agent/src")
 SHARED = "clients"  # whose tests go through every component
+SYNCS = "test_durability.py"  # the order of syncs in all packages
 NEAR = {
     "logfiles": ("logs",),
     "sandbox": ("builds",),
@@ -129,7 +130,7 @@ class Map:
         for path in files:
             folder = path.relative_to(ROOT / "tests").parts[0]
             if not self._kept(path).exists() and (
-                folder in own or (wide and (folder == SHARED or folder.endswith(".py")))
+                folder in own or folder == SYNCS or (wide and (folder == SHARED or folder.endswith(".py")))
             ):
                 missing.setdefault(folder if folder in own else "", []).append(path)
         for folder, paths in missing.items():

@@ -178,6 +178,22 @@ async def test_who_may_retire_a_grant(harness, owner, key):
     assert [one["GrantId"] for one in left] == [third["GrantId"]]
 
 
+async def test_grants_that_a_person_may_retire_are_listed_of_every_accounts_keys(harness, owner, key):
+    bob, other = await harness.user("bob"), await harness.administrator(OTHER)
+    mine = await grant(harness, owner, key, owner.arn, "Encrypt", RetiringPrincipal=bob.arn)
+    theirs = await grant(harness, other, await new_key(harness, other), other.arn, "Encrypt", RetiringPrincipal=bob.arn)
+    listed = await kms(harness, owner, "ListRetirableGrants", RetiringPrincipal=bob.arn)
+    assert {one["GrantId"] for one in listed["Grants"]} == {mine["GrantId"], theirs["GrantId"]}
+
+
+async def test_a_grant_is_retired_by_the_id_of_its_key_and_not_by_an_alias(harness, owner, key):
+    made = await grant(harness, owner, key, owner.arn, "Encrypt", RetiringPrincipal=owner.arn)
+    await kms(harness, owner, "CreateAlias", AliasName="alias/a", TargetKeyId=key)
+    by_alias = kms(harness, owner, "RetireGrant", KeyId="alias/a", GrantId=made["GrantId"])
+    assert (await refused(by_alias))[0] == "NotFoundException"
+    await kms(harness, owner, "RetireGrant", KeyId=key, GrantId=made["GrantId"])
+
+
 async def test_the_same_name_makes_no_second_grant(harness, owner, key):
     ann = await harness.user("ann")
     first = await grant(harness, owner, key, ann.arn, "Encrypt", Name="n")
