@@ -275,6 +275,15 @@ async def test_grants_that_a_key_does_not_take(harness, owner, key, input, code)
     assert (await kms(harness, owner, "ListGrants", KeyId=key))["Grants"] == []
 
 
+async def test_a_grant_for_a_service_says_for_which_resource_and_who_ends_it(harness, owner, key):
+    said = "A grant for a service has a SourceArn constraint and a retiring principal."
+    service = {"KeyId": key, "GranteeServicePrincipal": "s3.amazonaws.com", "Operations": ["Encrypt"]}
+    source = {"Constraints": {"SourceArn": f"arn:aws:cloudtrail:us-east-1:{ACCOUNT}:trail/t"}}
+    for more in ({}, source, {"RetiringPrincipal": owner.arn}):
+        assert await refused(kms(harness, owner, "CreateGrant", **service, **more)) == ("ValidationException", said)
+    await kms(harness, owner, "CreateGrant", **service, **source, RetiringPrincipal=owner.arn)
+
+
 async def test_a_disabled_key_is_granted_to_nobody(harness, owner, key):
     await kms(harness, owner, "DisableKey", KeyId=key)
     assert (await refused(grant(harness, owner, key, owner.arn, "Encrypt")))[0] == "DisabledException"

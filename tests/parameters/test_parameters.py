@@ -185,6 +185,10 @@ async def test_lists(harness, owner):
     assert await below("/p", Recursive=True) == ["/p/a", "/p/b/c", "/p/b/d"]
     assert await below("/") == ["/pq"]
     assert await below("/P") == []
+    assert await refused(below("p")) == (
+        "ValidationException",
+        "The parameter path must begin with a slash (/), such as /prod/web.",
+    )
     await ssm(harness, owner, "LabelParameterVersion", Name="/p/b/d", Labels=["prod"])
     labelled = [{"Key": "Label", "Values": ["prod"]}]
     assert await below("/p", Recursive=True, ParameterFilters=labelled) == ["/p/b/d"]
@@ -196,6 +200,10 @@ async def test_lists(harness, owner):
     assert await filtered("tag:of", "/p") == ["/p/a", "/p/b/c", "/p/b/d", "/pq"]
     assert len(await filtered("tag:of")) == 5
     assert await filtered("Tier", "Advanced") == []
+    assert "NextToken" not in await ssm(harness, owner, "DescribeParameters", MaxResults=5)
+    first = await ssm(harness, owner, "DescribeParameters", MaxResults=4)
+    rest = await ssm(harness, owner, "DescribeParameters", MaxResults=4, NextToken=first["NextToken"])
+    assert ([len(page["Parameters"]) for page in (first, rest)], "NextToken" in rest) == ([4, 1], False)
     for wrong, code in (
         ({"Key": "Label", "Values": ["x"]}, "InvalidFilterKey"),
         ({"Key": "Type", "Values": ["String"], "Option": "Contains"}, "InvalidFilterOption"),
@@ -234,6 +242,14 @@ async def test_tags(harness, owner):
     assert (await refused(absent))[0] == "InvalidResourceId"
     other = ssm(harness, owner, "ListTagsForResource", ResourceType="Document", ResourceId="n")
     assert (await refused(other))[0] == "InvalidResourceType"
+    spelt = {"ResourceType": "Parameter", "ResourceId": "/n"}  # another name than `n`, with the same ARN
+    for change, more in (("AddTagsToResource", {"Tags": [{"Key": "c", "Value": "3"}]}), ("RemoveTagsFromResource", {"TagKeys": ["b"]})):  # fmt: skip
+        for resource in (spelt, {**spelt, "ResourceId": "none"}):
+            assert (await refused(ssm(harness, owner, change, **resource, **more)))[0] == "InvalidResourceId"
+    assert await ssm(harness, owner, "ListTagsForResource", **where) == listed
+    ann = await harness.user("ann", allow("ssm:PutParameter"))
+    await put(harness, ann, "without")
+    assert (await refused(put(harness, ann, "with", Tags=[{"Key": "a", "Value": "1"}])))[0] == "AccessDenied"
 
 
 async def test_policies_are_asked_about_the_arn_whatever_the_spelling(harness, owner):
