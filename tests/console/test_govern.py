@@ -11,12 +11,13 @@ from typing import Any, ClassVar
 import httpx
 import penstock_identity_harness
 import pytest
-from penstock_identity_harness import ACCOUNT, allow, trusting
+from penstock_identity_harness import ACCOUNT, allow, document, trusting
 
 import penstock.audit.pages
 import penstock.keys
 import penstock.parameters
 import penstock.secrets
+import penstock.topics
 from penstock import console
 from penstock.console.web import Console
 from penstock.secrets.settings import SecretSettings
@@ -54,7 +55,7 @@ class Browser:
 async def browser(store, clock, tmp_path, monkeypatch) -> AsyncIterator[Browser]:
     components = (
         penstock.keys.component, penstock.secrets.component, penstock.parameters.component, penstock.audit.component,
-        console.component,
+        penstock.topics.component, console.component,
     )  # fmt: skip
     chosen = SecretSettings(rotation_commands=("renew=/bin/true",))
     async with contextlib.AsyncExitStack() as stack:
@@ -166,6 +167,28 @@ async def test_keys_parameters_and_secrets(browser, clock):
     await do("secretsmanager", "DeleteSecret", SecretId="shop/db", RecoveryWindowInDays=7)
     assert "This secret will be deleted." in await browser.see(address)
     assert "Show the value" not in browser.text
+
+
+async def test_topics_and_who_gets_what_is_published_to_them(browser):
+    do = browser.do
+    assert "No topics yet" in await browser.see("topics")
+    arn = (await do("sns", "CreateTopic", Name="deploys", Attributes={"DisplayName": "Deploys"}))["TopicArn"]
+    assert "1 topic on this page. " in await browser.see("topics")
+    assert 'href="/console/topics/deploys"' in browser.text
+    assert "Nobody has subscribed yet." in await browser.see("topics/deploys")
+    await do("sns", "Subscribe", TopicArn=arn, Protocol="https", Endpoint="https://hooks.example.com/<b>")
+    seen = await browser.see("topics/deploys")
+    for said in (
+        "0 subscriptions confirmed, 1 not yet.",
+        "https://hooks.example.com/<b>",
+        "Waits for its confirmation",
+        "__default_statement_ID",
+    ):
+        assert said in seen, said
+    await browser.see("topics/none", 404)
+    may = {"Effect": "Allow", "Action": ["sns:ListTopics", "sns:GetTopicAttributes"], "Resource": "*"}
+    browser.session = await browser.harness.user("looker", document(may))
+    assert "A policy does not let you see the subscriptions." in await browser.see("topics/deploys")
 
 
 async def test_a_page_shows_what_its_visitor_may_see(browser):

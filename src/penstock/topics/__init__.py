@@ -15,6 +15,7 @@ from penstock.topics.mail_settings import MailSettings
 from penstock.topics.mailing import Mailing
 from penstock.topics.names import named_by
 from penstock.topics.operations import confirming, permissions, publishing, subscriptions, tags, topics
+from penstock.topics.pages import PAGES
 from penstock.topics.policies import resource_policy
 from penstock.topics.signing import PREFIX, Signer
 from penstock.topics.webhooks import Webhooks
@@ -73,6 +74,7 @@ def component(app: App) -> Component[App]:
             Expiring(table=records.subscriptions, over=subscription_rows.forgotten),
             Expiring(table=records.confirmations, over=subscription_rows.counted),
         ),
+        pages=PAGES,
         mounts={PREFIX: Links(app, signer)},
     )
 
