@@ -31,6 +31,7 @@ ROWS = {
     "soak": "bench.soak",
     "events": "bench.events",
     "rules": "bench.event_rules",
+    "alarms": "bench.alarms",
     "requests": "bench.requests_vs_moto",
     "build": "bench.build_vs_buildbot",
     "overhead": "bench.build_overhead",

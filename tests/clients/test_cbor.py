@@ -275,9 +275,29 @@ def story(side: Side) -> Iterator[dict[str, Any]]:
     datum = {"MetricName": "m", "Dimensions": metric["Dimensions"], "Values": [1.5, -2], "Counts": [1, 2.5]}
     span = {"StartTime": int(time.time()) - 300.5, "EndTime": int(time.time()) + 300, "Period": 600}
     yield call("cloudwatch", "PutMetricData", Namespace=metric["Namespace"], MetricData=[datum])
+    alarm = {"AlarmName": "é"}
+    asked = {
+        "Statistic": "Sum",
+        "Period": 60,
+        "EvaluationPeriods": 1,
+        "Threshold": 1.5,
+        "ComparisonOperator": "LessThanThreshold",
+    }
+    arn = f"arn:aws:cloudwatch:us-east-1:{account}:alarm:é"
     for name, given in {
         "ListMetrics": {"Namespace": metric["Namespace"]},
         "GetMetricStatistics": metric | span | {"Statistics": ["Sum", "Average"], "Unit": "None"},
+        "PutMetricAlarm": alarm | metric | asked | {"Tags": capitals},
+        "SetAlarmState": alarm | {"StateValue": "OK", "StateReason": "déjà"},
+        "DisableAlarmActions": {"AlarmNames": ["é"]},
+        "EnableAlarmActions": {"AlarmNames": ["é"]},
+        "DescribeAlarms": {"AlarmNames": ["é"]},
+        "DescribeAlarmsForMetric": metric,
+        "DescribeAlarmHistory": alarm | {"HistoryItemType": "StateUpdate", "MaxRecords": 1},
+        "TagResource": {"ResourceARN": arn, "Tags": capitals},
+        "ListTagsForResource": {"ResourceARN": arn},
+        "UntagResource": {"ResourceARN": arn, "TagKeys": ["k"]},
+        "DeleteAlarms": {"AlarmNames": ["é"]},
     }.items():
         yield call("cloudwatch", name, **given)
 

@@ -44,6 +44,15 @@ MORE = {
 }
 ONLY: dict[tuple[str, str], dict[str, Any]] = {
     ("cloudwatch", "GetMetricStatistics"): {"Statistics": ["Sum"], "EndTime": 60, "Period": 60},
+    ("cloudwatch", "PutMetricAlarm"): {
+        "Namespace": "victims",
+        "MetricName": "victims",
+        "Statistic": "Sum",
+        "Period": 60,
+        "EvaluationPeriods": 1,
+        "Threshold": 1.0,
+        "ComparisonOperator": "GreaterThanThreshold",
+    },
     ("cloudwatch", "PutMetricData"): {"MetricData": [{"MetricName": "victims", "Value": 1.0}]},
     ("iam", "DeleteServiceLinkedRole"): {"RoleName": "AWSServiceRoleForRolesAnywhere"},
     ("kms", "CreateGrant"): {"GranteePrincipal": f"arn:aws:iam::{ACCOUNT}:role/victims"},
@@ -100,6 +109,7 @@ NOTHING: dict[Any, Any] = {
     ("sns", "ResourceArn"): f"arn:aws:sns:us-east-1:{ACCOUNT}:nothing",
     ("sns", "Protocol"): "http",
     ("sns", "Endpoint"): "http://a.test/",
+    ("cloudwatch", "ResourceARN"): f"arn:aws:cloudwatch:us-east-1:{ACCOUNT}:alarm:nothing",
     ("codecommit", "resourceArn"): f"arn:aws:codecommit:us-east-1:{ACCOUNT}:nothing",
     ("iam", "Status"): "Active",
     ("iam", "PolicySourceArn"): f"arn:aws:iam::{ACCOUNT}:user/nobody",
@@ -230,6 +240,8 @@ def content(server: Live) -> dict[str, set[str]]:
                 "iam_roles",
             ):  # when one was last used is noted later, for those who get nothing too
                 rows = [[value for key, value in row._mapping.items() if not key.startswith("used")] for row in rows]
+            if name == "cloudwatch_alarms":  # each is looked at every minute
+                rows = [[value for key, value in row._mapping.items() if key != "due"] for row in rows]
             state[name] = {repr(tuple(row)) for row in rows}
         return {name: rows for name, rows in state.items() if name not in RECORDED}
 

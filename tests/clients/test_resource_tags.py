@@ -85,6 +85,11 @@ def _project(name: str) -> dict[str, Any]:
     }
 
 
+_ALARM = {
+    "Namespace": "x", "MetricName": "x", "Statistic": "Sum", "Period": 60, "EvaluationPeriods": 1, "Threshold": 1.0,
+    "ComparisonOperator": "GreaterThanThreshold",
+}  # fmt: skip
+
 CASES = {
     "pipeline": Case(
         "codepipeline",
@@ -141,6 +146,13 @@ CASES = {
         lambda c, name: c.describe_log_streams(logGroupName=name),
         lambda c, arn, value: c.tag_resource(resourceArn=arn, tags={"Team": value}),
         f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{{name}}",
+    ),
+    "alarm": Case(
+        "cloudwatch",
+        lambda c, name, value: c.put_metric_alarm(AlarmName=name, **_ALARM, Tags=_upper(value)),
+        lambda c, name: c.describe_alarms(AlarmNames=[name]),
+        lambda c, arn, value: c.tag_resource(ResourceARN=arn, Tags=_upper(value)),
+        f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{{name}}",
     ),
     "user": Case(
         "iam",
@@ -245,6 +257,7 @@ MAKING = [
     Making("ssm", "put_parameter", {"Name": "plain", "Value": "v", "Type": "String"}, {"Tags": _upper("red")}, "ssm:AddTagsToResource"),
     Making("secretsmanager", "create_secret", {"Name": "plain", "SecretString": "s"}, {"Tags": _upper("red")}, "secretsmanager:TagResource"),
     Making("rolesanywhere", "create_profile", {"name": "plain", "roleArns": [ROLE]}, {"tags": _lower("red")}, "rolesanywhere:TagResource"),
+    Making("cloudwatch", "put_metric_alarm", {"AlarmName": "plain", **_ALARM}, {"Tags": _upper("red")}, "cloudwatch:TagResource"),
     Making("s3", "put_object", {"Bucket": "tagged", "Key": "plain", "Body": b"x"}, {"Tagging": "Team=red"}, "s3:PutObjectTagging"),
     Making("s3", "create_multipart_upload", {"Bucket": "tagged", "Key": "plain"}, {"Tagging": "Team=red"}, "s3:PutObjectTagging"),
     Making("s3", "copy_object", {"Bucket": "tagged", "Key": "copy", "CopySource": "tagged/plain"}, {"Tagging": "Team=red", "TaggingDirective": "REPLACE"}, "s3:PutObjectTagging"),

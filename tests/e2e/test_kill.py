@@ -15,7 +15,7 @@ from penstock.store.failpoints import points
 RUNS = 3
 LAPS = 6  # at most, per run; one or two reach everything
 # Reached only by what a short run of one host has no time or size for: tests/objects/test_process.py, tests/deployments/test_crashes.py,
-# tests/keys/test_rotation.py, tests/secrets/test_rotation.py and tests/cli/test_rekey.py end at these.
+# tests/keys/test_rotation.py, tests/secrets/test_rotation.py, tests/monitoring/test_crashes.py and tests/cli/test_rekey.py end at these.
 SLOW = {
     "objects.blobs_given_up",  # the collector
     "objects.strays_given_up",
@@ -26,6 +26,8 @@ SLOW = {
     "secrets.rotation_committed",  # a secret that a command rotates
     "secrets.step_ran",
     "secrets.step_noted",
+    "monitoring.evaluated",  # an alarm
+    "monitoring.acted",
     "sealing.batch",  # a change of the master key
     "sealing.batch_committed",
     "rekey.prepared",

@@ -13,6 +13,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 from penstock_protocols import client_speaking
+from penstock_waiting import until
 
 NOW = dt.datetime.now(dt.UTC).replace(microsecond=0)
 
@@ -148,3 +149,47 @@ def test_the_aws_cli_puts_and_reads(live):
     )
     listed = live.aws("cloudwatch", "list-metrics", "--namespace", "Cli")["Metrics"]
     assert listed == [{"Namespace": "Cli", "MetricName": "m", "Dimensions": [{"Name": "Host", "Value": "a"}]}]
+
+
+def test_an_alarm_of_the_aws_cli_follows_its_data_by_itself(live):
+    live.aws(
+        "cloudwatch", "put-metric-alarm", "--alarm-name", "cli", "--namespace", "CliAlarm", "--metric-name", "Errors", "--statistic", "Maximum",
+        "--period", "60", "--evaluation-periods", "1", "--threshold", "1", "--comparison-operator", "GreaterThanThreshold",
+        "--treat-missing-data", "ignore", "--tags", "Key=Team,Value=a",
+    )  # fmt: skip
+    client = live.client("cloudwatch")
+
+    def state():
+        return client.describe_alarms(AlarmNames=["cli"])["MetricAlarms"][0]["StateValue"]
+
+    client.put_metric_data(Namespace="CliAlarm", MetricData=[{"MetricName": "Errors", "Value": 5.0}])
+    until(lambda: state() == "ALARM")
+    summaries = [one["HistorySummary"] for one in client.describe_alarm_history(AlarmName="cli")["AlarmHistoryItems"]]
+    assert summaries[-2:] == ["Alarm updated from INSUFFICIENT_DATA to ALARM", 'Alarm "cli" created']
+
+
+@pytest.mark.parametrize("protocol", ["json", "query", "smithy-rpc-v2-cbor"])
+def test_alarms_over_each_protocol(live, protocol):
+    client = client_speaking(live, protocol, "cloudwatch")
+    name = f"of-{protocol}"
+    client.put_metric_alarm(
+        AlarmName=name, Namespace="Wire", MetricName="Never", ExtendedStatistic="p99", Period=300, EvaluationPeriods=3, DatapointsToAlarm=2,
+        Threshold=1.5, ComparisonOperator="LessThanThreshold", Dimensions=[{"Name": "Host", "Value": "a"}], TreatMissingData="ignore",
+        EvaluateLowSampleCountPercentile="ignore", Unit="Seconds", OKActions=["arn:aws:sns:us-east-1:111111111111:x"],
+    )  # fmt: skip
+    client.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="a drill")
+    (found,) = client.describe_alarms(AlarmNames=[name])["MetricAlarms"]
+    said = {
+        member: found[member]
+        for member in ("StateValue", "StateReason", "ExtendedStatistic", "Threshold", "DatapointsToAlarm", "Dimensions")
+    }
+    assert said == {
+        "StateValue": "ALARM", "StateReason": "a drill", "ExtendedStatistic": "p99", "Threshold": 1.5, "DatapointsToAlarm": 2,
+        "Dimensions": [{"Name": "Host", "Value": "a"}],
+    }  # fmt: skip
+    assert found["StateUpdatedTimestamp"].year >= 2026
+    client.delete_alarms(AlarmNames=[name])
+    with pytest.raises(ClientError) as refused:
+        client.delete_alarms(AlarmNames=[name])
+    assert refused.value.response["Error"]["Code"] == "ResourceNotFound"
+    assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 404

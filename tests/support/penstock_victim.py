@@ -239,6 +239,27 @@ def _certificates(server: Live, named: dict[Any, Any]) -> None:
     named |= {("rolesanywhere", member): value for member, value in given.items()}
 
 
+def _alarm(server: Live, named: dict[Any, Any]) -> None:
+    cloudwatch = server.client("cloudwatch")
+    metric = {"Namespace": CANARY, "MetricName": CANARY}
+    cloudwatch.put_metric_data(Namespace=CANARY, MetricData=[{"MetricName": CANARY, "Value": 1.0}])
+    asked = {"Statistic": "Sum", "Period": 60, "EvaluationPeriods": 1, "Threshold": 1.0, "TreatMissingData": "ignore"}
+    cloudwatch.put_metric_alarm(
+        AlarmName="victims",
+        ComparisonOperator="GreaterThanThreshold",
+        AlarmDescription=CANARY,
+        Tags=_TAGS,
+        **metric,
+        **asked,
+    )
+    given = {
+        "AlarmName": "victims",
+        "AlarmNames": "victims",
+        "ResourceARN": f"arn:aws:cloudwatch:us-east-1:{ACCOUNT}:alarm:victims",
+    }
+    named |= {("cloudwatch", member): value for member, value in given.items()}
+
+
 def _data(server: Live, named: dict[Any, Any]) -> None:
     kms, ssm, logs, s3 = (server.client(name) for name in ("kms", "ssm", "logs", "s3"))
     tags = [{"TagKey": "canary", "TagValue": CANARY}]
@@ -266,6 +287,7 @@ def _data(server: Live, named: dict[Any, Any]) -> None:
         ("ssm", "ResourceType"): "Parameter",
         ("ssm", "Path"): "/victims",
     }
+    _alarm(server, named)
     _trail(server)
     secrets = server.client("secretsmanager")
     secret = secrets.create_secret(Name="victims", SecretString=CANARY, Description=CANARY, Tags=_TAGS)["ARN"]

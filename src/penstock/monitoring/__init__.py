@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from penstock.component import Component, Guard
-from penstock.monitoring import alarm_records, records
+from penstock.component import Component, Guard, JobKind
+from penstock.monitoring import acting, alarm_records, records
 from penstock.monitoring.ageing import Ageing
-from penstock.monitoring.operations import metrics, putting
+from penstock.monitoring.alarms import ACTION, Alarm
+from penstock.monitoring.evaluating import Evaluator
+from penstock.monitoring.events import EVENTS
+from penstock.monitoring.operations import alarms, metrics, putting, tags
 from penstock.monitoring.profile import PROFILE
 from penstock.wire.arns import parse_arn
 from penstock.wire.identity import ResourcePolicy
@@ -20,20 +24,35 @@ if TYPE_CHECKING:
 
 __all__ = ["component"]
 
+# AWS names the states in this order when one is not among them.
+_PATCH: Mapping[str, Any] = {"shapes": {"StateValue": {"enum": ["INSUFFICIENT_DATA", "ALARM", "OK"]}}}
+
 
 def component(app: App) -> Component[App]:
     """What CloudWatch is here."""
-    ageing = Ageing(app)
+    ageing, evaluator = Ageing(app), Evaluator(app)
     return Component(
         name="monitoring",
         state=app,
-        services=(Service("cloudwatch", profile=PROFILE),),
-        operations=(putting, metrics),
-        guards=(Guard(service="cloudwatch", policy=_services),),
+        services=(Service("cloudwatch", patch=_PATCH, profile=PROFILE),),
+        operations=(putting, metrics, alarms, tags),
+        jobs=(JobKind(kind=ACTION, run=acting.act, on_dead=acting.fail),),
+        events=EVENTS,
+        aggregates=(Alarm,),
+        guards=(Guard(service="cloudwatch", policy=_services, keys={"aws:resourcetag/": _tags}),),
         expiring=(*records.EXPIRING, *alarm_records.EXPIRING),
-        start=(ageing.start,),
-        stop=(ageing.stop,),
+        start=(ageing.start, evaluator.start),
+        stop=(ageing.stop, evaluator.stop),
     )
+
+
+async def _tags(app: App, arn: str) -> Mapping[str, str]:
+    named = parse_arn(arn, "cloudwatch")
+    if named is None or not named.resource.startswith("alarm:"):
+        return {}
+    place = (named.account, named.region)
+    row = await app.store.read(alarm_records.alarm, place, named.resource.removeprefix("alarm:"))
+    return {} if row is None else row.tags
 
 
 # What CloudWatch Logs counts for a metric filter, which whoever may put one wants to be counted. AWS asks for no policy either.

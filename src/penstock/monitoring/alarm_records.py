@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from typing import Any
+
 import sqlalchemy as sa
 
+from penstock.monitoring.records import Place
 from penstock.store.aggregate import aggregate_table
+from penstock.store.keysets import rows_behind
 from penstock.store.retention import Expiring
+from penstock.store.rows import Rows
 from penstock.store.schema import Json, metadata
+from penstock.store.statement import Statement, among
+from penstock.store.transaction import wake
+from penstock.store.upsert import upsert
 
 HISTORY_MS = 30 * 86_400_000  # AWS: alarm history is kept for 30 days
 
@@ -46,3 +55,146 @@ history = sa.Table(
 sa.Index("ix_cloudwatch_alarm_history_at", history.c.at)
 
 EXPIRING = (Expiring(table=history, over=lambda now: history.c.at < now - HISTORY_MS),)
+
+DUE = "monitoring.due"
+"""The topic that is woken when an alarm is due before its time."""
+
+_a, _s, _h = alarms.c, sources.c, history.c
+
+
+def _looking_at(dialect: str) -> sa.Executable:
+    watching = sa.select(_s.alarm).where(
+        _s.account == sa.bindparam("account"),
+        _s.region == sa.bindparam("region"),
+        among(dialect, _s.source, "sources"),
+    )
+    return (
+        alarms.update()
+        .where(
+            _a.account == sa.bindparam("account"),
+            _a.region == sa.bindparam("region"),
+            _a.id.in_(watching),
+            _a.due > sa.bindparam("now"),
+        )
+        .values(due=sa.bindparam("now"))
+    )
+
+
+_LOOKING_AT = Statement(_looking_at)
+_SET_DUE = Rows(alarms, "due", by=("account", "region", "id"))
+
+
+def hasten(conn: sa.Connection, place: Place, metrics: Iterable[str], now: int) -> None:
+    """Let the alarms be evaluated that look at metrics (their ids) with new data."""
+
+    def check(count: int) -> None:
+        if count:
+            wake(conn, DUE)
+
+    given = {"account": place[0], "region": place[1], "now": now, "sources": [f"metric/{id}" for id in metrics]}
+    _LOOKING_AT.later(conn, given, check=check)
+
+
+_ANY_DUE = Statement(sa.select(_a.id).where(_a.due <= sa.bindparam("now")).limit(1))
+
+
+def any_due(conn: sa.Connection, now: int) -> bool:
+    """Whether an alarm is due."""
+    return _ANY_DUE.first(conn, {"now": now}) is not None
+
+
+def due(conn: sa.Connection, now: int, limit: int) -> list[Any]:
+    """Alarms that are due, locked. Another process gets others."""
+    columns = (_a.account, _a.region, _a.id, _a.value, _a.watch)
+    found = sa.select(*columns).where(_a.due <= now).order_by(_a.due).limit(limit)
+    return list(conn.execute(found.with_for_update(skip_locked=True)).all())
+
+
+def set_due(conn: sa.Connection, rows: Sequence[dict[str, Any]]) -> None:
+    """Say when alarms are evaluated next: `account`, `region`, `id` and `due` (ms)."""
+    _SET_DUE.write(conn, rows)
+
+
+def set_sources(conn: sa.Connection, place: Place, alarm: str, names: Iterable[str]) -> None:
+    """Say what an alarm looks at."""
+    here = (_s.account == place[0]) & (_s.region == place[1]) & (_s.alarm == alarm)
+    conn.execute(sources.delete().where(here))
+    for name in names:
+        conn.execute(sources.insert().values(account=place[0], region=place[1], source=name, alarm=alarm))
+
+
+def note(conn: sa.Connection, place: Place, alarm: str, at: int, id: str, **values: str) -> None:
+    """Add an item to an alarm's history, once."""
+    upsert(conn, history, {"account": place[0], "region": place[1], "alarm": alarm, "at": at, "id": id, **values})
+
+
+def page(
+    conn: sa.Connection,
+    place: Place,
+    *,
+    after: Sequence[Any] | None,
+    limit: int,
+    prefix: str = "",
+    names: Sequence[str] | None = None,
+    value: str = "",
+    kinds: Sequence[str],
+) -> list[Any]:
+    """Alarms of a place by name: with a beginning of it, or of certain names, in a state, of some kinds."""
+    query = sa.select(alarms).where(_a.account == place[0], _a.region == place[1], _a.kind.in_(kinds))
+    if prefix:
+        query = query.where(sa.func.substr(_a.id, 1, len(prefix)) == prefix, _a.id >= prefix)
+    if names is not None:
+        query = query.where(_a.id.in_(names))
+    if value:
+        query = query.where(_a.value == value)
+    return list(conn.execute(rows_behind(query, (_a.id,), after, limit=limit)).all())
+
+
+def of_metric(conn: sa.Connection, place: Place, metric: str, limit: int) -> list[Any]:
+    """The alarms that look at a metric (its id), by name."""
+    watching = sa.select(_s.alarm).where(_s.account == place[0], _s.region == place[1], _s.source == f"metric/{metric}")
+    here = (_a.account == place[0]) & (_a.region == place[1]) & _a.id.in_(watching)
+    return list(conn.execute(sa.select(alarms).where(here).order_by(_a.id).limit(limit)).all())
+
+
+def alarm(conn: sa.Connection, place: Place, name: str) -> Any:
+    """The row of an alarm, or None."""
+    here = (_a.account == place[0]) & (_a.region == place[1]) & (_a.id == name)
+    return conn.execute(sa.select(alarms).where(here)).first()
+
+
+def set_tags(conn: sa.Connection, place: Place, name: str, tags: dict[str, str]) -> None:
+    """Give an alarm other tags."""
+    here = (_a.account == place[0]) & (_a.region == place[1]) & (_a.id == name)
+    conn.execute(alarms.update().where(here).values(tags=tags))
+
+
+def delete(conn: sa.Connection, place: Place, name: str) -> None:
+    """Forget an alarm. Its history stays for its time."""
+    set_sources(conn, place, name, ())
+    here = (_a.account == place[0]) & (_a.region == place[1]) & (_a.id == name)
+    conn.execute(alarms.delete().where(here))
+
+
+def history_page(
+    conn: sa.Connection,
+    place: Place,
+    *,
+    after: Sequence[Any] | None,
+    limit: int,
+    descending: bool,
+    since: int | None,
+    until: int | None,
+    kinds: Sequence[str],
+    **equal: str,
+) -> list[Any]:
+    """Items of the history of an `alarm`, or of all of a place, of an `item` type, within times (ms)."""
+    query = sa.select(history).where(_h.account == place[0], _h.region == place[1], _h.kind.in_(kinds))
+    for column, wanted in equal.items():
+        query = query.where(_h[column] == wanted)
+    if since is not None:
+        query = query.where(_h.at >= since)
+    if until is not None:
+        query = query.where(_h.at <= until)
+    keys = (_h.at, _h.alarm, _h.id)
+    return list(conn.execute(rows_behind(query, keys, after, limit=limit, descending=descending)).all())

@@ -23,3 +23,19 @@ class ValidationError(ServiceError):
 
 class InvalidNextToken(ServiceError):
     """The value of NextToken is not valid: it was given out for another request, or by another server. Begin with the first page."""
+
+
+class ResourceNotFound(ServiceError):
+    """There is no alarm of that name or ARN in this account and region. `aws cloudwatch describe-alarms` lists those that there are."""
+
+    status = 404
+
+
+class InvalidFormat(ServiceError):
+    """Data was not syntactically valid JSON."""
+
+
+class TooManyTags(ServiceError):
+    """An alarm can have no more than 50 tags. Remove one that nothing uses."""
+
+    code = "InvalidParameterValue"

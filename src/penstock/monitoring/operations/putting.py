@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from penstock.application import App, Call
-from penstock.monitoring import records
+from penstock.monitoring import alarm_records, records
 from penstock.monitoring.errors import (
     InvalidParameterCombination,
     InvalidParameterValue,
@@ -56,6 +56,7 @@ async def put_metric_data(app: App, call: Call, input: Input) -> None:
     def tx(conn: sa.Connection) -> None:
         records.note(conn, place(call), metrics, call.now)
         records.add(conn, rows)
+        alarm_records.hasten(conn, place(call), metrics, call.now)
 
     await app.store.write(tx)
 

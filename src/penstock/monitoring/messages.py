@@ -1,0 +1,123 @@
+"""What alarms say to others: details of events, and messages to topics."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from penstock.monitoring.evaluation import stamp
+from penstock.monitoring.model import AlarmState, Transitioned
+
+_NAMED = {
+    "alarmActions": "AlarmActions",
+    "okActions": "OKActions",
+    "insufficientDataActions": "InsufficientDataActions",
+    "actionsEnabled": "ActionsEnabled",
+    "evaluationPeriods": "EvaluationPeriods",
+    "datapointsToAlarm": "DatapointsToAlarm",
+    "threshold": "Threshold",
+    "comparisonOperator": "ComparisonOperator",
+    "treatMissingData": "TreatMissingData",
+    "evaluateLowSampleCountPercentile": "EvaluateLowSampleCountPercentile",
+}
+_STATISTICS = {
+    "Average": "AVERAGE",
+    "Sum": "SUM",
+    "Minimum": "MINIMUM",
+    "Maximum": "MAXIMUM",
+    "SampleCount": "SAMPLE_COUNT",
+}
+
+
+def _configuration(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What EventBridge's events say of the metric of an alarm."""
+    dimensions = {one["Name"]: one["Value"] for one in config.get("Dimensions", ())}
+    metric = {"namespace": config["Namespace"], "name": config["MetricName"], "dimensions": dimensions}
+    measured: dict[str, Any] = {
+        "metric": metric,
+        "period": config["Period"],
+        "stat": config.get("Statistic") or config["ExtendedStatistic"],
+    }
+    if "Unit" in config:
+        measured["unit"] = config["Unit"]
+    named = repr((metric, measured["stat"], config["Period"])).encode()
+    id = str(uuid.UUID(bytes=hashlib.sha256(named).digest()[:16]))
+    found: dict[str, Any] = {"metrics": [{"id": id, "metricStat": measured, "returnData": True}]}
+    return ({"description": config["AlarmDescription"]} if "AlarmDescription" in config else {}) | found
+
+
+def _state(value: str, reason: str, data: str, at: int) -> dict[str, Any]:
+    said = {"reason": reason, "timestamp": stamp(at), "value": value}
+    return said | ({"reasonData": data} if data else {})
+
+
+def state_detail(name: str, state: AlarmState, before: Transitioned) -> dict[str, Any]:
+    """The detail of `CloudWatch Alarm State Change`."""
+    return {
+        "alarmName": name,
+        "configuration": _configuration(state.config),
+        "previousState": _state(before.value, before.reason, before.reason_data, before.updated),
+        "state": _state(state.value, state.reason, state.reason_data, state.updated),
+    }
+
+
+def configuration_detail(
+    name: str, state: AlarmState, previous: Mapping[str, Any], *, operation: str
+) -> dict[str, Any]:
+    """The detail of `CloudWatch Alarm Configuration Change`."""
+    detail: dict[str, Any] = {
+        "alarmName": name,
+        "operation": operation,
+        "configuration": _full(name, state.config, state.configured),
+        "state": _state(state.value, state.reason, state.reason_data, state.updated),
+    }
+    return detail | ({"previousConfiguration": _full(name, previous, None)} if previous else {})
+
+
+def _full(name: str, config: Mapping[str, Any], at: int | None) -> dict[str, Any]:
+    stated = {ours: config[theirs] for ours, theirs in _NAMED.items() if theirs in config}
+    when = {} if at is None else {"timestamp": stamp(at)}
+    return {"alarmName": name, **stated, **when, **_configuration(config)}
+
+
+def alarm_message(arn: str, state: AlarmState, before: Transitioned) -> dict[str, Any]:
+    """What a topic is sent; the long name of the region is for whoever sends it."""
+    config = state.config
+    name, account = arn.split(":", 6)[6], arn.split(":")[4]
+    extended = config.get("ExtendedStatistic")
+    statistic = (
+        {"StatisticType": "ExtendedStatistic", "ExtendedStatistic": extended}
+        if extended
+        else {"StatisticType": "Statistic", "Statistic": _STATISTICS[config["Statistic"]]}
+    )
+    return {
+        "AlarmName": name,
+        "AlarmDescription": config.get("AlarmDescription"),
+        "AWSAccountId": account,
+        "AlarmConfigurationUpdatedTimestamp": stamp(state.configured),
+        "NewStateValue": state.value,
+        "NewStateReason": state.reason,
+        "StateChangeTime": stamp(state.updated),
+        "Region": "",
+        "AlarmArn": arn,
+        "OldStateValue": before.value,
+        "OKActions": list(config.get("OKActions", ())),
+        "AlarmActions": list(config.get("AlarmActions", ())),
+        "InsufficientDataActions": list(config.get("InsufficientDataActions", ())),
+        "Trigger": {
+            "MetricName": config["MetricName"],
+            "Namespace": config["Namespace"],
+            **statistic,
+            "Unit": config.get("Unit"),
+            "Dimensions": [{"value": one["Value"], "name": one["Name"]} for one in config.get("Dimensions", ())],
+            "Period": config["Period"],
+            "EvaluationPeriods": config["EvaluationPeriods"],
+            **({"DatapointsToAlarm": config["DatapointsToAlarm"]} if "DatapointsToAlarm" in config else {}),
+            "ComparisonOperator": config["ComparisonOperator"],
+            "Threshold": config["Threshold"],
+            "TreatMissingData": config.get("TreatMissingData", "missing"),
+            "EvaluateLowSampleCountPercentile": config.get("EvaluateLowSampleCountPercentile", ""),
+        },
+    }

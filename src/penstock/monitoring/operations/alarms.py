@@ -1,0 +1,314 @@
+"""Alarms: made, shown, switched, set by hand and deleted."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from penstock.application import App, Call
+from penstock.monitoring import alarm_records
+from penstock.monitoring.alarms import METRIC_ALARM, Alarm, arn_of, removed
+from penstock.monitoring.errors import (
+    InvalidFormat,
+    InvalidParameterCombination,
+    InvalidParameterValue,
+    MissingParameter,
+    ResourceNotFound,
+    ValidationError,
+)
+from penstock.monitoring.evaluation import OPERATORS
+from penstock.monitoring.model import ActionsSwitched, AlarmState, Configured, Found, Input, StateValue
+from penstock.monitoring.operations import PAGES, cloudwatch, place
+from penstock.monitoring.operations.metrics import checked_period
+from penstock.monitoring.operations.tags import checked_tags
+from penstock.monitoring.series import metric_of
+from penstock.monitoring.statistics import SIMPLE, UnknownStatistic, statistic
+from penstock.store.transaction import wake
+from penstock.wire.call import Input as Given
+from penstock.wire.call import Output
+
+_PAGE = 50
+_LONG = 604_800  # seconds that an alarm may look back, of periods of an hour or more (AWS: PutMetricAlarm)
+_SHORT = 86_400  # of shorter ones
+_FOR_METRIC = 1_000  # alarms of one metric that are listed
+_KEPT = (
+    "AlarmDescription", "MetricName", "Namespace", "Statistic", "ExtendedStatistic", "Dimensions", "Period", "Unit",
+    "EvaluationPeriods", "DatapointsToAlarm", "Threshold", "ComparisonOperator", "TreatMissingData",
+    "EvaluateLowSampleCountPercentile",
+)  # fmt: skip
+_ACTIONS = ("OKActions", "AlarmActions", "InsufficientDataActions")
+_REQUIRED = ("MetricName", "Namespace", "Period", "EvaluationPeriods", "ComparisonOperator", "Threshold")
+# What alarms are made of that this does not serve: each is refused rather than ignored.
+_UNSERVED = (
+    "Metrics", "ThresholdMetricId", "EvaluationWindow", "WarmUpConfiguration", "EvaluationCriteria", "EvaluationInterval",
+    "ActionConfiguration",
+)  # fmt: skip
+
+
+def _named(call: Call, input: Given) -> str:
+    return arn_of(call.account, call.region, input["AlarmName"])
+
+
+def _all_named(call: Call, input: Given) -> str | list[str]:
+    return [arn_of(call.account, call.region, name) for name in input.get("AlarmNames") or ()] or "*"
+
+
+@cloudwatch("PutMetricAlarm", resource=_named)
+async def put_metric_alarm(app: App, call: Call, input: Given) -> None:
+    """Make an alarm, or give one another configuration, which keeps its state. Tags are those of a new one only."""
+    config = _checked(input)
+    tags = checked_tags(input.get("Tags"))
+    name = input["AlarmName"]
+    if tags:
+        await app.identity.authorize(call, "cloudwatch:TagResource", (_named(call, input),))
+
+    def tx(conn: sa.Connection) -> None:
+        made = Alarm.create(conn, *place(call), name)
+        alarm = made or Alarm.find(conn, *place(call), name)
+        assert alarm is not None
+        with alarm:
+            _apply(app, call, alarm, Configured(config=config))
+        if made is not None and tags:
+            alarm_records.set_tags(conn, place(call), name, tags)
+        wake(conn, alarm_records.DUE)
+
+    await app.store.write(tx)
+
+
+def _apply(app: App, call: Call, alarm: Alarm, input: Input) -> None:
+    alarm.apply(input, now=call.now, seed=app.ids.seed(), actor=call.session.arn, cause=call.request_id)
+
+
+def _checked(input: Given) -> dict[str, Any]:
+    """The configuration of an input. Raises the service's errors."""
+    for name in _UNSERVED:
+        if input.get(name) is not None:
+            raise ValidationError(
+                f"Alarms with {name} are not served by this version of Penstock: an alarm looks at one metric, by a fixed threshold."
+            )
+    for name in _REQUIRED:
+        if input.get(name) is None:
+            raise MissingParameter(name=name)
+    _check_statistic(input)
+    _check_periods(input)
+    if input["ComparisonOperator"] not in OPERATORS:
+        raise ValidationError(
+            f"The ComparisonOperator {input['ComparisonOperator']} is about anomaly detection, which is not served."
+            f" Use one of {', '.join(OPERATORS)}."
+        )
+    if not math.isfinite(input["Threshold"]):
+        raise InvalidParameterValue("The parameter Threshold must be a number.")
+    if input.get("TreatMissingData", "missing") not in ("breaching", "notBreaching", "ignore", "missing"):
+        raise ValidationError(
+            f"The value {input['TreatMissingData']} is not supported for TreatMissingData. It must be one of: [breaching,"
+            " notBreaching, ignore, missing]"
+        )
+    if input.get("EvaluateLowSampleCountPercentile", "evaluate") not in ("evaluate", "ignore"):
+        raise ValidationError(
+            f"The value {input['EvaluateLowSampleCountPercentile']} is not supported for EvaluateLowSampleCountPercentile. It must"
+            " be one of: [evaluate, ignore]"
+        )
+    dimensions = [one["Name"] for one in input.get("Dimensions") or ()]
+    if len(set(dimensions)) != len(dimensions):
+        raise InvalidParameterValue("No dimension name may be given more than once in Dimensions.")
+    kept = {name: input[name] for name in _KEPT if input.get(name) is not None}
+    kept["Threshold"] = float(input["Threshold"])
+    actions = {name: list(input.get(name) or ()) for name in _ACTIONS}
+    return {**kept, **actions, "ActionsEnabled": input.get("ActionsEnabled", True)}
+
+
+def _check_statistic(input: Given) -> None:
+    simple, extended = input.get("Statistic"), input.get("ExtendedStatistic")
+    if simple is not None and extended is not None:
+        raise InvalidParameterCombination("The parameters Statistic and ExtendedStatistic are mutually exclusive.")
+    if simple is None and extended is None:
+        raise MissingParameter("Exactly one of Statistic and ExtendedStatistic must be specified")
+    try:
+        statistic(simple or extended or "")
+    except UnknownStatistic:
+        raise InvalidParameterValue(f"The value {extended} for parameter ExtendedStatistic is not supported.") from None
+    if extended in SIMPLE:
+        raise InvalidParameterValue(f"The value {extended} for parameter ExtendedStatistic is not supported.")
+    if input.get("EvaluateLowSampleCountPercentile") is not None and extended is None:
+        raise ValidationError(
+            "The parameter EvaluateLowSampleCountPercentile can only be given with a percentile as ExtendedStatistic."
+        )
+
+
+def _check_periods(input: Given) -> None:
+    period, periods = input["Period"], input["EvaluationPeriods"]
+    if period in (1, 5):
+        raise ValidationError("Period must be 10, 20, 30 or a multiple of 60")
+    checked_period(period, "Period")
+    if period * periods > (_SHORT if period < 3_600 else _LONG):
+        raise ValidationError(
+            "Metrics cannot be checked across more than "
+            + ("a day (EvaluationPeriods * Period must be <= 86400)." if period < 3_600 else
+               "seven days (EvaluationPeriods * Period must be <= 604800).")
+        )  # fmt: skip
+    if input.get("DatapointsToAlarm", 1) > periods:
+        raise ValidationError("DatapointsToAlarm must be less than or equal to EvaluationPeriods")
+
+
+def to_api(row: Any) -> Output:
+    """An alarm as clients see it."""
+    state: AlarmState = Alarm.states.load(row.state)
+    said: Output = {
+        "AlarmName": row.id,
+        "AlarmArn": arn_of(row.account, row.region, row.id),
+        "AlarmConfigurationUpdatedTimestamp": state.configured,
+        "StateValue": state.value.value,
+        "StateReason": state.reason,
+        "StateUpdatedTimestamp": state.updated,
+        "StateTransitionedTimestamp": state.transitioned,
+        "Dimensions": [],
+        **state.config,
+    }
+    return said | ({"StateReasonData": state.reason_data} if state.reason_data else {})
+
+
+@cloudwatch("DescribeAlarms", resource=_all_named)
+async def describe_alarms(app: App, call: Call, input: Given) -> Output:
+    """Alarms by name, a page at a time. There are alarms of metrics only."""
+    names, prefix = input.get("AlarmNames"), input.get("AlarmNamePrefix", "")
+    if names and prefix:
+        raise InvalidParameterCombination("AlarmNamePrefix and AlarmNames cannot be specified together.")
+    relatives = [name for name in ("ChildrenOfAlarmName", "ParentsOfAlarmName") if input.get(name)]
+    if relatives:
+        return {"MetricAlarms": [], "CompositeAlarms": []}  # only composite alarms have any, and there are none
+    wanted = input.get("AlarmTypes") or [METRIC_ALARM]
+    limit = input.get("MaxRecords", _PAGE)
+    (after,) = PAGES.after(call, input) or ("",)
+    found = await app.store.scan(
+        alarm_records.page,
+        place(call),
+        after=[after] if after else None,
+        limit=limit + 1,
+        prefix=prefix,
+        names=names or None,
+        value=input.get("StateValue", ""),
+        kinds=wanted,
+    )
+    page = PAGES.page(call, input, found, limit=limit, keyset=lambda row: (row.id,))
+    listed = [to_api(row) for row in page.rows]
+    action = input.get("ActionPrefix", "")
+    if action:
+        listed = [one for one in listed if any(arn.startswith(action) for kind in _ACTIONS for arn in one[kind])]
+    return {"MetricAlarms": listed, "CompositeAlarms": [], **page.more}
+
+
+@cloudwatch("DescribeAlarmsForMetric")
+async def describe_alarms_for_metric(app: App, call: Call, input: Given) -> Output:
+    """The alarms that look at a metric."""
+    metric = metric_of(input).id(*place(call))
+    found = await app.store.scan(alarm_records.of_metric, place(call), metric, _FOR_METRIC)
+    listed = [to_api(row) for row in found]
+    asked: Mapping[str, Any] = {
+        name: input[name] for name in ("Statistic", "ExtendedStatistic", "Period", "Unit") if name in input
+    }
+    return {"MetricAlarms": [one for one in listed if all(one.get(name) == value for name, value in asked.items())]}
+
+
+@cloudwatch("DeleteAlarms", resource=_all_named)
+async def delete_alarms(app: App, call: Call, input: Given) -> None:
+    """Forget alarms: all of them, or none when one is not there."""
+
+    def tx(conn: sa.Connection) -> None:
+        for alarm in _locked(conn, call, input["AlarmNames"]):
+            removed(conn, alarm, now=call.now, actor=call.session.arn, cause=call.request_id)
+
+    await app.store.write(tx)
+
+
+def _locked(conn: sa.Connection, call: Call, names: Sequence[str]) -> list[Alarm]:
+    """Alarms in one order for everybody. Raises ResourceNotFound when one is not there."""
+    found = []
+    for name in sorted(set(names)):
+        alarm = Alarm.find(conn, *place(call), name)
+        if alarm is None:
+            raise ResourceNotFound
+        found.append(alarm)
+    return found
+
+
+@cloudwatch("SetAlarmState", resource=_named)
+async def set_alarm_state(app: App, call: Call, input: Given) -> None:
+    """Say which state an alarm is in, until it is evaluated the next time. Another state than before runs its actions."""
+    data = input.get("StateReasonData", "")
+    if data:
+        try:
+            json.loads(data)
+        except (ValueError, RecursionError):
+            raise InvalidFormat from None
+    given = Found(value=StateValue(input["StateValue"]), reason=input["StateReason"], reason_data=data, by_hand=True)
+
+    def tx(conn: sa.Connection) -> None:
+        (alarm,) = _locked(conn, call, [input["AlarmName"]])
+        with alarm:
+            _apply(app, call, alarm, given)
+
+    await app.store.write(tx)
+
+
+@cloudwatch("EnableAlarmActions", resource=_all_named)
+async def enable_alarm_actions(app: App, call: Call, input: Given) -> None:
+    """Let alarms run their actions. Names of no alarm are passed over."""
+    await _switch(app, call, input["AlarmNames"], enabled=True)
+
+
+@cloudwatch("DisableAlarmActions", resource=_all_named)
+async def disable_alarm_actions(app: App, call: Call, input: Given) -> None:
+    """Let alarms run no actions: what they would have done meanwhile is not done later."""
+    await _switch(app, call, input["AlarmNames"], enabled=False)
+
+
+async def _switch(app: App, call: Call, names: Sequence[str], *, enabled: bool) -> None:
+    def tx(conn: sa.Connection) -> None:
+        for name in sorted(set(names)):
+            alarm = Alarm.find(conn, *place(call), name)
+            if alarm is not None:
+                with alarm:
+                    _apply(app, call, alarm, ActionsSwitched(enabled=enabled))
+
+    await app.store.write(tx)
+
+
+def _maybe_named(call: Call, input: Given) -> str:
+    return _named(call, input) if input.get("AlarmName") else "*"
+
+
+@cloudwatch("DescribeAlarmHistory", resource=_maybe_named)
+async def describe_alarm_history(app: App, call: Call, input: Given) -> Output:
+    """What happened to alarms, those that are deleted included, the newest first unless asked otherwise."""
+    limit = input.get("MaxRecords", 100)
+    equal = {"alarm": input.get("AlarmName"), "item": input.get("HistoryItemType")}
+    if input.get("AlarmContributorId"):
+        return {"AlarmHistoryItems": []}  # only alarms of several series have contributors
+    found = await app.store.scan(
+        alarm_records.history_page,
+        place(call),
+        after=PAGES.after(call, input),
+        limit=limit + 1,
+        descending=input.get("ScanBy", "TimestampDescending") == "TimestampDescending",
+        since=input.get("StartDate"),
+        until=input.get("EndDate"),
+        kinds=input.get("AlarmTypes") or [METRIC_ALARM],
+        **{column: value for column, value in equal.items() if value},
+    )
+    page = PAGES.page(call, input, found, limit=limit, keyset=lambda row: (row.at, row.alarm, row.id))
+    items = [
+        {
+            "AlarmName": row.alarm,
+            "AlarmType": row.kind,
+            "Timestamp": row.at,
+            "HistoryItemType": row.item,
+            "HistorySummary": row.summary,
+            "HistoryData": row.data,
+        }
+        for row in page.rows
+    ]
+    return {"AlarmHistoryItems": items, **page.more}

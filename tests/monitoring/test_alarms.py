@@ -1,0 +1,510 @@
+"""Alarms in process: evaluated by their data and by its absence, with history, events and actions, each once."""
+
+import asyncio
+import datetime as dt
+import json
+from types import ModuleType
+
+import penstock_identity_harness
+import pytest
+import sqlalchemy as sa
+from penstock_identity_harness import ACCOUNT, OTHER, allow, refused
+
+import penstock.monitoring
+from penstock.component import Component, operations_of
+from penstock.monitoring import acting, alarm_records
+from penstock.monitoring.acting import long_name
+from penstock.monitoring.evaluating import Evaluator
+from penstock.store import records as store_records
+from penstock.store.database import Store
+from penstock.wire.errors import AccessDenied, error_class
+from penstock.wire.registry import Access
+from penstock.wire.services import Service
+
+REGION = "us-east-1"
+NS = "Shop/Checkout"
+TOPIC = f"arn:aws:sns:{REGION}:{ACCOUNT}:alerts"
+ARN = f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:errors"
+
+
+ABSENT = (
+    "ResourceNotFound",
+    "There is no alarm of that name or ARN in this account and region. `aws cloudwatch describe-alarms` lists those that there are.",
+)
+
+
+class Topics:
+    """Stands for SNS: what was published, and the error that the next call answers."""
+
+    def __init__(self):
+        self.published = []
+        self.error = None
+
+    def component(self, _app):
+        published = self
+
+        async def publish(_state, call, input):
+            if published.error is not None:
+                raise published.error
+            published.published.append((call.session.arn, call.session.source_arn, input))
+            return {"MessageId": "1"}
+
+        module = ModuleType("topics_for_tests")
+        publish.__module__ = module.__name__
+        module.publish = operations_of("sns")("Publish", access=Access.AUTHENTICATED)(publish)
+        return Component(name="topics", state=None, services=(Service("sns"),), operations=(module,))
+
+
+@pytest.fixture
+def topics():
+    return Topics()
+
+
+BOTH = pytest.mark.parametrize("alarmed", ["sqlite", "postgresql"], indirect=True)
+
+
+@pytest.fixture
+async def alarmed(request, clock, tmp_path, topics):
+    """With a stand-in for SNS; on SQLite, and with BOTH on either database."""
+    url = request.getfixturevalue(f"{getattr(request, 'param', 'sqlite')}_url")
+    components = (penstock.monitoring.component, topics.component)
+    store = await Store.open(url, clock=clock)
+    async with penstock_identity_harness.harness_on(store, clock, tmp_path, *components) as made:
+        for stop in made.app.stops:  # tests evaluate by themselves
+            await stop()
+        yield made
+    await store.close()
+
+
+@pytest.fixture
+async def owner(alarmed):
+    return await alarmed.administrator()
+
+
+@pytest.fixture
+def now(clock):
+    """The beginning of an hour, in seconds; the clock stands there."""
+    clock.advance(-clock.now() % 3_600_000)
+    return clock.now() // 1000
+
+
+async def cloudwatch(harness, by, operation, **input):
+    return await harness.app.invoke(by, "cloudwatch", operation, input, region=REGION)
+
+
+ERRORS = {
+    "AlarmName": "errors", "Namespace": NS, "MetricName": "Errors", "Statistic": "Sum", "Period": 60, "EvaluationPeriods": 1,
+    "Threshold": 1.0, "ComparisonOperator": "GreaterThanThreshold",
+}  # fmt: skip
+
+
+async def make(harness, by, **more):
+    await cloudwatch(harness, by, "PutMetricAlarm", **(ERRORS | more))
+
+
+async def put(harness, by, value, at=None, name="Errors", **more):
+    datum = {"MetricName": name, "Value": value, **({} if at is None else {"Timestamp": at * 1000}), **more}
+    await cloudwatch(harness, by, "PutMetricData", Namespace=NS, MetricData=[datum])
+
+
+async def shown(harness, by, name="errors"):
+    (found,) = (await cloudwatch(harness, by, "DescribeAlarms", AlarmNames=[name]))["MetricAlarms"]
+    return found
+
+
+async def state(harness, by, name="errors"):
+    return (await shown(harness, by, name))["StateValue"]
+
+
+async def turn(harness):
+    await Evaluator(harness.app).turn()
+
+
+async def emitted(harness, kind):
+    """The contents of events of a type as text, in order."""
+    events = store_records.events
+    rows = await harness.app.store.scan(lambda conn: conn.execute(sa.select(events).order_by(events.c.position)).all())
+    return [json.dumps(row.content) for row in rows if f"cloudwatch.alarm.{kind}" in row.content]
+
+
+async def actions(harness):
+    """The jobs that run actions, in order."""
+    jobs = store_records.jobs
+    return await harness.app.store.scan(
+        lambda conn: conn.execute(sa.select(jobs).where(jobs.c.kind == "monitoring.action").order_by(jobs.c.id)).all()
+    )
+
+
+async def history(harness, by, **input):
+    found = await cloudwatch(harness, by, "DescribeAlarmHistory", **input)
+    return [(one["HistoryItemType"], one["HistorySummary"]) for one in found["AlarmHistoryItems"]]
+
+
+@BOTH
+async def test_an_alarm_follows_its_metric(alarmed, owner, clock, now):
+    await make(alarmed, owner, AlarmActions=[TOPIC], AlarmDescription="Too many errors")
+    await turn(alarmed)
+    before = await shown(alarmed, owner)
+    assert (before["StateValue"], before["StateReason"]) == ("INSUFFICIENT_DATA", "Unchecked: Initial alarm creation")
+    assert {name for name in before if before[name] not in ([], None)} == {
+        "AlarmName", "AlarmArn", "AlarmConfigurationUpdatedTimestamp", "ActionsEnabled", "AlarmActions", "AlarmDescription", "StateValue",
+        "StateReason", "StateUpdatedTimestamp", "StateTransitionedTimestamp", "MetricName", "Namespace", "Statistic", "Period",
+        "EvaluationPeriods", "Threshold", "ComparisonOperator",
+    }  # fmt: skip
+    clock.advance(5_000)
+    await put(alarmed, owner, 4.0)
+    await turn(alarmed)  # without any wait for the end of the minute
+    after = await shown(alarmed, owner)
+    assert (after["StateValue"], after["StateTransitionedTimestamp"]) == ("ALARM", clock.now())
+    begun = dt.datetime.fromtimestamp(now, tz=dt.UTC)
+    assert after["StateReason"] == (
+        f"Threshold Crossed: 1 out of the last 1 datapoints [4.0 ({begun:%d/%m/%y %H:%M:%S})] was greater than the threshold (1.0)"
+        " (minimum 1 datapoint for INSUFFICIENT_DATA -> ALARM transition)."
+    )
+    clock.advance(60_000)
+    await put(alarmed, owner, 0.0)
+    await turn(alarmed)
+    assert await state(alarmed, owner) == "ALARM"  # the minute may have more errors to come
+    clock.advance(60_000)
+    await turn(alarmed)
+    assert await state(alarmed, owner) == "OK"
+    clock.advance(240_000)
+    await turn(alarmed)
+    assert await state(alarmed, owner) == "INSUFFICIENT_DATA"
+    assert await history(alarmed, owner, AlarmName="errors") == [
+        ("StateUpdate", "Alarm updated from OK to INSUFFICIENT_DATA"),
+        ("StateUpdate", "Alarm updated from ALARM to OK"),
+        ("StateUpdate", "Alarm updated from INSUFFICIENT_DATA to ALARM"),
+        ("ConfigurationUpdate", 'Alarm "errors" created'),
+    ]
+
+
+async def test_a_sum_that_is_too_small_waits_for_the_end_of_its_period(alarmed, owner, clock, now):
+    await make(alarmed, owner, ComparisonOperator="LessThanThreshold", Threshold=10.0)
+    await put(alarmed, owner, 3.0)
+    await turn(alarmed)
+    assert await state(alarmed, owner) == "INSUFFICIENT_DATA"
+    await put(alarmed, owner, 8.0)
+    clock.advance(69_000)
+    await turn(alarmed)
+    assert await state(alarmed, owner) == "OK"
+    await put(alarmed, owner, 3.0)
+    clock.advance(60_000)
+    await turn(alarmed)
+    assert await state(alarmed, owner) == "ALARM"
+
+
+async def test_windows_slide_by_the_minute(alarmed, owner, clock, now):
+    await make(alarmed, owner, Period=300, Threshold=2.0)
+    clock.advance(299_000)
+    for _ in range(3):
+        await put(alarmed, owner, 1.0)
+        await turn(alarmed)
+        clock.advance(60_000)
+    assert await state(alarmed, owner) == "ALARM"  # though no five minutes of the clock have three
+
+
+async def test_periods_of_seconds(alarmed, owner, clock, now):
+    await make(alarmed, owner, Period=10, Statistic="Maximum")
+    await put(alarmed, owner, 5.0, StorageResolution=1)
+    await turn(alarmed)
+    assert await state(alarmed, owner) == "ALARM"
+    clock.advance(10_000)
+    await put(alarmed, owner, 0.0, StorageResolution=1)
+    await turn(alarmed)
+    assert await state(alarmed, owner) == "OK"
+
+
+async def test_units_and_percentiles(alarmed, owner, clock, now):
+    await make(alarmed, owner, Unit="Seconds")
+    slow = {"AlarmName": "slow", "ExtendedStatistic": "p90", "MetricName": "Latency"}
+    await cloudwatch(
+        alarmed,
+        owner,
+        "PutMetricAlarm",
+        **{name: value for name, value in (ERRORS | slow).items() if name != "Statistic"},
+    )
+    await put(alarmed, owner, 9.0)
+    for value in (0.5, 3.0):
+        await put(alarmed, owner, value, name="Latency")
+    await turn(alarmed)
+    assert [await state(alarmed, owner, name) for name in ("errors", "slow")] == ["INSUFFICIENT_DATA", "ALARM"]
+
+
+@BOTH
+async def test_several_processes_run_each_action_once(alarmed, owner, clock, now, topics):
+    names = [f"alarm-{number:02}" for number in range(60)]
+    await asyncio.gather(*(make(alarmed, owner, AlarmName=name, AlarmActions=[TOPIC, TOPIC]) for name in names))
+    await turn(alarmed)
+    await put(alarmed, owner, 4.0)
+    await asyncio.gather(*(turn(alarmed) for _ in range(4)))
+    assert sorted(one.payload["alarm"] for one in await actions(alarmed)) == names
+    transitions = await cloudwatch(alarmed, owner, "DescribeAlarmHistory", HistoryItemType="StateUpdate")
+    assert sorted(one["AlarmName"] for one in transitions["AlarmHistoryItems"]) == names
+
+
+async def test_a_topic_is_told_as_by_aws(alarmed, owner, clock, now, topics):
+    await make(
+        alarmed, owner, AlarmActions=[TOPIC], Dimensions=[{"Name": "Host", "Value": "web-1"}], TreatMissingData="ignore"
+    )
+    configured = clock.now()
+    clock.advance(1_234)
+    await put(alarmed, owner, 4.0, Dimensions=[{"Name": "Host", "Value": "web-1"}])
+    await turn(alarmed)
+    (job,) = await actions(alarmed)
+    for _ in range(2):  # jobs may run twice: what they note is there once
+        await acting.act(alarmed.app, job)
+    arn, source, sent = topics.published[0]
+    assert (arn, source) == ("cloudwatch.amazonaws.com", ARN)
+    assert (sent["TopicArn"], sent["Subject"]) == (TOPIC, 'ALARM: "errors" in US East (N. Virginia)')
+    stamped = [
+        dt.datetime.fromtimestamp(ms // 1000, tz=dt.UTC).strftime(f"%Y-%m-%dT%H:%M:%S.{ms % 1000:03}+0000")
+        for ms in (configured, clock.now())
+    ]
+    assert json.loads(sent["Message"]) == {
+        "AlarmName": "errors",
+        "AlarmDescription": None,
+        "AWSAccountId": ACCOUNT,
+        "AlarmConfigurationUpdatedTimestamp": stamped[0],
+        "NewStateValue": "ALARM",
+        "NewStateReason": (await shown(alarmed, owner))["StateReason"],
+        "StateChangeTime": stamped[1],
+        "Region": "US East (N. Virginia)",
+        "AlarmArn": ARN,
+        "OldStateValue": "INSUFFICIENT_DATA",
+        "OKActions": [],
+        "AlarmActions": [TOPIC],
+        "InsufficientDataActions": [],
+        "Trigger": {
+            "MetricName": "Errors",
+            "Namespace": NS,
+            "StatisticType": "Statistic",
+            "Statistic": "SUM",
+            "Unit": None,
+            "Dimensions": [{"value": "web-1", "name": "Host"}],
+            "Period": 60,
+            "EvaluationPeriods": 1,
+            "ComparisonOperator": "GreaterThanThreshold",
+            "Threshold": 1.0,
+            "TreatMissingData": "ignore",
+            "EvaluateLowSampleCountPercentile": "",
+        },
+    }
+    done = [one for one in await history(alarmed, owner) if one[0] == "Action"]
+    assert done == [("Action", f"Successfully executed action {TOPIC}")]
+
+
+@BOTH
+async def test_an_action_that_fails_says_why_and_what_may_pass_is_tried_again(alarmed, owner, now, topics):
+    other = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:x"
+    await make(alarmed, owner, AlarmActions=[TOPIC, other])
+    await put(alarmed, owner, 4.0)
+    await turn(alarmed)
+    first, second = await actions(alarmed)
+    topics.error = error_class("Throttling")("Rate exceeded")
+    with pytest.raises(type(topics.error)):
+        await acting.act(alarmed.app, first)
+    topics.error = error_class("NotFound", 404)("Topic does not exist")
+    await acting.act(alarmed.app, first)
+    await acting.act(alarmed.app, second)
+    failed = {text for item, text in await history(alarmed, owner) if item == "Action"}
+    assert failed == {
+        f"Failed to execute action {TOPIC}. Received error: Topic does not exist",
+        f"Failed to execute action {other}. Received error: Actions of this kind are not served: give the ARN of a topic of SNS.",
+    }
+
+
+async def test_events_are_those_of_aws(alarmed, owner, clock, now):
+    await make(alarmed, owner)
+    await put(alarmed, owner, 4.0)
+    await turn(alarmed)
+    await make(alarmed, owner, Threshold=9.0)
+    await cloudwatch(alarmed, owner, "DeleteAlarms", AlarmNames=["errors"])
+    (changed,) = await emitted(alarmed, "state_changed")
+    assert '"state": {"reason": "Threshold Crossed: 1 out of' in changed
+    assert '"previousState": {"reason": "Unchecked: Initial alarm creation", "timestamp": ' in changed
+    assert (
+        f'"metric": {{"namespace": "{NS}", "name": "Errors", "dimensions": {{}}}}, "period": 60, "stat": "Sum"'
+        in changed
+    )
+    configured = await emitted(alarmed, "configuration_changed")
+    for text, operation in zip(configured, ("create", "update", "delete"), strict=True):
+        assert f'"operation": "{operation}"' in text
+        assert ('"previousConfiguration"' in text) is (operation == "update")
+
+
+async def test_the_state_may_be_set_by_hand_until_the_next_evaluation(alarmed, owner, clock, now):
+    await make(alarmed, owner, AlarmActions=[TOPIC])
+    await put(alarmed, owner, 0.0)
+    clock.advance(69_000)
+    await turn(alarmed)
+    assert await state(alarmed, owner) == "OK"
+    for _ in range(2):
+        await cloudwatch(
+            alarmed,
+            owner,
+            "SetAlarmState",
+            AlarmName="errors",
+            StateValue="ALARM",
+            StateReason="drill",
+            StateReasonData='{"a":1}',
+        )
+    await turn(alarmed)  # it is not due
+    found = await shown(alarmed, owner)
+    assert (found["StateValue"], found["StateReason"], found["StateReasonData"]) == ("ALARM", "drill", '{"a":1}')
+    assert len(await actions(alarmed)) == 1
+    clock.advance(60_000)
+    await turn(alarmed)
+    assert await state(alarmed, owner) == "OK"
+    bad = cloudwatch(
+        alarmed, owner, "SetAlarmState", AlarmName="errors", StateValue="ALARM", StateReason="x", StateReasonData="{"
+    )
+    assert (await refused(bad))[0] == "InvalidFormat"
+    absent = cloudwatch(alarmed, owner, "SetAlarmState", AlarmName="none", StateValue="OK", StateReason="x")
+    assert await refused(absent) == ABSENT
+    wrong = await refused(
+        cloudwatch(alarmed, owner, "SetAlarmState", AlarmName="errors", StateValue="BAD", StateReason="x")
+    )
+    assert wrong == (
+        "ValidationError",
+        "1 validation error detected: Value 'BAD' at 'stateValue' failed to satisfy constraint: Member must satisfy enum value set:"
+        " [INSUFFICIENT_DATA, ALARM, OK]",
+    )
+
+
+async def test_actions_can_be_switched_off(alarmed, owner, now):
+    await make(alarmed, owner, AlarmActions=[TOPIC], OKActions=[TOPIC])
+    await cloudwatch(alarmed, owner, "DisableAlarmActions", AlarmNames=["errors", "none"])
+    await put(alarmed, owner, 4.0)
+    await turn(alarmed)
+    assert (await shown(alarmed, owner))["ActionsEnabled"] is False
+    assert await actions(alarmed) == []
+    await cloudwatch(alarmed, owner, "EnableAlarmActions", AlarmNames=["errors"])
+    assert await actions(alarmed) == []
+    await cloudwatch(alarmed, owner, "SetAlarmState", AlarmName="errors", StateValue="OK", StateReason="x")
+    assert [one.payload["action"] for one in await actions(alarmed)] == [TOPIC]
+
+
+async def test_another_configuration_replaces_all_and_keeps_the_state(alarmed, owner, clock, now):
+    await make(alarmed, owner, AlarmDescription="x", Tags=[{"Key": "Team", "Value": "a"}])
+    await put(alarmed, owner, 4.0)
+    await turn(alarmed)
+    await make(alarmed, owner, MetricName="Other", Threshold=9.0, Tags=[{"Key": "Team", "Value": "b"}])
+    found = await shown(alarmed, owner)
+    assert (found["StateValue"], found["Threshold"], found.get("AlarmDescription")) == ("ALARM", 9.0, None)
+    assert (await cloudwatch(alarmed, owner, "ListTagsForResource", ResourceARN=ARN))["Tags"] == [
+        {"Key": "Team", "Value": "a"}
+    ]
+    of_metric = {
+        name: (await cloudwatch(alarmed, owner, "DescribeAlarmsForMetric", Namespace=NS, MetricName=name))[
+            "MetricAlarms"
+        ]
+        for name in ("Errors", "Other")
+    }
+    assert (of_metric["Errors"], [one["AlarmName"] for one in of_metric["Other"]]) == ([], ["errors"])
+    await turn(alarmed)
+    assert await state(alarmed, owner) == "INSUFFICIENT_DATA"  # at once: the other metric has no data
+
+
+@BOTH
+async def test_alarms_are_listed_by_what_they_are(alarmed, owner, now):
+    for name in ("a-1", "a-2", "A-3", "b"):
+        await make(alarmed, owner, AlarmName=name, AlarmActions=[TOPIC] if name == "b" else [])
+    await cloudwatch(alarmed, owner, "SetAlarmState", AlarmName="a-2", StateValue="OK", StateReason="x")
+
+    async def listed(**input):
+        found = await cloudwatch(alarmed, owner, "DescribeAlarms", **input)
+        return {one["AlarmName"] for one in found["MetricAlarms"]}
+
+    assert await listed() == {"a-1", "a-2", "A-3", "b"}
+    assert await listed(AlarmNamePrefix="a-") == {"a-1", "a-2"}
+    assert await listed(AlarmNames=["b", "none"]) == {"b"}
+    assert await listed(StateValue="OK") == {"a-2"}
+    assert await listed(ActionPrefix="arn:aws:sns:") == {"b"}
+    assert await listed(AlarmTypes=["CompositeAlarm"]) == set()
+    pages, token = [], {}
+    while token is not None:
+        page = await cloudwatch(alarmed, owner, "DescribeAlarms", MaxRecords=3, **token)
+        pages.append([one["AlarmName"] for one in page["MetricAlarms"]])
+        token = {"NextToken": page["NextToken"]} if "NextToken" in page else None
+    assert [len(page) for page in pages] == [3, 1]
+    assert {name for page in pages for name in page} == await listed()
+    both = cloudwatch(alarmed, owner, "DescribeAlarms", AlarmNames=["b"], AlarmNamePrefix="a")
+    assert (await refused(both))[0] == "InvalidParameterCombination"
+
+
+@BOTH
+async def test_all_alarms_of_a_call_are_deleted_or_none(alarmed, owner, now):
+    for name in ("one", "two"):
+        await make(alarmed, owner, AlarmName=name)
+    assert await refused(cloudwatch(alarmed, owner, "DeleteAlarms", AlarmNames=["one", "none"])) == ABSENT
+    assert len((await cloudwatch(alarmed, owner, "DescribeAlarms"))["MetricAlarms"]) == 2
+    await cloudwatch(alarmed, owner, "DeleteAlarms", AlarmNames=["two", "one", "one"])
+    assert (await cloudwatch(alarmed, owner, "DescribeAlarms"))["MetricAlarms"] == []
+    await put(alarmed, owner, 4.0)
+    await turn(alarmed)
+    assert (await history(alarmed, owner, AlarmName="one"))[0] == ("ConfigurationUpdate", 'Alarm "one" deleted')
+    left = await alarmed.app.store.scan(lambda conn: conn.execute(sa.select(alarm_records.sources)).all())
+    assert left == []
+
+
+@BOTH
+async def test_tags(alarmed, owner, now):
+    await make(alarmed, owner)
+    tags = [{"Key": "Team", "Value": "a"}, {"Key": "Env", "Value": ""}]
+    await cloudwatch(alarmed, owner, "TagResource", ResourceARN=ARN, Tags=tags)
+    await cloudwatch(alarmed, owner, "UntagResource", ResourceARN=ARN, TagKeys=["Env", "none"])
+    assert (await cloudwatch(alarmed, owner, "ListTagsForResource", ResourceARN=ARN))["Tags"] == tags[:1]
+    for arn in (f"{ARN}2", "nothing", ARN.replace(ACCOUNT, OTHER), ARN.replace("alarm:", "dashboard:")):
+        assert await refused(cloudwatch(alarmed, owner, "ListTagsForResource", ResourceARN=arn)) == ABSENT
+    reserved = cloudwatch(alarmed, owner, "TagResource", ResourceARN=ARN, Tags=[{"Key": "aws:x", "Value": ""}])
+    assert (await refused(reserved))[0] == "InvalidParameterValue"
+
+
+BAD = [
+    ({"Statistic": None}, "MissingParameter", "Exactly one of Statistic and ExtendedStatistic must be specified"),
+    ({"ExtendedStatistic": "p9"}, "InvalidParameterCombination", "The parameters Statistic and ExtendedStatistic are mutually exclusive."),
+    ({"Statistic": None, "ExtendedStatistic": "p101"}, "InvalidParameterValue", "The value p101 for parameter ExtendedStatistic is not supported."),
+    ({"Threshold": None}, "MissingParameter", "The parameter Threshold is required."),
+    ({"Period": 61}, "InvalidParameterValue", "The parameter Period must be"),
+    ({"Period": 5}, "ValidationError", "Period must be 10, 20, 30 or a multiple of 60"),
+    ({"EvaluationPeriods": 1441}, "ValidationError", "Metrics cannot be checked across more than a day (EvaluationPeriods * Period must be <= 86400)."),
+    ({"Period": 86_400, "EvaluationPeriods": 8}, "ValidationError", "Metrics cannot be checked across more than seven days"),
+    ({"DatapointsToAlarm": 2}, "ValidationError", "DatapointsToAlarm must be less than or equal to EvaluationPeriods"),
+    ({"TreatMissingData": "x"}, "ValidationError", "The value x is not supported for TreatMissingData."),
+    ({"EvaluateLowSampleCountPercentile": "ignore"}, "ValidationError", "The parameter EvaluateLowSampleCountPercentile"),
+    ({"ComparisonOperator": "LessThanLowerThreshold"}, "ValidationError", "The ComparisonOperator LessThanLowerThreshold is about"),
+    ({"Metrics": [{"Id": "m", "Expression": "1"}]}, "ValidationError", "Alarms with Metrics are not served"),
+    ({"AlarmActions": ["x"] * 6}, "ValidationError", "1 validation error detected"),
+    ({"AlarmName": None}, "MissingParameter", "The parameter AlarmName is required."),
+    ({"AlarmName": "x" * 256}, "ValidationError", "1 validation error detected"),
+]  # fmt: skip
+
+
+async def test_alarms_that_are_refused(alarmed, owner):
+    for change, code, message in BAD:
+        given = {name: value for name, value in (ERRORS | change).items() if value is not None}
+        said = await refused(cloudwatch(alarmed, owner, "PutMetricAlarm", **given))
+        assert said[0] == code, change
+        assert said[1].startswith(message), said
+    assert (await cloudwatch(alarmed, owner, "DescribeAlarms"))["MetricAlarms"] == []
+
+
+async def test_policies_name_alarms(alarmed, owner, now):
+    await make(alarmed, owner)
+    ada = await alarmed.user("ada", allow("cloudwatch:SetAlarmState", "cloudwatch:DescribeAlarms", resource=ARN))
+    await cloudwatch(alarmed, ada, "SetAlarmState", AlarmName="errors", StateValue="OK", StateReason="x")
+    assert await state(alarmed, ada) == "OK"
+    for operation, input in (
+        ("SetAlarmState", {"AlarmName": "other", "StateValue": "OK", "StateReason": "x"}),
+        ("DescribeAlarms", {}),
+        ("DeleteAlarms", {"AlarmNames": ["errors"]}),
+    ):
+        with pytest.raises(AccessDenied):
+            await cloudwatch(alarmed, ada, operation, **input)
+    other = await alarmed.administrator(OTHER)
+    assert (await cloudwatch(alarmed, other, "DescribeAlarms"))["MetricAlarms"] == []
+
+
+def test_regions_have_names():
+    assert [long_name(region) for region in ("eu-central-1", "shop-7")] == ["Europe (Frankfurt)", "shop-7"]
