@@ -42,7 +42,7 @@ async def act(app: App, job: Job) -> None:
 async def fail(app: App, job: Job, error: str) -> None:
     """Note in the history that an action did not succeed."""
     action = job.payload["action"]
-    log.warning("monitoring.action_failed", extra={"alarm": job.payload["alarm"], "action": action, "error": error})
+    log.warning("monitoring.action_failed", extra={"alarm": job.payload["alarm"], "arn": action, "error": error})
     data = {"actionState": "Failed", "notificationResource": action, "error": error[:1000]}
     await _note(app, job, f"Failed to execute action {action}. Received error: {error}", data)
 
