@@ -162,7 +162,6 @@ async def test_the_seventeen_configurations(harness):
         ({"autoRollbackConfiguration": {"enabled": True}}, "InvalidAutoRollbackConfigException"),
         ({"autoRollbackConfiguration": {"enabled": True, "events": ["NEVER"]}}, "InvalidAutoRollbackConfigException"),
         ({"alarmConfiguration": {"enabled": True, "alarms": []}}, "InvalidAlarmConfigException"),
-        ({"alarmConfiguration": {"enabled": True, "alarms": [{"name": "a"}]}}, "InvalidAlarmConfigException"),
         ({"deploymentStyle": {"deploymentType": "BLUE_GREEN"}}, "InvalidDeploymentStyleException"),
         ({"deploymentStyle": {"deploymentOption": "WITH_TRAFFIC_CONTROL"}}, "InvalidLoadBalancerInfoException"),
         ({"loadBalancerInfo": {"elbInfoList": [{"name": "lb"}]}}, "InvalidLoadBalancerInfoException"),
@@ -465,14 +464,6 @@ async def test_accounts_are_isolated(harness):
         "deploymentsInfo"
     ] == []
     assert (await harness.call("ListDeployments", session=stranger))["deployments"] == []
-
-
-async def test_a_rollback_by_alarm_is_refused_with_the_reason(harness):
-    with pytest.raises(Exception, match="Alarms are not watched by this version of Penstock") as caught:
-        await harness.group(
-            0, autoRollbackConfiguration={"enabled": True, "events": ["DEPLOYMENT_FAILURE", "DEPLOYMENT_STOP_ON_ALARM"]}
-        )
-    assert type(caught.value).__name__ == "InvalidAutoRollbackConfigException"
 
 
 async def test_a_period_has_both_of_its_ends(any_harness, clock):

@@ -59,7 +59,7 @@ def refusals(over: str, waiting: str, deployment: str, user: str) -> list[tuple[
         ("CreateDeployment", {**WEB, "deploymentMode": "RESTART"}, "RevisionRequiredException", "The deployment group has no successful deployment that could be restarted."),
         ("CreateDeployment", {**WEB, "revision": revision(), "description": "x" * 257}, "DescriptionTooLongException", "The description is too long."),
         ("CreateDeployment", {**WEB, "revision": revision(), "targetInstances": {"autoScalingGroups": ["g"]}}, "InvalidTargetInstancesException", "targetInstances can only be given for blue/green deployments."),
-        ("CreateDeployment", {**WEB, "revision": revision(), "overrideAlarmConfiguration": {"enabled": True, "alarms": [{"name": "a"}]}}, "InvalidAlarmConfigException", ""),
+        ("CreateDeployment", {**WEB, "revision": revision(), "overrideAlarmConfiguration": {"enabled": True, "alarms": []}}, "InvalidAlarmConfigException", ""),
         ("GetDeployment", {"deploymentId": "d-AAAAAAAAAA"}, "InvalidDeploymentIdException", "Specified deploymentId is not in valid format: d-AAAAAAAAAA"),
         ("GetDeployment", {"deploymentId": "xd-AAAAAAAAA"}, "InvalidDeploymentIdException", ""),
         ("BatchGetDeployments", {}, "DeploymentIdRequiredException", "Deployment ID is missing"),

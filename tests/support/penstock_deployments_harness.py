@@ -186,7 +186,7 @@ class Harness:
 
 
 @asynccontextmanager
-async def open_harness(store, clock, tmp_path, **timeouts):
+async def open_harness(store, clock, tmp_path, *, further=(), **timeouts):
     settings = Settings(
         data_dir=tmp_path,
         master_key_file=tmp_path / "master.key",
@@ -195,6 +195,7 @@ async def open_harness(store, clock, tmp_path, **timeouts):
     components = (
         penstock.identity.component,
         partial(penstock.deployments.component, timeouts=Timeouts(**timeouts)),
+        *further,
     )
     async with compose(settings, components=components, store=store, clock=clock) as app:
         harness = Harness(app)

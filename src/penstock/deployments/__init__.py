@@ -7,7 +7,7 @@ from pathlib import Path
 
 from penstock.application import App
 from penstock.component import Component, Guard, JobKind
-from penstock.deployments import aggregates, progress, records, runs, work
+from penstock.deployments import aggregates, alarms, progress, records, runs, work
 from penstock.deployments.events import EVENTS
 from penstock.deployments.hostcommands import operations as hostcommands
 from penstock.deployments.operations import (
@@ -84,6 +84,7 @@ def component(app: App, *, timeouts: Timeouts | None = None) -> Component[Deploy
             JobKind(kind=aggregates.START, run=work.start),
             JobKind(kind=aggregates.PROCEED, run=work.proceed),
             JobKind(kind=progress.WATCH, run=work.watch),
+            JobKind(kind=alarms.ALARMS, run=alarms.look, max_attempts=1_000),
         ),
         events=EVENTS,
         guards=(Guard(service="codedeploy", keys={"aws:resourcetag/": _tags}),),

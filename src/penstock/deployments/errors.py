@@ -125,6 +125,10 @@ class InstanceNotRegisteredException(ServiceError):
     """The on-premises instance {name} is not registered."""
 
 
+class AlarmsLimitExceededException(ServiceError):
+    """The maximum number of alarms for a deployment group ({limit}) was exceeded."""
+
+
 class InvalidAlarmConfigException(ServiceError):
     """The format of the alarm configuration is invalid."""
 

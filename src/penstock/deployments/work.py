@@ -6,35 +6,14 @@ import contextlib
 
 import sqlalchemy as sa
 
-from penstock.application import App
-from penstock.deployments import aggregates, bundles, liveness, progress, records, runs
+from penstock.deployments import aggregates, alarms, bundles, liveness, progress, records, runs
+from penstock.deployments.roles import assumed
 from penstock.deployments.server import inputs
 from penstock.deployments.service import Deployments
 from penstock.store import jobs
 from penstock.store.failpoints import failpoint
 from penstock.store.jobs import Job
-from penstock.wire.call import Origin, Session, partition_of
-from penstock.wire.errors import AccessDenied, ServiceError
-
-PRINCIPAL = "codedeploy.amazonaws.com"
-
-
-async def assumed(
-    app: App, role_arn: str, *, session_name: str, account: str, region: str, group: str
-) -> Session | None:
-    """A session of a role; None when the account has none, or it does not trust the service to act for a group (`application/group`)."""
-    try:
-        session, _ = await app.identity.assume(
-            role_arn=role_arn,
-            service=PRINCIPAL,
-            session_name=session_name,
-            region=region,
-            account=account,
-            source_arn=f"arn:{partition_of(region)}:codedeploy:{region}:{account}:deploymentgroup:{group}",
-        )
-    except (AccessDenied, ServiceError):
-        return None
-    return session
+from penstock.wire.call import Origin
 
 
 async def start(deployments: Deployments, job: Job) -> None:
@@ -66,6 +45,8 @@ async def start(deployments: Deployments, job: Job) -> None:
         if location is not None:
             runs.pin(conn, deployment, location)
         progress.begin(conn, deployment, timeouts=timeouts, refusal=refusal, now=app.clock.now(), seed=seed)
+        if row is not None and not refusal:
+            alarms.watch(conn, row, app.clock.now())
         failpoint("deployments.before_begin_commit")
 
     await app.store.write(begin)

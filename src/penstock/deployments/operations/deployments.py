@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from penstock.action_jobs import calling_job
 from penstock.application import Call
-from penstock.deployments import aggregates, bundles, errors, liveness, profile, records, runs, work
+from penstock.deployments import aggregates, bundles, errors, liveness, profile, records, runs
 from penstock.deployments.aggregates import GroupAggregate
 from penstock.deployments.operations import PAGE, PAGES, operation, resources
 from penstock.deployments.operations.applications import owned
@@ -17,6 +17,7 @@ from penstock.deployments.operations.configs import server_config
 from penstock.deployments.operations.groups import existing
 from penstock.deployments.operations.revisions import location_of, row_of
 from penstock.deployments.records import Row
+from penstock.deployments.roles import assumed
 from penstock.deployments.server import configs, ids, inputs
 from penstock.deployments.server import group as settings
 from penstock.deployments.server import revision as revisions
@@ -61,9 +62,14 @@ async def create_deployment(deployments: Deployments, call: Call, input: Input) 
     if group.active is not None and group.tags.get(QUEUE_TAG) == "off":
         raise errors.DeploymentLimitExceededException(group=name, deployment=group.active)
     _refuse_what_does_not_fit(input)
+    own_alarms = None
+    if input.get("overrideAlarmConfiguration") is not None:
+        # AWS: alarms of a group are its own, and who goes past them may change it.
+        await call.app.identity.authorize(call, "codedeploy:UpdateDeploymentGroup", (resources.group(call, input),))
+        own_alarms = settings.alarms(input["overrideAlarmConfiguration"])
     own_rollback = input.get("autoRollbackConfiguration")
     rollback = None if own_rollback is None else settings.rollback(own_rollback)
-    if not await work.assumed(
+    if not await assumed(
         call.app,
         group.body["serviceRoleArn"],
         session_name="penstock-check",
@@ -101,6 +107,8 @@ async def create_deployment(deployments: Deployments, call: Call, input: Input) 
             "strict": row.tags.get(STRICT_TAG) == "true",
             "autoRollback": rollback if rollback is not None else row.body["autoRollbackConfiguration"],
             "ownRollback": rollback,
+            "alarms": own_alarms or row.body.get("alarmConfiguration"),
+            "ownAlarms": own_alarms,
             "previousRevision": row.revision,
             "creator": "user",
             "requester": call.session.arn,
@@ -138,8 +146,6 @@ def _location(input: Input, group: Row, *, restart: bool) -> dict[str, Any]:
 def _refuse_what_does_not_fit(input: Input) -> None:
     if input.get("targetInstances"):
         raise errors.InvalidTargetInstancesException("targetInstances can only be given for blue/green deployments.")
-    if input.get("overrideAlarmConfiguration") is not None:
-        settings.alarms(input["overrideAlarmConfiguration"])
     if (input.get("ec2DeploymentOptions") or {}).get("autoScalingGroupProcessesToSuspend"):
         raise errors.InvalidAutoScalingGroupProcessToSuspendException(
             "Suspending Auto Scaling processes is not served by this version of Penstock."
@@ -180,6 +186,7 @@ def deployment_to_api(row: Row) -> dict[str, Any]:
         "creator": body["creator"],
         "ignoreApplicationStopFailures": body["ignoreApplicationStopFailures"],
         "autoRollbackConfiguration": body["ownRollback"],
+        "overrideAlarmConfiguration": body.get("ownAlarms"),
         "updateOutdatedInstancesOnly": body["updateOutdatedInstancesOnly"],
         "rollbackInfo": row.links or None,
         "deploymentStyle": body["style"],

@@ -8,11 +8,12 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from penstock.application import Call
-from penstock.deployments import errors, profile, records, runs, work
+from penstock.deployments import errors, profile, records, runs
 from penstock.deployments.operations import PAGE, PAGES, operation, resources
 from penstock.deployments.operations.applications import forget_group, owned
 from penstock.deployments.operations.configs import server_config
 from penstock.deployments.records import Row
+from penstock.deployments.roles import assumed
 from penstock.deployments.server import group as settings
 from penstock.deployments.server import revision as revisions
 from penstock.deployments.server.queue import Group
@@ -66,7 +67,7 @@ def _last(conn: sa.Connection, id_: str | None) -> dict[str, Any] | None:
 async def _check_role(call: Call, role_arn: str, group: str) -> None:
     """Raises AccessDenied unless the role may be passed; InvalidRoleException unless the service can assume it."""
     await call.app.identity.pass_role(call, role_arn, source_arn=call.arn("codedeploy", f"deploymentgroup:{group}"))
-    if not await work.assumed(
+    if not await assumed(
         call.app, role_arn, session_name="penstock-check", account=call.account, region=call.region, group=group
     ):
         raise errors.InvalidRoleException

@@ -20,6 +20,7 @@ DEFAULTS: Final[Mapping[str, Any]] = {
     "terminationHookEnabled": False,
 }
 _ROLLBACK_EVENTS: Final = {"DEPLOYMENT_FAILURE", "DEPLOYMENT_STOP_ON_ALARM", "DEPLOYMENT_STOP_ON_REQUEST"}
+_MAX_ALARMS: Final = 10
 _MAX_TAG_GROUPS: Final = 3
 _MAX_TAGS: Final = 10
 _NO_LOAD_BALANCER: Final = (
@@ -60,28 +61,21 @@ def rollback(found: Mapping[str, Any]) -> dict[str, Any]:
     enabled = bool(found.get("enabled"))
     if (enabled and not events) or any(event not in _ROLLBACK_EVENTS for event in events):
         raise errors.InvalidAutoRollbackConfigException
-    if enabled and "DEPLOYMENT_STOP_ON_ALARM" in events:
-        raise errors.InvalidAutoRollbackConfigException(
-            "Alarms are not watched by this version of Penstock, so that no deployment is stopped by one: leave the event "
-            "DEPLOYMENT_STOP_ON_ALARM out of autoRollbackConfiguration."
-        )
     return {"enabled": enabled, "events": events}
 
 
 def alarms(found: Mapping[str, Any]) -> dict[str, Any]:
-    """An `alarmConfiguration` that is switched off; a live one is refused, since nothing watches alarms yet."""
+    """An `alarmConfiguration`. AWS: enabled without alarms is an error."""
     listed = found.get("alarms") or []
     names = [alarm.get("name") for alarm in listed]
     if any(not name or len(name) > 255 for name in names) or len(set(names)) != len(names):
         raise errors.InvalidAlarmConfigException
-    if found.get("enabled"):
-        if not names:
-            raise errors.InvalidAlarmConfigException
-        raise errors.InvalidAlarmConfigException(
-            "Alarms are not watched by this version of Penstock: leave alarmConfiguration out or give enabled=false."
-        )
+    if len(names) > _MAX_ALARMS:
+        raise errors.AlarmsLimitExceededException(limit=_MAX_ALARMS)
+    if found.get("enabled") and not names:
+        raise errors.InvalidAlarmConfigException
     return {
-        "enabled": False,
+        "enabled": bool(found.get("enabled")),
         "ignorePollAlarmFailure": bool(found.get("ignorePollAlarmFailure")),
         "alarms": [{"name": name} for name in names],
     }

@@ -87,10 +87,11 @@ class Deregistered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StopRequested:
-    """StopDeployment. `rolls_back` overrides the group's rule when not None; `unheard` as in `Elapsed`."""
+    """StopDeployment, or an `alarm`: what it says. `rolls_back` overrides the group's rule when not None; `unheard` as in `Elapsed`."""
 
     rolls_back: bool | None = None
     unheard: tuple[tuple[str, int], ...] = ()
+    alarm: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

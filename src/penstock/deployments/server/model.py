@@ -53,6 +53,7 @@ class ErrorCode(StrEnum):
     NO_INSTANCES = "NO_INSTANCES"  # the group matches no host
     TIMEOUT = "TIMEOUT"  # the whole deployment took too long
     MANUAL_STOP = "MANUAL_STOP"  # StopDeployment
+    ALARM_ACTIVE = "ALARM_ACTIVE"  # an alarm of the group, or one that cannot be read
     IAM_ROLE_MISSING = "IAM_ROLE_MISSING"  # the service role cannot be assumed at the start
     DEPLOYMENT_GROUP_MISSING = "DEPLOYMENT_GROUP_MISSING"  # deleted between creation and start
 

@@ -167,7 +167,8 @@ class Turn:
 
     def stop(self, event: StopRequested) -> None:
         self.deployment = replace(self.deployment, stop_rolls_back=event.rolls_back)
-        self.end(Ending(status=DeploymentStatus.STOPPED, code=ErrorCode.MANUAL_STOP, message=STOPPED))
+        code = ErrorCode.ALARM_ACTIVE if event.alarm else ErrorCode.MANUAL_STOP
+        self.end(Ending(status=DeploymentStatus.STOPPED, code=code, message=event.alarm or STOPPED))
         last_seen = dict(event.unheard)
         for host in self._loaded(HostStatus.IN_PROGRESS):
             assert host.current is not None
