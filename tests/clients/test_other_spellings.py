@@ -45,6 +45,7 @@ def arn(service: str, resource: str, *, region: str = "us-east-1") -> str:
 
 
 REAL = {
+    ("cloudwatch", "ResourceARN"): arn("cloudwatch", "alarm:spelt"),
     ("codecommit", "resourceArn"): arn("codecommit", "spelt"),
     ("codepipeline", "resourceArn"): arn("codepipeline", "spelt"),
     ("codedeploy", "ResourceArn"): arn("codedeploy", "application:spelt"),
@@ -128,6 +129,10 @@ def mallory(live):
     iam.put_role_policy(RoleName="spelt", PolicyName="p", PolicyDocument=json.dumps(allow))
     iam.create_policy(PolicyName="spelt", PolicyDocument=json.dumps(allow))
     live.client("codedeploy").create_application(applicationName="spelt")
+    live.client("cloudwatch").put_metric_alarm(
+        AlarmName="spelt", Namespace="x", MetricName="x", Statistic="Sum", Period=60, EvaluationPeriods=1, Threshold=1,
+        ComparisonOperator="GreaterThanThreshold",
+    )  # fmt: skip
     logs = live.client("logs")
     logs.create_log_group(logGroupName="/spelt")
     logs.create_log_stream(logGroupName="/spelt", logStreamName="s")
