@@ -30,7 +30,7 @@ async def _measure(folder: Path) -> tuple[float, float]:
     settings = Settings(data_dir=folder / "data", master_key_file=folder / "master.key")
     components = (penstock.identity.component, penstock.monitoring.component)
     async with compose(settings, components=components, clock=clock) as app:
-        lines = (await app.identity.bootstrap(settings.account)).splitlines()
+        lines = (await app.identity.bootstrap()).splitlines()
         session = (await app.identity.credential(lines[1].partition(" = ")[2], "")).session
 
         async def call(operation: str, **input: Any) -> None:
