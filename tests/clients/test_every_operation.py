@@ -54,6 +54,10 @@ ONLY: dict[tuple[str, str], dict[str, Any]] = {
         "ComparisonOperator": "GreaterThanThreshold",
     },
     ("cloudwatch", "PutMetricData"): {"MetricData": [{"MetricName": "victims", "Value": 1.0}]},
+    ("events", "TestEventPattern"): {
+        "EventPattern": '{"source":["x"]}',
+        "Event": '{"id":"1","account":"111111111111","source":"x","time":"2026-01-01T00:00:00Z","region":"us-east-1","resources":[],"detail-type":"x"}',
+    },
     ("iam", "DeleteServiceLinkedRole"): {"RoleName": "AWSServiceRoleForRolesAnywhere"},
     ("kms", "CreateGrant"): {"GranteePrincipal": f"arn:aws:iam::{ACCOUNT}:role/victims"},
     ("kms", "GenerateDataKey"): {"KeySpec": "AES_256"},

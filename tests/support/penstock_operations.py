@@ -101,6 +101,7 @@ class Calls:
             retries={"total_max_attempts": 1},
             signature_version=botocore.UNSIGNED,
             request_checksum_calculation="when_required",
+            inject_host_prefix=False,  # as `penstock env` asks of clients
         )
         client = self._session.client(service, endpoint_url=self.url, config=config)
 
