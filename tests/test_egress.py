@@ -83,7 +83,7 @@ async def test_http_only_where_it_will_do():
         await LOOPBACK.send(Request("http://127.0.0.1:1/"))
 
 
-@pytest.mark.parametrize("header", [("X", "1\r\nY: 2"), ("X\nY", "1"), ("X", "\0"), ("X", "1\x7f")])
+@pytest.mark.parametrize("header", [("X", "1\r\nY: 2"), ("X\nY", "1"), ("X", "\0"), ("X", "1\x7f"), ("X", "\ud800")])
 async def test_no_header_becomes_two(header):
     async with answering(OK) as (url, heard):
         with pytest.raises(Unusable, match="not one line of text"):
@@ -115,11 +115,23 @@ async def test_a_head_without_end_is_refused_in_any_case():
             await LOOPBACK.send(Request(url, plain=True), most=50_000, cut=True)
 
 
-@pytest.mark.parametrize("answer", [b"", b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 abc OK\r\n\r\n", b"HTTP/1.1 200 OK\r\nX"])
+_UPGRADED = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n"
+_ANNOUNCED = b"HTTP/1.1 103 Early Hints\r\nLink: <a>\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "answer", [b"", b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 abc OK\r\n\r\n", b"HTTP/1.1 200 OK\r\nX", _UPGRADED, _ANNOUNCED]
+)
 async def test_what_is_no_answer(answer):
     async with answering(answer) as (url, _):
         with pytest.raises(Unusable):
             await LOOPBACK.send(Request(url, plain=True))
+
+
+async def test_what_only_announces_an_answer_is_none():
+    async with answering(b"HTTP/1.1 100 Continue\r\n\r\n" + _ANNOUNCED + OK) as (url, _):
+        answer = await LOOPBACK.send(Request(url, plain=True))
+    assert answer == Answer(200, {"x-kind": "last", "content-length": "5"}, b"hello")
 
 
 async def test_nobody_listens():

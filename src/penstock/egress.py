@@ -27,7 +27,7 @@ _ADDRESSES = 4  # of one name that are tried
 _READ = 64 << 10
 _URL = re.compile(r"(https?)://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?(/[\x21\x22\x24-\x7e]*)?")
 
-_LINE = re.compile(r"[\x20-\x7e\x80-\U0010ffff]+")
+_LINE = re.compile(r"[\x20-\x7e\x80-\ud7ff\ue000-\U0010ffff]+")  # half of a pair has no UTF-8
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -238,9 +238,15 @@ def _head(place: _Place, request: Request) -> bytes:
 
 
 class _Answered:
-    """What the parser found. A length that is neither said nor chunked ends with the connection."""
+    """What the parser found. A length that is neither said nor chunked ends with the connection.
+
+    Before an answer may come others that only announce it (RFC 9110, 15.2): the last one counts.
+    """
 
     def __init__(self) -> None:
+        self.on_message_begin()
+
+    def on_message_begin(self) -> None:
         self.headers: dict[str, str] = {}
         self.body = bytearray()
         self.headed = self.complete = False
@@ -275,6 +281,10 @@ async def _answer(reader: asyncio.StreamReader, place: _Place, limit: _Limit) ->
             parser.feed_data(data)
         except httptools.HttpParserError as error:
             raise Unusable(f"{place.host} does not speak HTTP: {error}") from None
+        except httptools.HttpParserUpgrade:
+            raise Unusable(f"{place.host} changes to another protocol, which was not asked for") from None
+        if found.complete and parser.get_status_code() < 200:
+            found.on_message_begin()
     if not found.headed:
         raise Unusable(f"{place.host} ends the connection without an answer")
     return Answer(parser.get_status_code(), found.headers, bytes(found.body))

@@ -128,6 +128,7 @@ _BAD_MESSAGES = [
         ({"Message": '{"default":1}', "MessageStructure": "json"}, "Invalid parameter: Message Structure - No default entry in JSON message body"),
         ({"Message": "x", "MessageStructure": "json"}, "Invalid parameter: Message Structure - JSON message body failed to parse"),
         ({"Message": "[" * 100_000, "MessageStructure": "json"}, "Invalid parameter: Message Structure - JSON message body failed to parse"),
+        ({"Message": '{"default":"","http":"\\ud800"}', "MessageStructure": "json"}, "Invalid parameter: Message Structure - JSON message body failed to parse"),
         ({"MessageStructure": "xml"}, "Invalid parameter: MessageStructure"),
         (
             {"MessageDeduplicationId": "a"},

@@ -323,7 +323,7 @@ _NO_DELIVERY_POLICIES = [
                 '{"minDelayTarget":21}', '{"backoffFunction":"x"}', '{"numNoDelayRetries":4}', '{"numRetries":100,"minDelayTarget":37,"maxDelayTarget":37}',
             )
         ),
-        *('{"http":{"defaultRequestPolicy":' + one + "}}" for one in ('{"headerContentType":"a\\r\\nX: y"}', '{"headerContentType":1}', "[]", '{"h":1}')),
+        *('{"http":{"defaultRequestPolicy":' + one + "}}" for one in ('{"headerContentType":"a\\r\\nX: y"}', '{"headerContentType":"text/plain\\r\\n"}', '{"headerContentType":1}', "[]", '{"h":1}')),
     ]  # fmt: skip
 
 

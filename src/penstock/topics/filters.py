@@ -84,10 +84,8 @@ def _values(attribute: Mapping[str, Any]) -> Any:
             return text
         return found if isinstance(found, list) else text
     if kind.partition(".")[0] == "Number":
-        try:
-            return json.loads(text)
-        except (ValueError, RecursionError):
-            return None
+        # As messages may write it, which JSON may not: +5, 05, .5
+        return int(text) if text.removeprefix("-").isdigit() else float(text)
     return text
 
 

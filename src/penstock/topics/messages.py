@@ -128,7 +128,12 @@ def _structured(text: str) -> dict[str, str]:
         raise invalid("Message Structure - JSON message body failed to parse")
     if not isinstance(found.get("default"), str):
         raise invalid("Message Structure - No default entry in JSON message body")
-    return {protocol: value for protocol, value in found.items() if isinstance(value, str)}
+    texts = {protocol: value for protocol, value in found.items() if isinstance(value, str)}
+    try:
+        orjson.dumps(texts)
+    except TypeError:  # half of a pair of surrogates, which nothing can be sent as
+        raise invalid("Message Structure - JSON message body failed to parse") from None
+    return texts
 
 
 def _attributes(given: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:

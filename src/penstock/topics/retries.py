@@ -181,6 +181,7 @@ def _check_request(given: Any, where: str) -> None:
     kind = found.get("headerContentType", CONTENT_TYPE)
     if not isinstance(kind, str):
         raise invalid("DeliveryPolicy", f"{where}.headerContentType must be text")
-    media, _, charset = kind.partition(";")
-    if media.strip().lower() not in _CONTENT_TYPES or charset.strip().lower() not in ("", "charset=utf-8"):
+    media, _, charset = kind.lower().partition(";")
+    # Only the spaces that a header may have.
+    if media.strip(" ") not in _CONTENT_TYPES or charset.strip(" ") not in ("", "charset=utf-8"):
         raise invalid("DeliveryPolicy", f"{where}.headerContentType is none that is served: {kind[:100]}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import datetime as dt
+import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -56,11 +57,12 @@ class Signer:
 
         key = await self._loaded()
         text = signed_text(body)
-        known = self._made.get((version, text))
+        about = version, hashlib.sha256(text).digest()  # the text itself may be as long as a message
+        known = self._made.get(about)
         if known is None:
             digest = hashes.SHA256() if version == "2" else hashes.SHA1()  # noqa: S303 - AWS's first version
             known = base64.b64encode(key.sign(text, padding.PKCS1v15(), digest)).decode()
-            self._made[version, text] = known
+            self._made[about] = known
             if len(self._made) > _REMEMBERED:
                 self._made.popitem(last=False)
         url = f"{self._app.public_url}{PREFIX}SimpleNotificationService-{self._id}.pem"
