@@ -446,6 +446,10 @@ async def test_all_alarms_of_a_call_are_deleted_or_none(alarmed, owner, now):
     assert (await history(alarmed, owner, AlarmName="one"))[0] == ("ConfigurationUpdate", 'Alarm "one" deleted')
     left = await alarmed.app.store.scan(lambda conn: conn.execute(sa.select(alarm_records.sources)).all())
     assert left == []
+    await make(alarmed, owner, AlarmName="one")  # again, as a new one
+    assert (await shown(alarmed, owner, "one"))["StateReason"] == "Unchecked: Initial alarm creation"
+    await turn(alarmed)
+    assert await state(alarmed, owner, "one") == "ALARM"
 
 
 @BOTH

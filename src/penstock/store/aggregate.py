@@ -216,7 +216,13 @@ class RowAggregate(Aggregate[S, I, E]):
         """Make one and lock it; None when it is there already, or was made at this very time by another process."""
         new = cls.states.kinds[0]()
         row = {"account": account, "region": region, "id": id, "state": cls.states.dump(new), "sequence": 0}
-        return cls.find(conn, account, region, id) if upsert(conn, cls.table, row | cls.columns(new)) else None
+        if not upsert(conn, cls.table, row | cls.columns(new)):
+            return None
+        found = cls.find(conn, account, region, id)
+        if found is not None:
+            # One of this name that was deleted has left its journal, which this one continues.
+            found.sequence = found.saved = journal.last(conn, account, region, found.name)
+        return found
 
     @classmethod
     def after(cls, conn: sa.Connection, account: str, region: str, id: str, limit: int) -> list[tuple[str, S]]:

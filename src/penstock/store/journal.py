@@ -97,6 +97,13 @@ def append(conn: sa.Connection, entries: Sequence[Entry]) -> None:
     _INSERT.write(conn, [_row(entry) for entry in entries])
 
 
+def last(conn: sa.Connection, account: str, region: str, aggregate: str) -> int:
+    """The sequence of the last entry about an aggregate of this name; 0 when there is none."""
+    c = journal.c
+    own = (c.aggregate == aggregate) & (c.account == account) & (c.region == region)
+    return conn.execute(sa.select(sa.func.max(c.sequence)).where(own)).scalar() or 0
+
+
 def _row(entry: Entry) -> dict[str, Any]:
     return {
         "aggregate": entry.aggregate,
