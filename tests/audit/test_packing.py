@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from penstock_trails import AT, lines_of, record
 
-from penstock.audit import shipping
+from penstock.audit import records, shipping
 from penstock.audit.packing import TIME, holding, pack, unpack
 from penstock.audit.records import blocks
 from penstock.audit.shipping import Shipping
@@ -137,6 +137,24 @@ async def test_blocks_whose_commit_was_not_heard_of_are_moved_once(moving, monke
     await moving.shipping._ship_own()
     found = await _found(moving)
     assert (found.faults, found.lines, found.newest.lines) == ([], 4, 4)
+
+
+@pytest.mark.parametrize(("ended", "state"), [(True, records.CLOSED), (False, records.BROKEN)])
+async def test_what_an_ended_process_left_is_moved_and_its_chain_says_how_it_ended(moving, tmp_path, ended, state):
+    other = Trail(tmp_path / "other")
+    for number in range(3):
+        other.append(AT + number, record(number))
+    chain, left = other.chain, other.path
+    assert left is not None
+    if ended:
+        other.end(AT + 9)
+    path = moving.trail.folder / left.name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(left.read_bytes())
+    await moving.shipping._adopt(path)
+    kept = await moving.app.store.read(records.find, chain)
+    assert (kept.chain.state, kept.chain.lines, path.exists()) == (state, 3 + ended, False)
+    assert (await _found(moving)).faults == []
 
 
 async def test_a_turn_ships_adopts_and_once_an_hour_forgets():

@@ -57,14 +57,17 @@ async def test_what_nobody_has_touched_has_no_fault(any_store, sealer, tmp_path,
     assert found.moving is False
 
 
-async def test_a_changed_line_is_named_with_the_time_before_it(any_store, sealer, tmp_path, kept):
+@pytest.mark.parametrize(("line", "before"), [(5, 3000), (6, 4000)])  # the first of a block, and one within
+async def test_a_changed_line_is_named_with_the_time_before_it(any_store, sealer, tmp_path, kept, line, before):
     where = (blocks.c.chain == kept[1]) & (blocks.c.first == 4)
     content = await any_store.write(lambda conn: conn.execute(sa.select(blocks.c.content).where(where)).scalar_one())
-    other = pack([line.replace(b"Act5", b"Act6") for line in unpack(content)]).content
+    lines = unpack(content)
+    lines[line - 5] = lines[line - 5].replace(b"Act%d" % (line - 1), b"Act9")
+    other = pack(lines).content
     await changed(any_store, blocks.update().where(where).values(content=other))
     (fault,) = (await said(any_store, sealer, tmp_path / "audit")).faults
-    assert (fault.chain, fault.at) == (kept[1], AT + 4000)
-    assert fault.what == "line 6 was changed, or does not follow the line before it"
+    assert (fault.chain, fault.at) == (kept[1], AT + before)
+    assert fault.what == f"line {line} was changed, or does not follow the line before it"
 
 
 async def test_who_chains_changed_lines_anew_does_not_know_the_seal(any_store, sealer, tmp_path, kept):
