@@ -15,12 +15,16 @@ from penstock.store.failpoints import points
 RUNS = 3
 LAPS = 6  # at most, per run; one or two reach everything
 # Reached only by what a short run of one host has no time or size for: tests/objects/test_process.py, tests/deployments/test_crashes.py,
-# tests/keys/test_rotation.py, tests/secrets/test_rotation.py, tests/monitoring/test_crashes.py and tests/cli/test_rekey.py end at these.
+# tests/keys/test_rotation.py, tests/secrets/test_rotation.py, tests/monitoring/test_crashes.py, tests/events/test_crashes.py and
+# tests/cli/test_rekey.py end at these.
 SLOW = {
     "objects.blobs_given_up",  # the collector
     "objects.strays_given_up",
     "deployments.before_watch_commit",  # the second look at a deployment
     "deployments.before_proceed_commit",  # fleets of more than 100 hosts
+    "events.accepted",  # a rule of EventBridge that takes what happens
+    "events.arrived",
+    "events.delivered",
     "keys.rotating",  # a key that is 90 days old
     "keys.rotated",
     "secrets.rotation_committed",  # a secret that a command rotates

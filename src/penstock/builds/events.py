@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from penstock.store.catalogue import EventType
+from penstock.store.events import Event
+
+
+def _build(event: Event) -> tuple[str]:
+    return (event.payload["build-id"],)
+
 
 _BUILD = "arn:aws:codebuild:us-east-1:111111111111:build/shop:0b9ec8ae-8d1e-4f0c-9a31-6c1a3a1d2f11"
 _MORE = {
@@ -42,6 +48,7 @@ STATE_CHANGED = EventType(
     aggregate="build",
     source="aws.codebuild",
     detail_type="CodeBuild Build State Change",
+    resources=_build,
     sample={"build-status": "SUCCEEDED", "current-phase": "COMPLETED", "current-phase-context": "[]", **_SAMPLE},
 )
 PHASE_CHANGED = EventType(
@@ -50,6 +57,7 @@ PHASE_CHANGED = EventType(
     aggregate="build",
     source="aws.codebuild",
     detail_type="CodeBuild Build Phase Change",
+    resources=_build,
     sample={
         **_SAMPLE,
         "completed-phase": "BUILD",

@@ -57,6 +57,8 @@ EVENTS = {
     "request.cut_short": "An answer that had begun was cut off, so that its client does not take it for complete.",
     "request.failed": "A call failed by a mistake in the program; its caller got a 500.",
     "request.unavailable": "A call was answered with 503, since database or disk do not take writes.",
+    "rules.target_broken": "A target of a rule could not be asked by a mistake in the program. It is tried again.",
+    "rules.target_failed": "A target of a rule did not take an event. It is tried again, or kept as a dead letter.",
     "sealing.key_file_unreadable": "The master keys cannot be read anew; those that are known are used.",
     "sealing.keys_changed": "The process has taken over changed master keys.",
     "sealing.sealed_again": "Values were sealed with the newest master key.",

@@ -3,6 +3,15 @@
 from __future__ import annotations
 
 from penstock.store.catalogue import EventType
+from penstock.store.events import Event
+from penstock.wire.call import partition_of
+
+
+def _about(event: Event) -> tuple[str, str]:
+    of = f"arn:{partition_of(event.region)}:codedeploy:{event.region}:{event.account}"
+    application, group = event.payload["application"], event.payload["deploymentGroup"]
+    return f"{of}:application:{application}", f"{of}:deploymentgroup:{application}/{group}"
+
 
 _SAMPLE = {
     "application": "shop",
@@ -18,6 +27,7 @@ DEPLOYMENT_CHANGED = EventType(
     aggregate="deployment",
     source="aws.codedeploy",
     detail_type="CodeDeploy Deployment State-change Notification",
+    resources=_about,
     sample={**_SAMPLE, "status": "InProgress", "state": "START", "creator": "user"},
 )
 INSTANCE_CHANGED = EventType(
@@ -26,6 +36,7 @@ INSTANCE_CHANGED = EventType(
     aggregate="deployment",
     source="aws.codedeploy",
     detail_type="CodeDeploy Instance State-change Notification",
+    resources=_about,
     sample={**_SAMPLE, "instanceId": "web-1", "state": "SUCCESS"},
 )
 

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from penstock.component import Component
-from penstock.events import records  # noqa: F401 - its tables are those of the component
-from penstock.events.operations import patterns
+import sqlalchemy as sa
+
+from penstock.component import Component, Guard, JobKind, Subscription
+from penstock.events import delivering, records, work
+from penstock.events.interest import RuleBook
+from penstock.events.operations import buses, entries, letters, patterns, rules, tags, targets
+from penstock.store.retention import Expiring
+from penstock.wire.arns import parse_arn
+from penstock.wire.identity import ResourcePolicy
 from penstock.wire.services import Service
 
 if TYPE_CHECKING:
@@ -14,12 +21,65 @@ if TYPE_CHECKING:
 
 __all__ = ["component"]
 
+_AT_ONCE = 16  # targets that are asked at a time
+_DAY_MS = 86_400_000
+_KEPT_DAYS = 14  # of dead letters, as in a queue of SQS at most
 
-def component(app: App) -> Component[App]:
+
+def component(app: App) -> Component[RuleBook]:
     """EventBridge."""
+    book = RuleBook(app)
+    waiting = records.deliveries
     return Component(
         name="events",
-        state=app,
+        state=book,
         services=(Service("events"),),
-        operations=(patterns,),
+        operations=(buses, rules, targets, tags, entries, patterns, letters),
+        jobs=(
+            JobKind(kind=delivering.DELIVER, run=delivering.deliver, concurrency=_AT_ONCE),
+            JobKind(kind=delivering.DELIVER_ALONE, run=delivering.deliver_alone, concurrency=_AT_ONCE),
+        ),
+        subscriptions=(
+            Subscription(name="events.rules", types=work.TYPES, handle=work.arrive, concerns=book.concerns),
+        ),
+        guards=(
+            Guard(
+                service="events",
+                policy=lambda book, arn: _policy(book.app, arn),
+                keys={"aws:resourcetag/": lambda book, arn: _tags(book.app, arn)},
+            ),
+        ),
+        expiring=(
+            Expiring(
+                table=records.dead_letters, over=lambda now: records.dead_letters.c.at < now - _KEPT_DAYS * _DAY_MS
+            ),
+            Expiring(table=records.causes, over=lambda now: records.causes.c.at < now - 7 * _DAY_MS),
+            Expiring(
+                table=records.envelopes,
+                over=lambda now: (
+                    (records.envelopes.c.at < now - _DAY_MS)
+                    & ~sa.exists().where(waiting.c.event == records.envelopes.c.id)
+                ),
+            ),
+        ),
     )
+
+
+async def _policy(app: App, arn: str) -> ResourcePolicy | None:
+    """The policy of a bus, or of the bus of a rule."""
+    named = parse_arn(arn, "events")
+    found = None if named is None else tags.tagged(named.resource)
+    if named is None or found is None:
+        return None
+    row = await app.store.read(records.bus, (named.account, named.region), found.bus)
+    if row is None or row.policy is None:
+        return ResourcePolicy(account=named.account)
+    return ResourcePolicy(account=named.account, documents=(row.policy,), ids=row.policy_ids)
+
+
+async def _tags(app: App, arn: str) -> Mapping[str, str]:
+    named = parse_arn(arn, "events")
+    found = None if named is None else tags.tagged(named.resource)
+    if named is None or found is None:
+        return {}
+    return await app.store.read(tags.tags_of, (named.account, named.region), found) or {}

@@ -143,6 +143,20 @@ def changed(conn: sa.Connection, place: Place) -> None:
     conn.execute(statement.on_conflict_do_update(index_elements=["account", "region"], set_=more))
 
 
+def all_places(conn: sa.Connection) -> set[Place]:
+    """The places that have had rules."""
+    return {(row.account, row.region) for row in conn.execute(sa.select(places.c.account, places.c.region))}
+
+
+def enabled(conn: sa.Connection, place: Place) -> list[Any]:
+    """Bus, name and pattern of the rules of a place that want events."""
+    c = rules.c
+    these = sa.select(c.bus, c.name, c.pattern).where(
+        c.account == place[0], c.region == place[1], c.state != "DISABLED", c.pattern.is_not(None)
+    )
+    return list(conn.execute(these.order_by(c.bus, c.name)).all())
+
+
 # --- buses ------------------------------------------------------------------------------------------------------------
 
 

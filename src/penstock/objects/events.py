@@ -8,6 +8,12 @@ from __future__ import annotations
 from typing import Any
 
 from penstock.store.catalogue import EventType
+from penstock.store.events import Event
+from penstock.wire.call import partition_of
+
+
+def _bucket(event: Event) -> tuple[str]:
+    return (f"arn:{partition_of(event.region)}:s3:::{event.payload['bucket']['name']}",)
 
 
 def _created_detail(payload: dict[str, Any]) -> dict[str, Any]:
@@ -37,6 +43,7 @@ OBJECT_CREATED = EventType(
     aggregate="bucket",
     source="aws.s3",
     detail_type="Object Created",
+    resources=_bucket,
     sample={
         "version": "0",
         "bucket": {"name": "artifacts"},
@@ -61,6 +68,7 @@ OBJECT_DELETED = EventType(
     aggregate="bucket",
     source="aws.s3",
     detail_type="Object Deleted",
+    resources=_bucket,
     sample={
         "version": "0",
         "bucket": {"name": "artifacts"},

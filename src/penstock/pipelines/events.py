@@ -3,6 +3,15 @@
 from __future__ import annotations
 
 from penstock.store.catalogue import EventType
+from penstock.store.events import Event
+from penstock.wire.call import partition_of
+
+
+def _pipeline(event: Event) -> tuple[str]:
+    return (
+        f"arn:{partition_of(event.region)}:codepipeline:{event.region}:{event.account}:{event.payload['pipeline']}",
+    )
+
 
 _EXECUTION = {
     "pipeline": "shop",
@@ -19,6 +28,7 @@ EXECUTION_CHANGED = EventType(
     aggregate="pipeline",
     source="aws.codepipeline",
     detail_type="CodePipeline Pipeline Execution State Change",
+    resources=_pipeline,
     sample=_EXECUTION
     | {
         "state": "STARTED",
@@ -35,6 +45,7 @@ STAGE_CHANGED = EventType(
     aggregate="pipeline",
     source="aws.codepipeline",
     detail_type="CodePipeline Stage Execution State Change",
+    resources=_pipeline,
     sample=_EXECUTION | {"stage": "Build"},
 )
 
@@ -44,6 +55,7 @@ ACTION_CHANGED = EventType(
     aggregate="pipeline",
     source="aws.codepipeline",
     detail_type="CodePipeline Action Execution State Change",
+    resources=_pipeline,
     sample=_EXECUTION
     | {
         "stage": "Build",

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from penstock.store.catalogue import EventType
+from penstock.store.events import Event
+
+
+def _repository(event: Event) -> tuple[str]:
+    return (event.payload["repositoryArn"],)
+
 
 REFERENCE_UPDATED = EventType(
     name="codecommit.reference.updated",
@@ -10,6 +16,7 @@ REFERENCE_UPDATED = EventType(
     aggregate="repository",
     source="aws.codecommit",
     detail_type="CodeCommit Repository State Change",
+    resources=_repository,
     sample={
         "repositoryName": "shop",
         "repositoryId": "0b9ec8ae-8d1e-4f0c-9a31-6c1a3a1d2f11",

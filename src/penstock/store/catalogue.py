@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from penstock.store.codec import Forms, Upcaster
+
+if TYPE_CHECKING:
+    from penstock.store.events import Event
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +25,8 @@ class EventType:
     source: str = ""  # such as aws.codebuild
     detail_type: str = ""  # such as CodeBuild Build State Change
     sample: Mapping[str, Any] = field(default_factory=dict)
+    # ARNs of what an event is about, as EventBridge's rules see them.
+    resources: Callable[[Event], Sequence[str]] = field(default=lambda _event: (), repr=False, compare=False)
     upcasters: Mapping[int, Upcaster] = field(default_factory=dict)  # of payloads, as a Codec has them
 
     @property
@@ -46,6 +51,12 @@ class Catalogue:
         if type.name in self._types:
             raise ValueError(f"the event type {type.name} is declared twice")
         self._types[type.name] = type
+
+    def of(self, name: str) -> EventType:
+        """The declaration of a type. Raises UndeclaredEvent."""
+        if name not in self._types:
+            raise UndeclaredEvent(f"the event type {name} is not declared by any component")
+        return self._types[name]
 
     def check(self, name: str, aggregate: str, version: int) -> None:
         """Raises UndeclaredEvent for an event that does not keep to its declaration."""

@@ -195,10 +195,14 @@ class Events:
         """Let events of a type be emitted."""
         self._store.subscribers.catalogue.declare(type)
 
+    def type(self, name: str) -> EventType:
+        """The declaration of a type."""
+        return self._store.subscribers.catalogue.of(name)
+
     def subscribe(
         self, name: str, types: Sequence[str], handler: EventHandler, *, concerns: Concerns | None = None
     ) -> None:
-        """Hand every event of `types` (exact, or "prefix.*") to `async def handler(app, event)`.
+        """Hand every event of `types` (exact, "prefix.*", or "*") to `async def handler(app, event)`.
 
         Durable, at least once, in order per aggregate. `name` is the subscription's identity for ever: what was emitted while
         no process was up is delivered later. An event whose handler fails 20 times is set aside, and the next one's turn comes.

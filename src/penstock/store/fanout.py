@@ -63,8 +63,8 @@ Owed = dict[str, dict[str, Any]]
 
 
 def matches(types: Sequence[str], type: str) -> bool:
-    """Whether a type is among names and prefixes (`codebuild.*`)."""
-    return any(type.startswith(name[:-1]) if name.endswith(".*") else type == name for name in types)
+    """Whether a type is among names and prefixes (`codebuild.*`, or `*` for all)."""
+    return any(type.startswith(name[:-1]) if name.endswith("*") else type == name for name in types)
 
 
 class Subscribers:

@@ -6,8 +6,9 @@ from typing import Any
 
 import orjson
 
-from penstock.application import App, Call
+from penstock.application import Call
 from penstock.events.errors import InvalidEventPatternException, ValidationException
+from penstock.events.interest import RuleBook
 from penstock.events.matching import MAX_DEPTH, is_deeper, takes
 from penstock.events.operations import events
 from penstock.events.reading import PatternError
@@ -18,7 +19,7 @@ _NEEDED = ("id", "account", "source", "time", "region", "detail-type")
 
 
 @events("TestEventPattern")
-async def test_event_pattern(app: App, call: Call, input: Input) -> Output:
+async def test_event_pattern(book: RuleBook, call: Call, input: Input) -> Output:
     """Whether a pattern takes an event."""
     event = _event(input["Event"])
     try:

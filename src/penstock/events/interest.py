@@ -1,0 +1,120 @@
+"""Which rules there are, as this process knows them: compiled, and found anew when they have changed.
+
+An event of the platform asks within its own transaction whether a rule wants it. Where an account has no rules in a region that costs nothing:
+each process knows the places that have some, and reads them again every two seconds. A place's first change therefore waits until every
+other process has done so, so that no event after its answer is missed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple, TypeVar
+
+import sqlalchemy as sa
+
+from penstock.application import App
+from penstock.events import records
+from penstock.events.conditions import Branch
+from penstock.events.envelopes import envelope_of
+from penstock.events.finding import Rules
+from penstock.events.patterns import parse
+from penstock.events.records import DEFAULT, Place
+from penstock.store.events import Event
+
+T = TypeVar("T")
+
+_REREAD_S = 2.0
+_COMPILED = 64  # places whose rules are kept
+_LARGEST = 20_000  # branches of a bus that are compared within transactions; of more, each event is looked at later
+
+
+@lru_cache(4_096)
+def _branches(pattern: str) -> list[Branch]:
+    return parse(pattern)
+
+
+class _Bus(NamedTuple):
+    rules: Rules[str]
+    large: bool
+
+
+@dataclass(slots=True)
+class _Known:
+    version: int
+    buses: Mapping[str, _Bus]
+
+
+class RuleBook:
+    """The rules of all places. The state of the component."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+        self._places: set[Place] = set()
+        self._reread = 0.0  # of the monotonic clock
+        self._known: dict[Place, _Known] = {}
+
+    async def change(self, place: Place, change: Callable[[sa.Connection], T]) -> T:
+        """Run a transaction that changes rules or targets; all events after it are compared with what it leaves."""
+        first = False
+
+        def tx(conn: sa.Connection) -> T:
+            nonlocal first
+            # Before the COMMIT, so that no event of this process comes between.
+            self._places.add(place)
+            first = records.version(conn, place) == 0
+            changed = change(conn)
+            records.changed(conn, place)
+            return changed
+
+        done = await self.app.store.write(tx)
+        if first and self.app.store.dialect == "postgresql":
+            await asyncio.sleep(_REREAD_S + 0.1)
+        return done
+
+    def concerns(self, conn: sa.Connection, event: Event) -> bool:
+        """Whether a rule of the default bus wants an event of the platform."""
+        type = self.app.events.type(event.type)
+        if not type.source:
+            return False
+        now = time.monotonic()
+        if now >= self._reread:
+            self._places |= records.all_places(conn)
+            self._reread = now + _REREAD_S
+        place = (event.account, event.region)
+        if place not in self._places:
+            return False
+        bus = self.known(conn, place).get(DEFAULT)
+        if bus is None:
+            return False
+        return bus.large or bool(bus.rules.wanting(envelope_of(type, event)))
+
+    def known(self, conn: sa.Connection, place: Place) -> Mapping[str, _Bus]:
+        """The enabled rules of a place by their bus."""
+        version = records.version(conn, place)
+        known = self._known.get(place)
+        if known is None or known.version != version:
+            known = _Known(version, _compiled(records.enabled(conn, place)))
+            self._known.pop(place, None)
+            self._known[place] = known
+            while len(self._known) > _COMPILED:
+                self._known.pop(next(iter(self._known)), None)
+        return known.buses
+
+    async def wanting(self, place: Place, bus: str, event: dict[str, Any]) -> list[str]:
+        """The names of the enabled rules of a bus that take an event."""
+        found = (await self.app.store.read(self.known, place)).get(bus)
+        return [] if found is None else sorted(found.rules.wanting(event))
+
+
+def _compiled(rows: list[Any]) -> dict[str, _Bus]:
+    buses: dict[str, list[tuple[str, list[Branch]]]] = {}
+    for row in rows:
+        buses.setdefault(row.bus, []).append((row.name, _branches(row.pattern)))
+    return {
+        name: _Bus(Rules(rules), large=sum(len(branches) for _, branches in rules) > _LARGEST)
+        for name, rules in buses.items()
+    }

@@ -1,0 +1,92 @@
+"""Events that could not be delivered: operations of our own service, since AWS has queues of SQS for them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from penstock.application import Call
+from penstock.component import operations_of
+from penstock.events import delivery_rows
+from penstock.events.delivering import deliver_again
+from penstock.events.errors import EventDeadLetterNotFoundException, InvalidNextTokenException
+from penstock.events.interest import RuleBook
+from penstock.events.operations import place, rule_arn
+from penstock.wire.call import Input, Output
+from penstock.wire.pages import Pages
+
+operation = operations_of("penstock")
+_PAGES = Pages(lambda _token: InvalidNextTokenException())
+_PAGE = 100
+
+
+def _letter(call: Call, input: Input) -> str:
+    return call.arn("penstock", f"event-dead-letter/{input['deadLetterId']}")
+
+
+@operation("ListEventDeadLetters")
+async def list_event_dead_letters(book: RuleBook, call: Call, input: Input) -> Output:
+    """What could not be delivered, the latest first."""
+    after = _PAGES.after(call, input)
+    behind = None if after is None else (after[0], after[1])
+    found = await call.app.store.read(
+        lambda conn: delivery_rows.letters(conn, place(call), after=behind, limit=_PAGE + 1)
+    )
+    page = _PAGES.page(call, input, found, limit=_PAGE, keyset=lambda row: (row.at, row.id))
+    return {"deadLetters": [_to_api(call, row) for row in page.rows], **page.more}
+
+
+@operation("GetEventDeadLetter", resource=_letter)
+async def get_event_dead_letter(book: RuleBook, call: Call, input: Input) -> Output:
+    """One of them, with the event."""
+    row = await call.app.store.read(_found, call, input["deadLetterId"])
+    return {"deadLetter": _to_api(call, row), "event": row.body}
+
+
+@operation("RedriveEventDeadLetter", resource=_letter)
+async def redrive_event_dead_letter(book: RuleBook, call: Call, input: Input) -> Output:
+    """Deliver one again, with all attempts before it, and as if no rule had led to it."""
+
+    def tx(conn: sa.Connection) -> None:
+        deliver_again(conn, _found(conn, call, input["deadLetterId"]), call.now)
+
+    await call.app.store.write(tx)
+    return {}
+
+
+@operation("DeleteEventDeadLetter", resource=_letter)
+async def delete_event_dead_letter(book: RuleBook, call: Call, input: Input) -> Output:
+    """Forget one."""
+
+    def tx(conn: sa.Connection) -> None:
+        delivery_rows.remove_letter(conn, _found(conn, call, input["deadLetterId"]).id)
+
+    await call.app.store.write(tx)
+    return {}
+
+
+def _found(conn: sa.Connection, call: Call, id: str) -> Any:
+    row = delivery_rows.letter(conn, place(call), id)
+    if row is None:
+        raise EventDeadLetterNotFoundException(id=id)
+    return row
+
+
+def _to_api(call: Call, row: Any) -> Output:
+    said = {
+        "deadLetterId": row.id,
+        "eventId": row.event,
+        "eventBusName": row.bus,
+        "ruleArn": rule_arn(call, row.bus, row.rule),
+        "targetId": row.target,
+        "targetArn": row.arn,
+        "deadLetterQueueArn": row.queue,
+        "errorCode": row.code,
+        "errorMessage": row.message,
+        "exhaustedRetryCondition": row.exhausted,
+        "retryAttempts": row.attempts,
+        "hops": row.hops,
+        "time": row.at,
+    }
+    return {name: value for name, value in said.items() if value is not None}

@@ -1,0 +1,93 @@
+"""Kill -9 at each crash point of events: what was answered, and what the platform has done, goes to its target all the same."""
+
+import contextlib
+import json
+import os
+import sqlite3
+
+import boto3
+import botocore.config
+import botocore.exceptions
+import pytest
+from penstock_starter import PENSTOCK, start
+from penstock_waiting import until
+
+from penstock.store.failpoints import points
+
+POINTS = [point for point in points() if point.startswith("events.")]
+TOPIC = "arn:aws:sns:us-east-1:111111111111:nobody"  # what cannot be delivered is kept, so that it can be counted
+
+
+class Server:
+    """A server of its own that can be killed."""
+
+    def __init__(self, folder, crash=""):
+        self.data = folder / "data"
+        (self.data / "server.json").unlink(missing_ok=True)
+        self.log = (folder / "log").open("wb")
+        given = ("--data-dir", self.data, "--port", "0", "--master-key-file", folder / "master.key", "--builds", "0")
+        environment = {**os.environ, "PENSTOCK_CRASH_POINT": crash}
+        self.process = start(PENSTOCK, "up", *map(str, given), env=environment, stdout=self.log, stderr=self.log)
+        until(lambda: b"penstock ready" in (folder / "log").read_bytes() or self.process.poll() is not None)
+
+    def client(self, service):
+        facts = json.loads((self.data / "server.json").read_text())
+        lines = (self.data / "credentials").read_text().splitlines()
+        keys = dict(line.split(" = ") for line in lines if " = " in line)
+        config = botocore.config.Config(retries={"total_max_attempts": 1}, connect_timeout=10)
+        return boto3.client(
+            service, endpoint_url=facts["url"], region_name="us-east-1", config=config,
+            aws_access_key_id=keys["aws_access_key_id"], aws_secret_access_key=keys["aws_secret_access_key"],
+        )  # fmt: skip
+
+    def kept(self):
+        """The events whose delivery was given up, and the keys of objects among them."""
+        with contextlib.closing(sqlite3.connect(f"file:{self.data}/penstock.db?mode=ro", uri=True)) as database:
+            bodies = [json.loads(body) for (body,) in database.execute("SELECT body FROM event_dead_letters")]
+        return {body["id"] for body in bodies} | {body["detail"].get("object", {}).get("key") for body in bodies}
+
+    def end(self):
+        if self.process.poll() is None:
+            self.process.terminate()
+        self.process.wait(60)
+        self.log.close()
+
+
+@pytest.fixture
+def started(tmp_path):
+    """Starts a server; all are ended with the test."""
+    with contextlib.ExitStack() as stack:
+
+        def start_one(crash=""):
+            server = Server(tmp_path, crash)
+            stack.callback(server.end)
+            return server
+
+        yield start_one
+
+
+@pytest.mark.timeout(200)
+def test_no_event_is_lost(started):
+    server = started()
+    server.client("s3").create_bucket(Bucket="orders")
+    events = server.client("events")
+    events.put_rule(Name="all", EventPattern=json.dumps({"source": ["shop", "aws.s3"]}))
+    events.put_targets(Rule="all", Targets=[{"Id": "1", "Arn": TOPIC}])
+    server.end()
+    expected = set()
+    for point in POINTS:
+        server = started(f"{point}:2")
+        events, s3 = server.client("events"), server.client("s3")
+        number = 0
+        with contextlib.suppress(botocore.exceptions.BotoCoreError):
+            while server.process.poll() is None:
+                number += 1
+                key = f"{point}-{number}"
+                s3.put_object(Bucket="orders", Key=key, Body=b"x")
+                expected.add(key)
+                entry = {"Source": "shop", "DetailType": "x", "Detail": "{}"}
+                expected.add(events.put_events(Entries=[entry])["Entries"][0]["EventId"])
+        assert server.process.wait(60) == -9, point
+        server.end()
+    server = started()
+    until(lambda: expected <= server.kept(), why=lambda: expected - server.kept())
