@@ -63,11 +63,33 @@ def furnish(server: Live, folder: Path) -> dict[Any, Any]:
     """Make one of everything; values of members, by (service, member) or member, as `penstock_operations.smallest` takes them."""
     named = furnish_shareable(server)
     _certificates(server, named)
+    _rules(server, named)
     _repository(server, folder, named)
     _delivery(server, named)
     until(lambda: _quiet(server))
     server.run(server.app.store.write(_a_healthy_host))
     return named
+
+
+def _rules(server: Live, named: dict[Any, Any]) -> None:
+    """A bus, and a rule whose target is not there, so that the event that it was to get is kept."""
+    events, topic = server.client("events"), f"arn:aws:sns:us-east-1:{ACCOUNT}:not-there"
+    pattern = json.dumps({"source": [CANARY]})
+    events.create_event_bus(Name="victims", Description=CANARY, Tags=_TAGS)
+    rule = events.put_rule(Name="victims", EventPattern=pattern, Description=CANARY, Tags=_TAGS)["RuleArn"]
+    events.put_targets(Rule="victims", Targets=[{"Id": "victims", "Arn": topic}])
+    events.put_events(Entries=[{"Source": CANARY, "DetailType": CANARY, "Detail": "{}"}])
+    ours = server.client("penstock")
+    (letter,) = until(lambda: ours.list_event_dead_letters()["deadLetters"])
+    event = dict.fromkeys(("id", "account", "source", "time", "region", "detail-type"), CANARY)
+    named |= {
+        ("events", "Arn"): topic,
+        ("events", "TargetArn"): topic,
+        ("events", "ResourceARN"): rule,
+        ("events", "EventPattern"): pattern,
+        ("events", "Event"): json.dumps(event),
+        ("penstock", "deadLetterId"): letter["deadLetterId"],
+    }
 
 
 def _a_healthy_host(conn: sa.Connection) -> None:
