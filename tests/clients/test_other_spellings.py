@@ -35,6 +35,7 @@ HANDED_OVER = {
     "iam:SimulateCustomPolicy", "iam:SimulatePrincipalPolicy",  # CallerArn is read by no one but the policies that are given
     "cloudtrail:CreateTrail", "cloudtrail:UpdateTrail",  # refused: trails go to buckets only
     "secretsmanager:CreateSecret",  # refused: secrets have no replicas
+    "events:ListRuleNamesByTarget", "events:PutRule",  # a target that is compared, and a role that is passed
     "sns:Subscribe",  # ReturnSubscriptionArn is a yes or no
     "secretsmanager:RotateSecret",  # of a function, in exactly one spelling; tests/secrets/test_rotation.py
 }  # fmt: skip
@@ -58,6 +59,7 @@ REAL = {
     ("codebuild", "name"): arn("codebuild", "project/spelt"),
     ("codebuild", "projectName"): arn("codebuild", "project/spelt"),
     ("secretsmanager", "SecretId"): arn("secretsmanager", "secret:spelt"),  # without the end that it was given
+    ("events", "ResourceARN"): arn("events", "rule/spelt"),
     ("sns", "TopicArn"): arn("sns", "spelt"),
     ("sns", "ResourceArn"): arn("sns", "spelt"),
     ("sns", "TargetArn"): arn("sns", "spelt"),
@@ -116,6 +118,7 @@ def spellings(real: str) -> list[str]:
     odd += [having(4, account) for account in (OTHER, "", "*", "aws")]
     odd += [real.upper(), real.replace("spelt", "SPELT"), "ARN" + real[3:], having(2, parts[2].upper()), " " + real]
     odd += [real + end for end in ("\n", " ", ":", "/", ":*", "/x", ":x")]
+    odd += [real.replace("rule/", "rule/default/")] if "rule/" in real else []
     odd += [having(5, "/" + parts[5]), having(5, "./" + parts[5]), real.replace("spelt", "sp%65lt"), having(5, "*")]
     return odd
 
@@ -165,6 +168,7 @@ def mallory(live):
     iam.create_user(UserName="mallory")
     live.client("secretsmanager").create_secret(Name="spelt", SecretString="v")
     live.client("sns").create_topic(Name="spelt")
+    live.client("events").put_rule(Name="spelt", EventPattern='{"source": ["x"]}')
     denied = [
         *REAL.values(),
         arn("secretsmanager", "secret:spelt-??????"),

@@ -32,7 +32,8 @@ def tagged(resource: str) -> Tagged | None:
         return Tagged(name, "")
     if kind == "rule" and name:
         bus, slash, rule = name.rpartition("/")
-        return Tagged(bus if slash else DEFAULT, rule)
+        # Each rule has one ARN, so that a policy that denies it is not got round by another.
+        return None if bus == DEFAULT else Tagged(bus if slash else DEFAULT, rule)
     return None
 
 
