@@ -230,3 +230,14 @@ def test_large_and_deep_events_cost_what_they_are_long():
     for _ in range(5_000):
         lists = [lists]
     assert is_deeper({"a": lists}, MAX_DEPTH)
+
+
+def test_names_with_many_dots_cost_what_they_are_long():
+    rules = Rules([(0, parse('{"a": {"29999": [1], "b": {"c": [2]}}}'))])
+    wide = {f"a.{n}": 1 for n in range(30_000)}
+    began = time.thread_time()
+    assert rules.wanting(wide | {"a.b.c": 2}) == [0]
+    assert rules.wanting(wide | {"a": {"b.c": 2}, "a.b": 3}) == [0]
+    assert time.thread_time() - began < 2
+    deep = ".".join(["a"] * 5_000)
+    assert rules.wanting({deep: 1, f"{deep}.b": 2}) == []

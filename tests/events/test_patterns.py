@@ -156,6 +156,12 @@ def test_a_block_of_addresses_is_refused_without_a_place(argument, reason):
     assert refusal(json.dumps({"a": [{"cidr": argument}]})) == reason
 
 
+def test_a_name_with_dots_is_as_deep_as_objects():
+    assert len(parse(json.dumps({".".join(["a"] * 100): [1]}))) == 1
+    for pattern in ({".".join(["a"] * 101): [1]}, {"a.a": {".".join(["a"] * 99): [1]}}):
+        assert refusal(json.dumps(pattern)).startswith("A pattern has at most 100 objects within each other")
+
+
 def test_places_in_other_lines_and_of_long_patterns():
     assert refusal('{\n  "a": 1\n}').endswith("; line: 2, column: 9]")
     long = '{"a": ["' + "x" * 600 + '"], "b": 1}'

@@ -60,22 +60,26 @@ def _split(value: Any) -> Any:
         return value
     found: dict[str, Any] = {}
     for name, member in value.items():
-        inner = _split(member)
-        first, *parts = name.split(".")
-        for part in reversed(parts):
-            inner = {part: inner}
-        found[first] = _both(found[first], inner) if first in found else inner
+        _put(found, name.split(".", MAX_DEPTH), _split(member))  # no pattern asks for more names
     return found
 
 
-def _both(one: Any, other: Any) -> Any:
-    """What stands twice under a name: either may match."""
-    if type(one) is dict and type(other) is dict:
-        return {
-            name: _both(one[name], other[name]) if name in one and name in other else value
-            for name, value in (one | other).items()
-        }
-    return [one, other]
+def _put(found: dict[str, Any], names: Sequence[str], member: Any) -> None:
+    """Add a member to an object, below these names. Of what stands twice under a name either may match."""
+    waiting: list[tuple[dict[str, Any], Sequence[str], Any]] = [(found, names, member)]
+    for at, (*above, last), value in waiting:
+        for name in above:
+            below = at.get(name, MISSING)
+            if type(below) is not dict:
+                fresh: dict[str, Any] = {}
+                at[name] = fresh if below is MISSING else [below, fresh]
+                below = fresh
+            at = below  # noqa: PLW2901 - the object that has the last name
+        before = at.get(last, MISSING)
+        if type(before) is dict and type(value) is dict:
+            waiting += [(before, (name,), inner) for name, inner in value.items()]
+        else:
+            at[last] = value if before is MISSING else [before, value]
 
 
 @dataclass(slots=True)

@@ -105,6 +105,8 @@ def _or(reader: Reader, branches: list[Branch], path: tuple[str, ...]) -> None:
 
 
 def _field(reader: Reader, branches: list[Branch], path: str) -> None:
+    if path.count(".") >= MAX_DEPTH:  # a name with dots stands for objects too
+        reader.refuse(f"A pattern has at most {MAX_DEPTH} objects within each other")
     tests: list[Condition] = []
     while (token := reader.next()) != Token.ARRAY_END:
         match token:
