@@ -97,6 +97,9 @@ REMOVALS = Pool("removals", 2)
 NAMES = Pool("names", 8, queue=64)
 """Looking up names of hosts that strangers' requests make us ask; a name server that is silent holds a thread for half a minute."""
 
+FILTERS = Pool("filters", 1)
+"""Asking the filter policies of a topic's subscriptions: Python's own work, in pages of 200 that may be long."""
+
 SCANS = Pool("scans", 2)
 """Questions to PostgreSQL that read much."""
 

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import hashlib
 import json
+import threading
 
 import pytest
 from cryptography import x509
@@ -17,7 +18,7 @@ from penstock_waiting import eventually
 
 from penstock.store.records import jobs
 from penstock.store.retention import Sweeper
-from penstock.topics import message_rows, records, webhooks, work
+from penstock.topics import filters, leaving, message_rows, records, webhooks, work
 from penstock.topics.links import Links
 from penstock.topics.signing import Signer
 
@@ -353,6 +354,29 @@ async def test_a_fan_out_goes_on_where_it_stopped(either, endpoint, monkeypatch)
     assert got == sorted((f"/{n}", id) for n in range(12) for id in (first, second))
     await Sweeper(harness.app.store, expiring=harness.app.expiring).sweep()
     assert await harness.app.store.read(lambda conn: conn.execute(records.messages.select()).all()) == []
+
+
+def test_a_crowd_before_a_busy_host_looks_ever_more_seldom(monkeypatch):
+    monkeypatch.setattr(work, "_BUSY_MS", (500, 500))
+    assert [work.busy_ms(attempt) for attempt in (1, 2, 3, 7, 8, 1_000)] == [500, 1_000, 2_000, 32_000, 32_000, 32_000]
+
+
+async def test_fan_outs_and_deliveries_take_no_place_of_other_jobs(harness):
+    shared = harness.app.work._shared
+    own = [harness.app.work._pool_of[kind] for kind in (message_rows.FAN_OUT, message_rows.DELIVER, leaving.ASK)]
+    assert [pool.size for pool in own] == [2, 64, 4]
+    assert shared not in own
+
+
+async def test_filters_are_asked_beside_the_loop(harness, owner, endpoint, monkeypatch):
+    asked = []
+    monkeypatch.setattr(filters, "takes", lambda *_: asked.append(threading.current_thread().name) or True)
+    arn = await topic(harness, owner)
+    await subscribed(harness, owner, arn, f"{endpoint.url}/a")
+    async with working(harness):
+        await publish(harness, owner, arn)
+        await eventually(lambda: endpoint.heard)
+    assert [name.startswith("penstock-filters") for name in asked] == [True]
 
 
 async def test_what_waits_lies_sealed(harness, owner):

@@ -32,6 +32,7 @@ __all__ = ["SETTINGS", "component"]
 
 SETTINGS = MailSettings
 _MAILS_AT_ONCE = 4
+_FAN_OUTS = 2  # of all topics, so that nobody's subscriptions keep pipelines waiting
 
 
 def component(app: App) -> Component[App]:
@@ -64,7 +65,7 @@ def component(app: App) -> Component[App]:
         operations=(topics, permissions, tags, subscriptions, confirming, publishing),
         guards=(Guard(service="sns", root=_topic_of, policy=_policy, keys={"aws:resourcetag/": _tags}),),
         jobs=(
-            JobKind(kind=message_rows.FAN_OUT, run=sending(work.fan_out)),
+            JobKind(kind=message_rows.FAN_OUT, run=sending(work.fan_out), concurrency=_FAN_OUTS),
             JobKind(kind=message_rows.DELIVER, run=sending(work.deliver), concurrency=webhooks.AT_ONCE),
             JobKind(kind=leaving.ASK, run=sending(work.confirm), concurrency=_MAILS_AT_ONCE, max_attempts=60),
         ),

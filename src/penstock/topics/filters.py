@@ -65,11 +65,17 @@ def takes(text: str, scope: str, message: str, attributes: Mapping[str, Mapping[
     node = compiled(text, scope)
     if scope == ATTRIBUTES:
         return _holds(node, {name: values for name, one in attributes.items() if (values := _values(one)) is not None})
-    try:
-        body = json.loads(message)
-    except (ValueError, RecursionError):
-        return False
+    body = _body(message)
     return isinstance(body, dict) and _holds(node, body)
+
+
+@lru_cache(maxsize=2)
+def _body(message: str) -> Any:
+    """A message as JSON, read once for all subscriptions; None for any other text."""
+    try:
+        return json.loads(message)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _values(attribute: Mapping[str, Any]) -> Any:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import functools
 import logging
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from penstock.pools import FILTERS
 from penstock.store.failpoints import failpoint
 from penstock.store.work import Retry
 from penstock.topics import filters, message_rows, retries, subscribing
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("penstock.topics")
 _PAGE = 200  # subscriptions whose deliveries one transaction writes
+_BUSY_DOUBLINGS = 6
 _BUSY_MS = (500, 2_000)  # until a delivery that found no place is looked at again
 
 
@@ -48,7 +51,9 @@ async def fan_out(senders: Senders, job: Job) -> None:
             continue
         content = Message.load(app.sealer.open(message.content, content_context(message.id)))
         found = await app.store.read(message_rows.subscribed, topic, message.after, _PAGE)
-        chosen = [one.id for one in found if _takes(one, content)]
+        chosen = await FILTERS.run(
+            _chosen, found, content
+        )  # filters and bodies may be large: others are answered meanwhile
         last = len(found) < _PAGE
         after = found[-1].id if found else message.after
         write = functools.partial(
@@ -56,6 +61,16 @@ async def fan_out(senders: Senders, job: Job) -> None:
         )
         await app.store.write(write)
         failpoint("topics.fanned_out")
+
+
+def _chosen(found: Sequence[Any], content: Message) -> list[str]:
+    return [one.id for one in found if _takes(one, content)]
+
+
+def busy_ms(attempt: int) -> int:
+    """When a delivery that found no place the n-th time looks again: ever later, so that a crowd before one host costs little."""
+    least, most = _BUSY_MS
+    return random.randint(least, most) << min(attempt - 1, _BUSY_DOUBLINGS)  # noqa: S311 - so that they do not come together
 
 
 def _takes(subscription: Any, content: Message) -> bool:
@@ -77,7 +92,7 @@ async def deliver(senders: Senders, job: Job) -> None:
             try:
                 await _send(senders, subscription, topic, message)
             except Busy:
-                raise Retry(random.randint(*_BUSY_MS), counts=False) from None  # noqa: S311 - so that they do not come together
+                raise Retry(busy_ms(job.attempt), counts=False) from None
             except Failed as failed:
                 if await _set_back(app, job, found, failed, tries + 1):
                     return
@@ -128,7 +143,7 @@ async def confirm(senders: Senders, job: Job) -> None:
     try:
         await sender.ask(row, topic, payload["type"], payload["message"], job.created)
     except Busy:
-        raise Retry(random.randint(*_BUSY_MS), counts=False) from None  # noqa: S311
+        raise Retry(busy_ms(job.attempt), counts=False) from None
     except Failed as failed:
         tries = job.failures + 1
         policy = retries.effective(topic.attributes.get("DeliveryPolicy", ""))["http"]["defaultHealthyRetryPolicy"]
