@@ -23,6 +23,8 @@ EVENT = {
         "on": True,
         "none": None,
         "said": 'a "b" \\',
+        "forged": 'a", "buildspecOverride": "b',
+        "slash": "\\\\",
     },
 }
 PATHS = {name: f"$.detail.{name}" for name in EVENT["detail"]} | {"gone": "$.detail.x.y", "type": "$.detail-type"}
@@ -72,7 +74,17 @@ def test_the_event_as_a_value():
     assert seen["e"] == about | {"detailType": "Updated"}
 
 
-@pytest.mark.parametrize("template", ["text <command>", '{"k": "x <payload>"}', '{"k": "<said>"}', "{<command>}"])
+@pytest.mark.parametrize(
+    "template",
+    [
+        "text <command>",
+        '{"k": "x <payload>"}',
+        '{"k": "<said>"}',
+        "{<command>}",
+        '{"k": "<forged>"}',
+        '{"k": "<slash>", "l": "<n>"}',
+    ],
+)
 def test_what_makes_nothing_is_not_delivered(template):
     with pytest.raises(NotDelivered):
         made(template)

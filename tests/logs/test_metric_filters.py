@@ -131,6 +131,8 @@ def test_filters_are_described_replaced_and_deleted(logs: Any, group: str):
         ("{ $.a = 1 }", {"dimensions": {"a": "$.b"}, "defaultValue": 0}, "dimensions and default value are mutually exclusive properties."),
         ("{ $.a = 1 }", {"dimensions": {name: "$.b" for name in "abcd"}}, "3 dimensions at most"),
         ("ERROR", {"metricName": ""}, "A metric has a name and a namespace"),
+        ("ERROR", {"metricValue": "1e999"}, "Invalid metric transformation: metricValue is a number from -2^360 to 2^360"),
+        ("ERROR", {"defaultValue": float("nan")}, "Invalid metric transformation: defaultValue is a number"),
         ("ERROR", {"metricValue": "$.x"}, "Invalid metric transformation: $.x names no value"),
         ("{ $.a = 1 }", {"metricValue": "x"}, "Invalid metric transformation: x names no value"),
         ("{ $.a = 1 }", {"metricValue": "$.x y"}, "Invalid metric transformation"),

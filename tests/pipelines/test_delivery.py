@@ -110,6 +110,12 @@ async def test_a_question_reads_a_bounded_number_of_runs(any_harness, admin, mon
         lambda conn: conn.execute(sa.select(sa.func.max(records.executions.c.updated))).scalar()
     )
     assert found["readSince"] == updated
+    # A run that fetched nothing takes its place among those that are read.
+    await harness.app.store.write(
+        lambda conn: conn.execute(records.actions.delete().where(records.actions.c.execution_id == run))
+    )
+    found = await figures_of(harness)
+    assert (found["total"]["succeededDeployments"], found["readSince"]) == (0, updated)
 
 
 async def test_it_is_of_one_account_and_region(any_harness, admin):

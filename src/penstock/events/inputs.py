@@ -132,6 +132,11 @@ def _quoted(value: Any, *, is_text: bool) -> str:
     if value is MISSING:
         return ""
     if isinstance(value, str):
+        # Nothing is escaped, as on AWS; whoever caused the event must not write members of the target's input that way.
+        if not is_text and ('"' in value or "\\" in value):
+            raise NotDelivered(
+                "The input template puts a text with quotation marks or backslashes between quotation marks. Put it where no quotes are."
+            )
         return value
     text = orjson.dumps(value).decode()
     if not isinstance(value, dict | list):

@@ -16,6 +16,7 @@ from penstock import __version__, metrics, tracing
 from penstock.egress import Egress, EgressSettings, Request, Unreachable, Untrusted, Unusable
 from penstock.fleet.settings import FleetSettings
 from penstock.loops import Loop
+from penstock.wire.errors import Throttled
 
 if TYPE_CHECKING:
     from penstock.application import App
@@ -117,6 +118,8 @@ class Traces:
                 answer = await self._egress.send(
                     Request(url, "POST", headers, content, plain=True), most=_ANSWER, cut=True
                 )
+        except Throttled as error:  # too many names are looked up
+            return error.message
         except TimeoutError:
             return f"the collector does not answer within {_SECONDS:.0f} s"
         except (Unreachable, Unusable, Untrusted) as error:

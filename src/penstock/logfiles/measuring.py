@@ -62,7 +62,7 @@ class _Filter:
     def take(self, event: Event) -> int:
         """Count what an event that matches says; how many numbers that adds."""
         content = event.message.encode()
-        number = self._constant if self._extract is None else _finite(self._extract(content))
+        number = self._constant if self._extract is None else countable(self._extract(content))
         if number is None:
             return 0
         named = ((name, extract(content)) for name, extract in self._dimensions)
@@ -135,6 +135,7 @@ def _minutes(batches: list[Batch], start: int, end: int) -> Iterator[int]:
                 yield at // MINUTE * MINUTE
 
 
-def _finite(text: str | None) -> float | None:
-    number = None if text is None else number_of(text)
-    return None if number is None or abs(number) > 2.0**360 else float(number)  # AWS: PutMetricData
+def countable(value: str | float | None) -> float | None:
+    """A value as a number that a metric takes; None for any other."""
+    number = None if value is None else number_of(value)
+    return None if number is None or not abs(number) <= 2.0**360 else float(number)  # AWS: PutMetricData

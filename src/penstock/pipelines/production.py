@@ -81,8 +81,12 @@ def read(
             newest.c.id, newest.c.pipeline_id, newest.c.started.label("began"), newest.c.succeeded, newest.c.updated,
             a.stage, a.action, a.provider, a.attempt, a.status, a.started, a.updated.label("ended"), a.revision,
         )
-        .join(records.actions, a.execution_id == newest.c.id)
-        .where(a.revision.is_not(None) | a.stage.in_(sa.select(listed(conn.dialect.name, a.stage, "names"))))
+        .select_from(newest)
+        .outerjoin(
+            records.actions,
+            (a.execution_id == newest.c.id)
+            & (a.revision.is_not(None) | a.stage.in_(sa.select(listed(conn.dialect.name, a.stage, "names")))),
+        )
         .order_by(newest.c.id, a.ordinal),
         {"names": names},
     ).all()  # fmt: skip
@@ -91,7 +95,7 @@ def read(
         run = list(actions)
         executions += 1
         stage = found.stages.get(run[0].pipeline_id)
-        if stage is not None:
+        if stage is not None and run[0].action is not None:  # else nothing of it was fetched
             found.attempts[stage.pipeline_id] += _attempts(stage, run)
     if executions == MOST:
         found.read_since = min(row.updated for row in rows)

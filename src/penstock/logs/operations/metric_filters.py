@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from penstock.application import Call
-from penstock.logfiles.measuring import value_of
+from penstock.logfiles.measuring import countable, value_of
 from penstock.logfiles.patterns import BadPattern, Pattern
 from penstock.logfiles.patterns.conditions import number_of
 from penstock.logs import filter_rows, records
@@ -128,6 +128,10 @@ def _check(pattern: Pattern, transformation: Input) -> None:
     values = [*dimensions.values()]
     if number_of(transformation["metricValue"]) is None:
         values.append(transformation["metricValue"])
+    elif countable(transformation["metricValue"]) is None:
+        raise _not_countable("metricValue")
+    if transformation.get("defaultValue") is not None and countable(transformation["defaultValue"]) is None:
+        raise _not_countable("defaultValue")
     for said in values:
         try:
             value_of(pattern, said)
@@ -136,6 +140,12 @@ def _check(pattern: Pattern, transformation: Input) -> None:
                 f"Invalid metric transformation: {bad}. A value is a number, a property selector such as $.size where the filter pattern is "
                 "one of JSON, or a field such as $size where it is space-delimited."
             ) from None
+
+
+def _not_countable(member: str) -> InvalidParameterException:
+    return InvalidParameterException(
+        f"Invalid metric transformation: {member} is a number from -2^360 to 2^360, as metrics take it."
+    )
 
 
 def _to_api(row: sa.Row[Any]) -> Output:
