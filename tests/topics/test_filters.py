@@ -159,3 +159,25 @@ def test_no_pattern_takes_long():
     began = time.thread_time()
     takes(policy, BODY, body, {})
     assert time.thread_time() - began < 1
+
+
+@pytest.mark.parametrize(
+    ("wanted", "values"),
+    [
+        ([f"wanted {n}" for n in range(150)], ["no"] * 150_000),
+        ([{"cidr": f"10.{n}.0.0/16"} for n in range(150)], [f"no address {n}" for n in range(10_000)]),
+    ],
+)
+def test_many_values_are_looked_at_once(wanted, values):
+    policy = json.dumps({"a": wanted})
+    compiled(policy, BODY)
+    body = json.dumps({"a": values})
+    began = time.thread_time()
+    assert not takes(policy, BODY, body, {})
+    assert time.thread_time() - began < 1
+
+
+def test_policies_that_are_long_are_not_remembered():
+    long = json.dumps({"a": ["x" * 200_000]})
+    assert compiled(long, BODY) is not compiled(long, BODY)
+    assert compiled('{"a":["x"]}', BODY) is compiled('{"a":["x"]}', BODY)

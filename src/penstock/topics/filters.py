@@ -19,7 +19,9 @@ ATTRIBUTES, BODY = "MessageAttributes", "MessageBody"
 _KEYS = 5
 _COMBINATIONS = 150
 _BYTES = 262_144
+_USUAL = 4_096  # characters
 _DEPTH = 32
+_ADDRESS = 64  # characters
 _ABSENT = object()
 
 Condition = Callable[[Any], bool]
@@ -38,9 +40,12 @@ class _Node:
     alternatives: tuple[_Node, ...] = ()  # of $or: one of them must hold too
 
 
-@lru_cache(maxsize=1_000)
 def compiled(text: str, scope: str) -> _Node:
-    """A filter policy. Raises BadFilter."""
+    """A filter policy. Raises BadFilter. Those of a usual length are remembered."""
+    return (_remembered if len(text) <= _USUAL else _compiled)(text, scope)
+
+
+def _compiled(text: str, scope: str) -> _Node:
     if len(text.encode()) > _BYTES:
         raise BadFilter("Filter policy is too complex")
     try:
@@ -56,6 +61,9 @@ def compiled(text: str, scope: str) -> _Node:
     if combinations > _COMBINATIONS:
         raise BadFilter("Filter policy is too complex")
     return node
+
+
+_remembered = lru_cache(maxsize=1_000)(_compiled)
 
 
 def takes(text: str, scope: str, message: str, attributes: Mapping[str, Mapping[str, Any]]) -> bool:
@@ -122,12 +130,19 @@ def _node(found: Mapping[str, Any], scope: str, path: str, keys: set[str], depth
             combinations *= len(value)
             if len(value) > _COMBINATIONS:
                 raise BadFilter("Filter policy is too complex")
-            fields[name] = tuple(_condition(one) for one in value)
+            fields[name] = _conditions(value)
         else:
             raise BadFilter(f'"{name}" must be an object or an array')
         if combinations > _COMBINATIONS or len(keys) > _COMBINATIONS:
             break  # refused by the caller: nothing more is worth its time
     return _Node(fields, tuple(alternatives)), combinations
+
+
+def _conditions(given: Sequence[Any]) -> tuple[Condition, ...]:
+    """Conditions of which one is enough. Texts are looked for all at once: a message may have many values."""
+    texts = frozenset(one for one in given if isinstance(one, str))
+    others = tuple(_condition(one) for one in given if not isinstance(one, str))
+    return (lambda value: isinstance(value, str) and value in texts, *others) if texts else others
 
 
 def _condition(given: Any) -> Condition:
@@ -270,12 +285,18 @@ def _cidr(argument: Any) -> Condition:
     network = ipaddress.ip_network(text, strict=False)
 
     def inside(value: Any) -> bool:
-        try:
-            return isinstance(value, str) and ipaddress.ip_address(value) in network
-        except ValueError:
-            return False
+        address = _address(value) if isinstance(value, str) and len(value) <= _ADDRESS else None
+        return address is not None and address in network
 
     return inside
+
+
+@lru_cache(maxsize=64)  # all conditions of a field are asked about one value after the other
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        return None
 
 
 def _wildcard(argument: Any) -> Condition:
@@ -349,4 +370,4 @@ def _leaf(conditions: Sequence[Condition], value: Any) -> bool:
     values = value if isinstance(value, list) else (value,)
     if not values:
         values = (_ABSENT,)
-    return any(one(each) for one in conditions for each in values)
+    return any(one(each) for each in values for one in conditions)
