@@ -263,8 +263,8 @@ OF_AN_ACCOUNT = {  # what they change is the account itself
 BY_THEMSELVES = {  # policies are asked about `*`, and the record names what was made, or what was shown
     ("kms", "CreateKey"), ("organizations", "CreateAccount"), ("penstock", "CreateAccount"), ("penstock", "CreateHostAuthority"),
     ("penstock", "RotateHostAuthority"), ("penstock", "JoinHost"), ("penstock", "RenewHostCertificate"), ("rolesanywhere", "CreateProfile"),
-    ("rolesanywhere", "CreateTrustAnchor"), ("rolesanywhere", "ImportCrl"), ("rolesanywhere-sessions", "CreateSession"), ("sts", "AssumeRole"),
-    ("sts", "AssumeRoleWithWebIdentity"),
+    ("rolesanywhere", "CreateTrustAnchor"), ("rolesanywhere", "ImportCrl"), ("rolesanywhere-sessions", "CreateSession"), ("sns", "ConfirmSubscription"),
+    ("sns", "Unsubscribe"), ("sts", "AssumeRole"), ("sts", "AssumeRoleWithWebIdentity"),
 }  # fmt: skip
 
 

@@ -181,7 +181,7 @@ def test_somebody_is_asked_for_an_approval_by_a_topic_and_answers_with_its_token
     arn = sns.create_topic(Name="approvals")["TopicArn"]
     sns.subscribe(TopicArn=arn, Protocol="http", Endpoint=f"{receiver.url}/asked")
     asked = until(lambda: receiver.heard and json.loads(receiver.heard[0]))
-    sns.confirm_subscription(TopicArn=arn, Token=asked["Token"])
+    subscription = sns.confirm_subscription(TopicArn=arn, Token=asked["Token"])["SubscriptionArn"]
     trust = {"Effect": "Allow", "Principal": {"Service": "codepipeline.amazonaws.com"}, "Action": "sts:AssumeRole"}
     role = iam.create_role(RoleName="releases", AssumeRolePolicyDocument=document(trust))["Role"]["Arn"]
     iam.put_role_policy(RoleName="releases", PolicyName="p", PolicyDocument=allow("s3:*", "sns:Publish"))
@@ -239,3 +239,11 @@ def test_somebody_is_asked_for_an_approval_by_a_topic_and_answers_with_its_token
 
     error = until(failed)
     assert (error["code"], "is not authorized to perform: sns:Publish" in error["message"]) == ("PermissionError", True)
+    sns.unsubscribe(SubscriptionArn=subscription)
+    asked = [{"AttributeKey": "ResourceName", "AttributeValue": subscription}]
+    trail = sending.client("cloudtrail")
+
+    def on_record():
+        return [one["EventName"] for one in trail.lookup_events(LookupAttributes=asked)["Events"]]
+
+    assert until(lambda: len(found := on_record()) > 1 and found) == ["Unsubscribe", "ConfirmSubscription"]

@@ -42,7 +42,9 @@ async def confirm_subscription(app: App, call: Call, input: Input) -> Output:
             raise InvalidParameterException("Invalid token")
         return rows.arn_of(row)
 
-    return {"SubscriptionArn": await app.store.write(tx)}
+    arn = await app.store.write(tx)
+    call.memo["resources"] = (arn,)
+    return {"SubscriptionArn": arn}
 
 
 @sns("Unsubscribe", access=Access.UNSIGNED)
@@ -56,6 +58,7 @@ async def unsubscribe(app: App, call: Call, input: Input) -> None:
     if signed:
         asked = await find_subscription(call, input["SubscriptionArn"])
         await app.identity.authorize(call, "sns:Unsubscribe", (asked,))
+        call.memo["resources"] = (input["SubscriptionArn"],)
     row = await app.store.read(rows.find, named.id)
     if row is None or rows.topic_of(row) != named.topic or row.state == rows.DELETED:
         return
