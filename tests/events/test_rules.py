@@ -139,6 +139,27 @@ async def test_as_many_rules_as_a_bus_may_have(bridge, monkeypatch):
     assert await refused(bridge.events("CreateEventBus", Name="c")) == full
 
 
+async def test_combinations_of_all_rules_are_bounded(any_bridge, monkeypatch):
+    monkeypatch.setattr("penstock.events.operations.rules.MAX_BRANCHES", 5)
+    events = any_bridge.events
+
+    async def made(name, pattern):
+        await events("PutRule", Name=name, EventPattern=pattern)
+
+    two, three = (json.dumps({"$or": [{"a": [n]} for n in range(many)]}) for many in (2, 3))
+    await made("a", two)
+    await made("b", three.replace("$", "\\u0024"))
+    for name in ("a", "b"):
+        await made(name, two)
+    assert (await refused(made("c", two)))[0] == "LimitExceededException"
+    await made("c", '{"a":[1]}')
+    await made("b", '{"a":[1]}')
+    await made("c", three)
+    monkeypatch.setattr("penstock.events.operations.rules.MAX_WITH_OR", 1)
+    full = ("LimitExceededException", "This account and region have 1 rules with $or already.")
+    assert await refused(made("a", two)) == full
+
+
 async def test_targets(any_bridge):
     events = any_bridge.events
     await put(events)

@@ -157,6 +157,15 @@ def enabled(conn: sa.Connection, place: Place) -> list[Any]:
     return list(conn.execute(these.order_by(c.bus, c.name)).all())
 
 
+def patterns_with_or(conn: sa.Connection, place: Place, limit: int) -> list[Any]:
+    """Bus, name and pattern of the rules of a place whose pattern may have combinations. A name may be written with escapes."""
+    c = rules.c
+    text = sa.func.lower(c.pattern)
+    may_have = sa.or_(*(text.contains(part) for part in ("$or", "u0024", "u006f", "u0072")))
+    these = sa.select(c.bus, c.name, c.pattern).where(c.account == place[0], c.region == place[1], may_have)
+    return list(conn.execute(these.limit(limit)).all())
+
+
 # --- buses ------------------------------------------------------------------------------------------------------------
 
 
