@@ -207,7 +207,10 @@ def _accessible(page):
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_every_page_fits_and_can_be_used_by_all(see, builds, theme):
+def test_every_page_fits_and_can_be_used_by_all(live, see, builds, theme):
+    sns = live.client("sns")
+    topic = sns.create_topic(Name="deploys-of-the-shop-" + "x" * 120)["TopicArn"]
+    sns.subscribe(TopicArn=topic, Protocol="https", Endpoint=f"https://hooks.example.com/{'y' * 120}")
     running = builds.start(31)
     builds.say(running, "\x1b[33mwarn\x1b[0m " + "x" * 400, "\x1b[2mdim\x1b[0m \x1b[36mcyan\x1b[0m \x1b[35mmagenta")
     failed = builds.start(32)
@@ -216,7 +219,8 @@ def test_every_page_fits_and_can_be_used_by_all(see, builds, theme):
     sight = see(color_scheme=theme, reduced_motion="reduce")
     for path in (
         "pipelines", "pipelines/shop-web", "pipelines/shop-web/approvals/Approve/Release", "builds", f"builds/{running}",
-        f"builds/{failed}", "deployments", "users", "users/jonas.lind", "delivery",
+        f"builds/{failed}", "deployments", "users", "users/jonas.lind", "delivery", "topics",
+        f"topics/{topic.rpartition(':')[2]}",
     ):  # fmt: skip
         page = sight.go(path)
         page.wait_for_load_state("load")
