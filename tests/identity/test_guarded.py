@@ -6,6 +6,7 @@ import pytest
 from penstock_identity_harness import ACCOUNT, OTHER, allow, document, trusting
 
 import penstock.objects
+import penstock.parameters
 from penstock.objects import errors
 from penstock.wire.errors import AccessDenied, ServiceError
 
@@ -15,7 +16,7 @@ EVERYTHING = allow("*")
 
 @pytest.fixture
 def components():
-    return (penstock.objects.component,)
+    return (penstock.objects.component, penstock.parameters.component)
 
 
 @pytest.fixture
@@ -52,6 +53,28 @@ async def test_the_policy_of_a_bucket_lets_a_user_in_who_has_none(harness):
     await s3(harness, owner, "DeleteBucketPolicy")
     with pytest.raises(AccessDenied):
         await harness.may(ann, "s3:GetObject", f"{BUCKET}/k")
+
+
+async def test_tags_of_a_resource_are_read_for_every_policy_that_asks_for_them(harness):
+    owner = await harness.administrator()
+    tags = [{"Key": "team", "Value": "red"}]
+    await harness.app.invoke(
+        owner, "ssm", "PutParameter", {"Name": "p", "Value": "v", "Type": "String", "Tags": tags}, region="us-east-1"
+    )
+    red = {"Action": "ssm:*", "Resource": "*", "Condition": {"StringEquals": {"aws:ResourceTag/team": "red"}}}
+    everything = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+    allowed, denied = document({"Effect": "Allow", **red}), document(everything, {"Effect": "Deny", **red})
+    role = await harness.role("r", trusting(AWS=ACCOUNT), EVERYTHING)
+    by = await harness.user("by", EVERYTHING)
+    parameter = f"arn:aws:ssm:us-east-1:{ACCOUNT}:parameter/p"
+    for session in (await harness.user("ann", allowed), await harness.assumed(role, by=by, Policy=allowed)):
+        await harness.may(session, "ssm:GetParameter", parameter)
+        with pytest.raises(AccessDenied):
+            await harness.may(session, "ssm:GetParameter", f"{parameter}-without-tags")
+    for session in (await harness.user("bob", denied), await harness.assumed(role, by=by, Policy=denied)):
+        await harness.may(session, "ssm:GetParameter", f"{parameter}-without-tags")
+        with pytest.raises(AccessDenied, match="explicit deny"):
+            await harness.may(session, "ssm:GetParameter", parameter)
 
 
 async def test_an_account_is_let_in_as_far_as_it_lets_its_own_in(harness):

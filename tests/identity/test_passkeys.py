@@ -368,6 +368,8 @@ KEYS = {
     "bytes behind it": encode_cbor(POINT) + b"\x00",
 }  # fmt: skip
 
+TOO_MUCH = encode_cbor({"x": bytes(4096)})  # an extension that nothing else is wrong with
+
 
 def wrong_to_make(key: Authenticator, options: str) -> dict[str, object]:
     """Every answer that makes no passkey, by what is wrong with it."""
@@ -406,7 +408,7 @@ def wrong_to_make(key: Authenticator, options: str) -> dict[str, object]:
         "attestation of a list": with_response(attestationObject=text_of(encode_cbor([]))),
         "attestation without data": with_response(attestationObject=text_of(encode_cbor({"fmt": "none", "attStmt": {}}))),
         "data of a text": key.make(options, data="x"), "data too short": key.make(options, data=bytes(36)),
-        "data too long": key.make(options, data=bytes(5000)), "data without a key": key.make(options, data=key.data()),
+        "data too long": key.make(options, data=key.data(key.attested()[37:] + TOO_MUCH, 0x40 | EXTENDED)), "data without a key": key.make(options, data=key.data()),
         "a length that lies": key.make(options, data=key.data(bytes(16) + b"\xff\xff" + key.id, 0x40)),
         "an empty id in the data": key.make(options, data=key.attested(id_=b"")),
         "extensions that are missing": key.make(options, data=key.data(key.attested()[37:], 0x40 | EXTENDED)),
@@ -468,7 +470,7 @@ def wrong_to_show(key: Authenticator, options: str) -> dict[str, object]:
         "a signature of nobody": with_response(signature=text_of(bytes(70))), "no signature": with_response(signature=""),
         "a signature of nothing": with_response(signature=None), "other data": with_response(authenticatorData=text_of(key.data()[:-1] + b"c")),
         "no data": with_response(authenticatorData=""), "data of no text": with_response(authenticatorData=[]),
-        "too much data": key.show(options, data=bytes(5000)), "another name": key.show(options, data=evil.data()),
+        "too much data": key.show(options, data=key.data(TOO_MUCH, EXTENDED)), "another name": key.show(options, data=evil.data()),
         "another origin": saying(origin="http://evil.example"), "for another port": saying(origin="http://localhost:1"),
         "in a frame": saying(crossOrigin=True), "for making one": saying(type="webauthn.create"),
         "another challenge": saying(challenge=text_of(bytes(32))), "nobody was there": flagged(0), "nobody was verified": flagged(PRESENT),

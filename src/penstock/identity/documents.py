@@ -303,8 +303,7 @@ def _check_resource(resource: str) -> None:
 
 def _padded(resource: str) -> str:
     """A short form with the segments that it leaves out: any. A wildcard at its end reaches over them by itself."""
-    missing = 5 - resource.count(":")
-    return resource if missing <= 0 or resource.endswith("*") else resource + ":*" * missing
+    return resource if resource.endswith("*") else resource + ":*" * (5 - resource.count(":"))
 
 
 def _actions(statement: Mapping[str, Any]) -> Patterns:
