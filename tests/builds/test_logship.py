@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from penstock_examples import examples
 
 from penstock import builds
-from penstock.builds.logship import LogsDenied, LogShipper
+from penstock.builds.logship import BATCH_BYTES, EVENT_OVERHEAD, LogsDenied, LogShipper
 from penstock.builds.workspace import Workspace
 from penstock.logfiles.reading import forward
 from penstock.logfiles.streams import START, StreamFiles
@@ -118,6 +118,17 @@ def test_every_line_arrives_once_whatever_fails(tmp_path_factory, script: list[s
     asyncio.run(send())
     written = [line.partition(" ")[2] for line in (folder / "log").read_text().splitlines()]
     assert logs.messages() == written
+
+
+def test_lines_that_are_too_long_for_one_batch_go_in_as_few_as_hold_them(tmp_path: Path):
+    logs = Logs(tmp_path)
+    workspace = space(tmp_path, 0)
+    # Without ASCII, each letter may weigh four bytes; two of these lines weigh what a batch may.
+    lines = ["\u00e9" * (BATCH_BYTES // 8 - EVENT_OVERHEAD // 4 - 1)] * 5
+    (tmp_path / "log").write_text("".join(f"1000 {line}\n" for line in lines))
+    asyncio.run(LogShipper(logs.app, workspace, logs=NAMES, region="r").ship(None))  # type: ignore[arg-type]
+    assert logs.calls == ["PutLogEvents"] * 3
+    assert logs.messages() == lines
 
 
 def test_a_deleted_stream_is_made_again_and_a_lost_right_ends_the_shipping(tmp_path: Path):

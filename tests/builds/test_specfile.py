@@ -23,6 +23,18 @@ def test_how_long_a_buildspec_may_be(tmp_path: Path):
     assert len(read_below(tmp_path, "buildspec.yml", "/src/buildspec.yml")) == 512 * 1024
 
 
+@pytest.mark.parametrize("name", ["../secret", "link", "linked/secret"])
+def test_a_buildspec_is_within_the_source(tmp_path: Path, name: str):
+    (tmp_path / "secret").write_text(SPEC)
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "link").symlink_to(tmp_path / "secret")
+    (source / "linked").symlink_to(tmp_path)
+    with pytest.raises(PhaseFailed) as refused:
+        read_below(source, name, f"/src/{name}")
+    assert refused.value.message == f"The buildspec {name} is outside of the source"
+
+
 @pytest.mark.parametrize(
     ("files", "message"),
     [

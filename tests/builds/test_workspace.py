@@ -7,11 +7,13 @@ import logging
 import os
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from penstock.builds import machine, workspace
 from penstock.builds.machine import node_of, this_machine
+from penstock.builds.supervisor import journal
 from penstock.builds.supervisor.log import Log
 from penstock.builds.workspace import Workspace
 
@@ -137,6 +139,24 @@ def test_a_log_that_a_power_failure_damaged_is_read_to_the_gap_and_on_from_there
     log.close()
     assert again.lines()[0] == [(7, "seven")]
     assert space.path.joinpath("log").read_bytes() == b"1 one\n2 two\n7 seven\n"
+
+
+@pytest.mark.parametrize("end", [b"\n", b""])
+def test_only_the_agent_writes_lines_of_the_agent(tmp_path: Path, end: bytes):
+    log = Log(str(tmp_path), limit=1000, session=str(tmp_path / "s"), written=lambda: None, now=lambda: 1_000_000)
+    log.output(b"one\n[Cont")
+    log.output(b"ainer] two\nthree\n\x1b[1m[Container] four" + end)
+    log.flush()
+    log.close()
+    assert (tmp_path / "log").read_bytes() == (b"1 one\n1 | [Container] two\n1 three\n1 | \x1b[1m[Container] four\n")
+
+
+def test_a_step_of_progress_bears_the_time_in_milliseconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(journal, "time", SimpleNamespace(time_ns=lambda: 1_796_000_000_123_999_999))
+    made = journal.Journal(str(tmp_path), log_limit=1000, masked=[], session=str(tmp_path / "s"))
+    made.report("phase_started", phase="BUILD")
+    [step] = Workspace(tmp_path, tmp_path / "tree").steps()
+    assert (step.event, step.at) == ("phase_started", 1_796_000_000_123)
 
 
 @pytest.mark.parametrize(

@@ -60,19 +60,24 @@ async def test_rows_stay_to_their_last_millisecond(any_store: Store, clock: Manu
         for late in (0, 1):
             aggregate = {"aggregate": f"a/{late}", **WHERE}
             conn.execute(records.event_sequences.insert(), aggregate | {"sequence": 1, "at": now - 30 - late})
+            old = aggregate | {"at": now - 50 - late}
+            entry = {"sequence": 1, "seed": 0, "input": {}, "effects": [], "actor": "", "cause": ""}
+            conn.execute(records.journal.insert(), old | entry)
+            conn.execute(records.former_aggregates.insert(), old | {"name": "a", "about": "", "arn": ""})
 
     await any_store.write(fill)
     swept = await Sweeper(any_store, keep).sweep()
 
-    def left(conn: sa.Connection) -> tuple[set[str], list[str]]:
+    def left(conn: sa.Connection) -> tuple[set[str], list[list[str]]]:
+        tables = (records.event_sequences, records.journal, records.former_aggregates)
         return (
             set(conn.execute(sa.select(records.jobs.c.id)).scalars()),
-            list(conn.execute(sa.select(records.event_sequences.c.aggregate)).scalars()),
+            [list(conn.execute(sa.select(table.c.aggregate)).scalars()) for table in tables],
         )
 
     every_ready = {f"{JobState.READY}-{late}" for late in range(4)}
-    assert await any_store.scan(left) == ({f"{state}-0" for state in states} | every_ready, ["a/0"])
-    assert (swept["jobs"], swept["event_sequences"]) == (9, 1)
+    assert await any_store.scan(left) == ({f"{state}-0" for state in states} | every_ready, [["a/0"]] * 3)
+    assert swept == dict.fromkeys(swept, 0) | {"jobs": 9, "event_sequences": 1, "journal": 1, "former_aggregates": 1}
 
 
 async def test_a_sweep_goes_on_while_its_batches_are_full(store: Store, clock: ManualClock):

@@ -111,7 +111,7 @@ def test_s3_path_that_was_signed_encoded_but_sent_plain_verifies() -> None:
     check(replace(head, path="/b/a(b)"))
 
 
-@pytest.mark.parametrize("value", ["voil\u00e0 tout", "\u00c5", " two  words\t here "])
+@pytest.mark.parametrize("value", ["voil\u00e0 tout", "\u00c5", "two  words", "two\twords", " two  words\t here "])
 def test_header_values_are_signed_with_single_spaces_and_whole_letters(value) -> None:
     """The second byte of some UTF-8 letters is a space in Latin-1."""
     canonical = " ".join(value.strip().replace("\t", " ").split(" "))
@@ -538,6 +538,14 @@ async def test_any_flipped_byte_of_a_signed_chunk_is_refused(mode, trailers) -> 
             continue
         # Letter case of names and of a size may change; nothing else.
         assert broken.lower() == encoded.lower(), (index, broken)
+
+
+async def test_trailers_of_signed_chunks_need_their_own_signature() -> None:
+    mode, trailers = MODES[1]
+    head, encoded = chunked_request(b"hello world", [11], trailers=trailers, mode=mode)
+    unsigned = encoded[: encoded.index(b"x-amz-trailer-signature")] + b"\r\n"
+    with pytest.raises(SignatureMismatch):
+        await read(head, unsigned)
 
 
 async def test_chunks_cannot_be_dropped_swapped_or_cut() -> None:

@@ -3,6 +3,7 @@
 import json
 import time
 from datetime import UTC, datetime
+from uuid import UUID
 
 import pytest
 
@@ -222,6 +223,9 @@ def test_wrong_types_of_callers_in_process_are_violations(value) -> None:
     assert "Member must be a string" in broken(PIPELINE, "GetPipeline", {"name": value}).message
     if not isinstance(value, dict):
         assert "Member must be a structure" in broken(PIPELINE, "CreatePipeline", {"pipeline": value}).message
+    if not isinstance(value, bool):
+        stopped = {"pipelineName": "p", "pipelineExecutionId": str(UUID(int=0)), "abandon": value}
+        assert "Member must be a boolean" in broken(PIPELINE, "StopPipelineExecution", stopped).message
 
 
 @pytest.mark.parametrize(
