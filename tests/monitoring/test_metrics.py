@@ -257,6 +257,11 @@ BAD = [
         [datum(1.0, Dimensions=[{"Name": "A", "Value": "1"}] * 2)], "InvalidParameterValue",
         f"No dimension name may be given more than once in {FIRST}.Dimensions.",
     ),
+    *(
+        ([datum(1.0, Dimensions=[{"Name": "A", "Value": "1"} | wrong])], "InvalidParameterValue", f"The value {value} for parameter {FIRST}.Dimensions.member.1.{part} is invalid.")
+        for part, value in (("Value", "a\0b"), ("Value", "é"), ("Value", " "), ("Name", "a\n"), ("Name", ":a"))
+        for wrong in ({part: value},)
+    ),
     (
         [datum(1.0, Unit="Bananas")], "ValidationError",
         "1 validation error detected: Value 'Bananas' at 'metricData.1.member.unit' failed to satisfy constraint: Member must",

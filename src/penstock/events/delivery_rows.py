@@ -171,11 +171,11 @@ def letters(conn: sa.Connection, place: Place, *, after: tuple[int, str] | None,
     return list(conn.execute(found.order_by(c.at.desc(), c.id.desc()).limit(limit)).all())
 
 
-def letter(conn: sa.Connection, place: Place, id: str) -> Any:
-    """A dead letter of a place, or None."""
+def letter(conn: sa.Connection, place: Place, id: str, *, locked: bool = False) -> Any:
+    """A dead letter of a place, or None. One that is to be delivered again or removed is locked: of two who ask, one finds it."""
     c = dead_letters.c
     this = sa.select(dead_letters).where(c.id == id, c.account == place[0], c.region == place[1])
-    return conn.execute(this).first()
+    return conn.execute(this.with_for_update() if locked else this).first()
 
 
 def remove_letter(conn: sa.Connection, id: str) -> None:

@@ -10,12 +10,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
 from penstock.application import App
 from penstock.events.errors import ValidationException
 from penstock.wire.arns import Arn, parse_arn
 from penstock.wire.call import Session, service_session
+from penstock.wire.codec_json import read_json
+from penstock.wire.errors import MalformedBody
 
 PRINCIPAL = "events.amazonaws.com"
 
@@ -63,9 +63,9 @@ class Sending:
         if not self.constant:
             return {}
         try:
-            found = orjson.loads(self.text)
-        except orjson.JSONDecodeError:
-            found = None
+            found = read_json(self.text.encode(), check_depth=True)
+        except MalformedBody as error:
+            raise Failed("INVALID_JSON", f"The target's input cannot be read: {error.message}") from None
         if not isinstance(found, dict):
             raise Failed(
                 "INVALID_JSON", "The target's input is not a JSON object with members of the operation's input."

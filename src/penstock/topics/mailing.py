@@ -82,7 +82,8 @@ class Mailing:
 
     @property
     def _host(self) -> str:
-        return urlsplit(self._app.public_url).hostname or "localhost"
+        host = urlsplit(self._app.public_url).hostname or "localhost"
+        return f"[IPv6:{host}]" if ":" in host else host
 
     def _mail(self, to: str, subject: str, name: str, at: int) -> EmailMessage:
         settings = self._app.settings.of(MailSettings)

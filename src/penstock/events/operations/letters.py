@@ -49,7 +49,7 @@ async def redrive_event_dead_letter(book: RuleBook, call: Call, input: Input) ->
     """Deliver one again, with all attempts before it, and as if no rule had led to it."""
 
     def tx(conn: sa.Connection) -> None:
-        deliver_again(conn, _found(conn, call, input["deadLetterId"]), call.now)
+        deliver_again(conn, _found(conn, call, input["deadLetterId"], locked=True), call.now)
 
     await call.app.store.write(tx)
     return {}
@@ -60,14 +60,14 @@ async def delete_event_dead_letter(book: RuleBook, call: Call, input: Input) -> 
     """Forget one."""
 
     def tx(conn: sa.Connection) -> None:
-        delivery_rows.remove_letter(conn, _found(conn, call, input["deadLetterId"]).id)
+        delivery_rows.remove_letter(conn, _found(conn, call, input["deadLetterId"], locked=True).id)
 
     await call.app.store.write(tx)
     return {}
 
 
-def _found(conn: sa.Connection, call: Call, id: str) -> Any:
-    row = delivery_rows.letter(conn, place(call), id)
+def _found(conn: sa.Connection, call: Call, id: str, *, locked: bool = False) -> Any:
+    row = delivery_rows.letter(conn, place(call), id, locked=locked)
     if row is None:
         raise EventDeadLetterNotFoundException(id=id)
     return row

@@ -125,14 +125,23 @@ def _number(where: str, value: float, *, least: float = -_LARGEST) -> float:
 
 
 def _dimensions(where: str, datum: Mapping[str, Any]) -> None:
-    names = [one["Name"] for one in datum.get("Dimensions") or ()]
+    dimensions = datum.get("Dimensions") or ()
+    names = [one["Name"] for one in dimensions]
     if len(set(names)) != len(names):
         raise InvalidParameterValue(f"No dimension name may be given more than once in {where}.Dimensions.")
-    for number, name in enumerate(names, 1):
-        if name.startswith(":") or not name.isascii():
-            raise InvalidParameterValue(
-                f"The value {name} for parameter {where}.Dimensions.member.{number}.Name is invalid."
-            )
+    for number, one in enumerate(dimensions, 1):
+        for part in ("Name", "Value"):
+            text = one[part]
+            # AWS: "Dimension": only ASCII without control characters, and something beside spaces.
+            if (
+                (part == "Name" and text.startswith(":"))
+                or not text.isascii()
+                or not text.isprintable()
+                or not text.strip()
+            ):
+                raise InvalidParameterValue(
+                    f"The value {text} for parameter {where}.Dimensions.member.{number}.{part} is invalid."
+                )
 
 
 def _moment(where: str, datum: Mapping[str, Any], now: int) -> int:
