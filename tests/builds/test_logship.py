@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from penstock_examples import examples
 
 from penstock import builds
-from penstock.builds.logship import BATCH_BYTES, EVENT_OVERHEAD, LogsDenied, LogShipper
+from penstock.builds.logship import LogsDenied, LogShipper
 from penstock.builds.workspace import Workspace
 from penstock.logfiles.reading import forward
 from penstock.logfiles.streams import START, StreamFiles
@@ -30,6 +30,7 @@ class Logs:
         self.stream: StreamFiles | None = StreamFiles(folder / "stream.log")
         self.script: list[str] = []
         self.calls: list[str] = []
+        self.sizes: list[int] = []  # how many lines each batch had
         self.app: Any = SimpleNamespace(invoke=self.invoke)
 
     async def invoke(self, session: Any, service: str, operation: str, input: dict[str, Any], *, region: str) -> Any:
@@ -49,6 +50,7 @@ class Logs:
             raise error_class("ResourceNotFoundException")("gone")
         if operation == "PutLogEvents":
             assert self.stream is not None
+            self.sizes.append(len(input["logEvents"]))
             self.stream.append([(e["timestamp"], e["message"]) for e in input["logEvents"]], 0, input["sequenceToken"])
         if fate == "after":
             raise StoreUnavailable("the database is restarting")
@@ -120,14 +122,20 @@ def test_every_line_arrives_once_whatever_fails(tmp_path_factory, script: list[s
     assert logs.messages() == written
 
 
-def test_lines_that_are_too_long_for_one_batch_go_in_as_few_as_hold_them(tmp_path: Path):
+@pytest.mark.parametrize(
+    ("lines", "batches"),
+    [
+        # Each letter outside of ASCII may weigh four bytes, and each line 26 more: the first three are 900,000.
+        (["\u00e9" * 100_000] * 2 + ["x" * 99_922, "end"], [3, 1]),
+        (["\u00e9" * 230_000, "end"], [1, 1]),
+    ],
+)
+def test_lines_that_are_too_long_for_one_batch_go_in_as_few_as_hold_them(tmp_path: Path, lines, batches):
     logs = Logs(tmp_path)
     workspace = space(tmp_path, 0)
-    # Without ASCII, each letter may weigh four bytes; two of these lines weigh what a batch may.
-    lines = ["\u00e9" * (BATCH_BYTES // 8 - EVENT_OVERHEAD // 4 - 1)] * 5
     (tmp_path / "log").write_text("".join(f"1000 {line}\n" for line in lines))
     asyncio.run(LogShipper(logs.app, workspace, logs=NAMES, region="r").ship(None))  # type: ignore[arg-type]
-    assert logs.calls == ["PutLogEvents"] * 3
+    assert logs.sizes == batches
     assert logs.messages() == lines
 
 
