@@ -9,7 +9,7 @@ from penstock_bridge import RAN, Busy, TopicNotFound, emitted
 from penstock_identity_harness import ACCOUNT, OTHER, REGION, allow, trusting
 from penstock_waiting import eventually
 
-from penstock.events import delivering, delivery_rows, records
+from penstock.events import delivering, delivery_rows, interest, records
 from penstock.store.records import deliveries as store_deliveries
 from penstock.store.records import jobs
 
@@ -156,6 +156,25 @@ async def test_an_event_that_no_rule_wants_costs_no_delivery(bridge, monkeypatch
     await bridge.events("DisableRule", Name="r")
     await app.store.write(lambda conn: emitted(conn, app, {"arn": "arn:1", "n": 1}))
     assert await app.store.read(lambda conn: conn.execute(rows).scalar_one()) == 1
+    await app.events.stop()
+
+
+async def test_rules_of_another_bus_are_no_reason_to_compile_anything(bridge, monkeypatch):
+    """Rules are compiled in the transaction of whatever happens next, and there may be a hundred buses."""
+    app, compiled = bridge.app, []
+    real = interest.Rules
+    monkeypatch.setattr(interest, "Rules", lambda rules: compiled.append([name for name, _ in rules]) or real(rules))
+    await app.events.start()
+    await bridge.events("CreateEventBus", Name="side")
+    for number in range(3):
+        await rule(bridge, topic(), name=f"r{number}", EventBusName="side")
+    await rule(bridge, topic(), name="main", pattern='{"source": ["aws.stand"]}')
+    for number in range(2):
+        await app.store.write(lambda conn, number=number: emitted(conn, app, {"arn": "arn:1", "n": number}))
+    assert compiled == [["main"]]
+    await bridge.events("PutEvents", Entries=[entry(EventBusName="side")])
+    await bridge.events("PutEvents", Entries=[entry(EventBusName="side")])
+    assert compiled == [["main"], ["r0", "r1", "r2"]]
     await app.events.stop()
 
 

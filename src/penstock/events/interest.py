@@ -8,9 +8,9 @@ other process has done so, so that no event after its answer is missed.
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
@@ -28,7 +28,7 @@ from penstock.store.events import Event
 T = TypeVar("T")
 
 _REREAD_S = 2.0
-_COMPILED = 64  # places whose rules are kept
+_COMPILED = 256  # buses whose rules are kept
 _LARGEST = 20_000  # branches of a bus that are compared within transactions; of more, each event is looked at later
 
 
@@ -38,14 +38,10 @@ def _branches(pattern: str) -> list[Branch]:
 
 
 class _Bus(NamedTuple):
+    version: int  # of its place, when its rules were read
     rules: Rules[str]
+    empty: bool
     large: bool
-
-
-@dataclass(slots=True)
-class _Known:
-    version: int
-    buses: Mapping[str, _Bus]
 
 
 class RuleBook:
@@ -55,7 +51,8 @@ class RuleBook:
         self.app = app
         self._places: set[Place] = set()
         self._reread = 0.0  # of the monotonic clock
-        self._known: dict[Place, _Known] = {}
+        self._known: dict[tuple[Place, str], _Bus] = {}
+        self._keeping = threading.Lock()  # threads of readers share what is known
 
     async def change(self, place: Place, change: Callable[[sa.Connection], T]) -> T:
         """Run a transaction that changes rules or targets; all events after it are compared with what it leaves."""
@@ -87,34 +84,31 @@ class RuleBook:
         place = (event.account, event.region)
         if place not in self._places:
             return False
-        bus = self.known(conn, place).get(DEFAULT)
-        if bus is None:
+        bus = self._bus(conn, place, DEFAULT)
+        if bus.empty:
             return False
         return bus.large or bool(bus.rules.wanting(envelope_of(type, event)))
 
-    def known(self, conn: sa.Connection, place: Place) -> Mapping[str, _Bus]:
-        """The enabled rules of a place by their bus."""
+    def _bus(self, conn: sa.Connection, place: Place, bus: str) -> _Bus:
+        """The enabled rules of a bus. Those of others are no reason to compile anything."""
         version = records.version(conn, place)
-        known = self._known.get(place)
+        known = self._known.get((place, bus))
         if known is None or known.version != version:
-            known = _Known(version, _compiled(records.enabled(conn, place)))
-            self._known.pop(place, None)
-            self._known[place] = known
-            while len(self._known) > _COMPILED:
-                self._known.pop(next(iter(self._known)), None)
-        return known.buses
+            known = _compiled(version, records.enabled(conn, place, bus))
+            with self._keeping:
+                self._known.pop((place, bus), None)
+                self._known[place, bus] = known
+                while len(self._known) > _COMPILED:
+                    del self._known[next(iter(self._known))]
+        return known
 
     async def wanting(self, place: Place, bus: str, event: dict[str, Any]) -> list[str]:
         """The names of the enabled rules of a bus that take an event."""
-        found = (await self.app.store.read(self.known, place)).get(bus)
-        return [] if found is None else sorted(found.rules.wanting(event))
+        found = await self.app.store.read(self._bus, place, bus)
+        return sorted(found.rules.wanting(event))
 
 
-def _compiled(rows: list[Any]) -> dict[str, _Bus]:
-    buses: dict[str, list[tuple[str, list[Branch]]]] = {}
-    for row in rows:
-        buses.setdefault(row.bus, []).append((row.name, _branches(row.pattern)))
-    return {
-        name: _Bus(Rules(rules), large=sum(len(branches) for _, branches in rules) > _LARGEST)
-        for name, rules in buses.items()
-    }
+def _compiled(version: int, rows: list[Any]) -> _Bus:
+    rules = [(row.name, _branches(row.pattern)) for row in rows]
+    large = sum(len(branches) for _, branches in rules) > _LARGEST
+    return _Bus(version, Rules(rules), empty=not rules, large=large)

@@ -148,13 +148,13 @@ def all_places(conn: sa.Connection) -> set[Place]:
     return {(row.account, row.region) for row in conn.execute(sa.select(places.c.account, places.c.region))}
 
 
-def enabled(conn: sa.Connection, place: Place) -> list[Any]:
-    """Bus, name and pattern of the rules of a place that want events."""
+def enabled(conn: sa.Connection, place: Place, bus: str) -> list[Any]:
+    """Name and pattern of the rules of a bus that want events."""
     c = rules.c
-    these = sa.select(c.bus, c.name, c.pattern).where(
-        c.account == place[0], c.region == place[1], c.state != "DISABLED", c.pattern.is_not(None)
+    these = sa.select(c.name, c.pattern).where(
+        c.account == place[0], c.region == place[1], c.bus == bus, c.state != "DISABLED", c.pattern.is_not(None)
     )
-    return list(conn.execute(these.order_by(c.bus, c.name)).all())
+    return list(conn.execute(these.order_by(c.name)).all())
 
 
 def patterns_with_or(conn: sa.Connection, place: Place, limit: int) -> list[Any]:
