@@ -197,7 +197,7 @@ async def test_a_configuration_has_a_limit_after_its_variables(service, monkeypa
         started.append(action)
         return DONE
 
-    one = prepared(SimpleNamespace(acts=False, start=start))
+    one = prepared(SimpleNamespace(acts=lambda _resolved: False, start=start))
     one.declared = {"configuration": {"k": "#{n.v}"}}
     one.scope = {"n": {"v": "x" * (102_400 - 1 + more)}}
     monkeypatch.setattr(work, "action_of", lambda _prepared, resolved, *_: resolved)
@@ -214,7 +214,7 @@ async def test_a_configuration_has_a_limit_after_its_variables(service, monkeypa
 
 
 async def test_an_action_without_its_inputs_or_variables_does_not_start(service):
-    one = prepared(SimpleNamespace(acts=True))
+    one = prepared(SimpleNamespace())
     one.declared = {"configuration": {"k": "#{n.v}"}}
     outcome, _ = await work._start(service, one)
     assert (outcome.code, outcome.message.partition(". ")[0]) == (
