@@ -271,7 +271,7 @@ def story(side: Side) -> Iterator[dict[str, Any]]:
     }.items():
         yield call("codedeploy", name, **given)
 
-    metric = {"Namespace": "Déjà/Vu", "MetricName": "m", "Dimensions": [{"Name": "Host", "Value": "é"}]}
+    metric = {"Namespace": "Déjà/Vu", "MetricName": "m", "Dimensions": [{"Name": "Host", "Value": "~"}]}
     datum = {"MetricName": "m", "Dimensions": metric["Dimensions"], "Values": [1.5, -2], "Counts": [1, 2.5]}
     span = {"StartTime": int(time.time()) - 300.5, "EndTime": int(time.time()) + 300, "Period": 600}
     yield call("cloudwatch", "PutMetricData", Namespace=metric["Namespace"], MetricData=[datum])

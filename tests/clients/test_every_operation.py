@@ -44,9 +44,10 @@ MORE = {
 }
 ONLY: dict[tuple[str, str], dict[str, Any]] = {
     ("cloudwatch", "GetMetricStatistics"): {"Statistics": ["Sum"], "EndTime": 60, "Period": 60},
-    ("cloudwatch", "PutMetricAlarm"): {
+    ("cloudwatch", "PutMetricAlarm"): {  # of a metric without data: its state changes by nobody's call
         "Namespace": "victims",
-        "MetricName": "victims",
+        "MetricName": "nothing",
+        "TreatMissingData": "ignore",
         "Statistic": "Sum",
         "Period": 60,
         "EvaluationPeriods": 1,
