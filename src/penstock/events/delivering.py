@@ -76,9 +76,12 @@ async def wanted_by(book: RuleBook, arrived: Arrived) -> list[delivery_rows.New]
 
 def write(conn: sa.Connection, event: dict[str, Any], new: Sequence[delivery_rows.New], now: int) -> None:
     """Write the deliveries of an event, and the jobs that hand them over."""
-    if not new:
-        return
-    delivery_rows.add_envelope(conn, event["id"], now, orjson.dumps(event).decode())
+    if new:
+        _keep(conn, event["id"], orjson.dumps(event).decode(), new, now)
+
+
+def _keep(conn: sa.Connection, event: str, body: str, new: Sequence[delivery_rows.New], now: int) -> None:
+    delivery_rows.add_envelope(conn, event, now, body)
     delivery_rows.add(conn, new, now)
     # In one order everywhere, so that two transactions never wait for each other's jobs.
     for one in sorted(new, key=lambda found: found.ordering):
@@ -105,12 +108,7 @@ def deliver_again(conn: sa.Connection, letter: Any, now: int) -> None:
         hops=0,
     )
     delivery_rows.remove_letter(conn, letter.id)
-    delivery_rows.add_envelope(conn, letter.event, now, letter.body)
-    delivery_rows.add(conn, [one], now)
-    payload = {"ordering": one.ordering}
-    jobs.enqueue_later(
-        conn, kind=DELIVER, payload=payload, account=letter.account, region=letter.region, dedup=one.ordering
-    )
+    _keep(conn, letter.event, letter.body, [one], now)
 
 
 async def deliver(book: RuleBook, job: Job) -> None:
@@ -131,7 +129,7 @@ async def deliver(book: RuleBook, job: Job) -> None:
 
 def _settle(conn: sa.Connection, job: Job) -> Any:
     """What comes next; without anything the job is done. Its row is locked first, as by whoever adds a delivery."""
-    delivery_rows.lock_job(conn, job.id)
+    jobs.lock(conn, job)
     head = delivery_rows.head(conn, job.payload["ordering"])
     if head is None:
         jobs.complete(conn, job)

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from penstock.events.records import Place, causes, dead_letters, deliveries, envelopes, targets
-from penstock.store.records import jobs
 from penstock.store.statement import Statement
 from penstock.store.transaction import transaction_of
 from penstock.store.upsert import insert, upsert
@@ -36,18 +35,12 @@ class About(NamedTuple):
     body: str
 
 
-_LOCK_JOB = Statement(sa.select(jobs.c.id).where(jobs.c.id == sa.bindparam("i")).with_for_update())
 _HEAD = Statement(
     sa.select(deliveries)
     .where(deliveries.c.ordering == sa.bindparam("o"), deliveries.c.state == "pending")
     .order_by(deliveries.c.id)
     .limit(1)
 )
-
-
-def lock_job(conn: sa.Connection, id: str) -> None:
-    """Lock the row of a job with the transaction's next statement."""
-    _LOCK_JOB.later(conn, {"i": id})
 
 
 def add_envelope(conn: sa.Connection, id: str, now: int, body: str) -> None:

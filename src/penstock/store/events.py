@@ -24,7 +24,6 @@ from penstock.store.failpoints import failpoint
 from penstock.store.fanout import DELIVER, Concerns
 from penstock.store.jobs import Job
 from penstock.store.records import deliveries, event_sequences, events, subscriptions
-from penstock.store.records import jobs as job_table
 from penstock.store.statement import Statement
 from penstock.store.transaction import after_commit, elsewhere, transaction_of
 from penstock.store.upsert import insert, upsert
@@ -99,7 +98,6 @@ _HEAD = Statement(
     .limit(1)
 )
 _DELIVERED = Statement(deliveries.delete().where(_ORDERING_KEY, deliveries.c.sequence == sa.bindparam("n")))
-_LOCK_JOB = Statement(sa.select(job_table.c.id).where(job_table.c.id == sa.bindparam("i")).with_for_update())
 
 
 def emit(conn: sa.Connection, event: Event, *, now: int, id: str) -> None:
@@ -298,7 +296,7 @@ class Events:
         The job's row is locked before the ordering key is read, as an emitting transaction does, so that a delivery it adds meanwhile
         finds either this job alive or makes one.
         """
-        _LOCK_JOB.later(conn, {"i": job.id})
+        jobs.lock(conn, job)
         if delivered is not None:
             _DELIVERED.later(conn, {**_ordering_key(job.payload), "n": delivered.sequence})
         head = _head(conn, job.payload)

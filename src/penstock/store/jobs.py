@@ -81,6 +81,7 @@ class Job:
 _LIVE = jobs.c.state.in_(LIVE)
 _INSERT = Statement(jobs.insert())
 _BY_ID = sa.select(jobs).where(jobs.c.id == sa.bindparam("i"))
+_LOCK = Statement(sa.select(jobs.c.id).where(jobs.c.id == sa.bindparam("i")).with_for_update())
 _HELD = (jobs.c.id == sa.bindparam("i")) & (jobs.c.state == JobState.LEASED) & (jobs.c.fence == sa.bindparam("f"))
 _COMPLETE = Statement(jobs.update().where(_HELD).values(state=JobState.DONE, until=None, ended=sa.bindparam("now")))
 _RETRY = (
@@ -300,6 +301,14 @@ def get(conn: sa.Connection, id: str) -> Job | None:
     """A job by its id."""
     row = conn.execute(_BY_ID, {"i": id}).mappings().first()
     return None if row is None else job_of(row)
+
+
+def lock(conn: sa.Connection, job: Job) -> None:
+    """Lock a job's row with the transaction's next statement: before it is read whether anything is left for the job to do.
+
+    Whoever adds to that locks the row too, by `enqueue_later`, and then finds either this job alive or makes one.
+    """
+    _LOCK.later(conn, {"i": job.id})
 
 
 def complete(conn: sa.Connection, job: Job) -> None:

@@ -14,7 +14,6 @@ import sqlalchemy as sa
 
 from penstock.store import jobs
 from penstock.store.jobs import Job
-from penstock.store.records import jobs as job_table
 from penstock.store.statement import Statement
 from penstock.store.upsert import upsert
 from penstock.topics.records import deduplications, deliveries, messages, subscriptions, topics
@@ -34,7 +33,6 @@ _SUBSCRIBED = Statement(
     .limit(1)
 )
 _INSERT = Statement(messages.insert())
-_LOCK_JOB = Statement(sa.select(job_table.c.id).where(job_table.c.id == sa.bindparam("i")).with_for_update())
 _WAITING = Statement(
     sa.select(messages)
     .where(messages.c.topic == sa.bindparam("t"), messages.c.state == "waiting")
@@ -117,7 +115,7 @@ def waiting(conn: sa.Connection, topic: str) -> Any:
 
 def end_fan_out(conn: sa.Connection, job: Job) -> bool:
     """End the job of a topic unless a message waits again; whether it is ended."""
-    _LOCK_JOB.later(conn, {"i": job.id})
+    jobs.lock(conn, job)
     if waiting(conn, job.payload["topic"]) is not None:
         return False
     jobs.complete(conn, job)
@@ -176,7 +174,7 @@ def head(conn: sa.Connection, payload: dict[str, Any]) -> Head | None:
 
 def advance(conn: sa.Connection, job: Job, done: int | None) -> Head | None:
     """Strike a message off a lane; the next one. Without one the job is ended."""
-    _LOCK_JOB.later(conn, {"i": job.id})
+    jobs.lock(conn, job)
     if done is not None:
         _STRIKE.later(conn, {"s": job.payload["subscription"], "l": job.payload["lane"], "n": done})
     found = head(conn, job.payload)
