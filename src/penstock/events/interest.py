@@ -10,8 +10,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable
-from functools import lru_cache
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 import sqlalchemy as sa
@@ -32,15 +31,10 @@ _COMPILED = 256  # buses whose rules are kept
 _LARGEST = 20_000  # branches of a bus that are compared within transactions; of more, each event is looked at later
 
 
-@lru_cache(4_096)
-def _branches(pattern: str) -> list[Branch]:
-    return parse(pattern)
-
-
 class _Bus(NamedTuple):
     version: int  # of its place, when its rules were read
     rules: Rules[str]
-    empty: bool
+    patterns: Mapping[str, list[Branch]]  # of its rules, for when one of them has changed
     large: bool
 
 
@@ -85,7 +79,7 @@ class RuleBook:
         if place not in self._places:
             return False
         bus = self._bus(conn, place, DEFAULT)
-        if bus.empty:
+        if not bus.patterns:
             return False
         return bus.large or bool(bus.rules.wanting(envelope_of(type, event)))
 
@@ -94,7 +88,7 @@ class RuleBook:
         version = records.version(conn, place)
         known = self._known.get((place, bus))
         if known is None or known.version != version:
-            known = _compiled(version, records.enabled(conn, place, bus))
+            known = _compiled(version, records.enabled(conn, place, bus), {} if known is None else known.patterns)
             with self._keeping:
                 self._known.pop((place, bus), None)
                 self._known[place, bus] = known
@@ -108,7 +102,8 @@ class RuleBook:
         return sorted(found.rules.wanting(event))
 
 
-def _compiled(version: int, rows: list[Any]) -> _Bus:
-    rules = [(row.name, _branches(row.pattern)) for row in rows]
+def _compiled(version: int, rows: list[Any], read: Mapping[str, list[Branch]]) -> _Bus:
+    patterns = {row.pattern: read.get(row.pattern) or parse(row.pattern) for row in rows}
+    rules = [(row.name, patterns[row.pattern]) for row in rows]
     large = sum(len(branches) for _, branches in rules) > _LARGEST
-    return _Bus(version, Rules(rules), empty=not rules, large=large)
+    return _Bus(version, Rules(rules), patterns, large)

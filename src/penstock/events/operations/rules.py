@@ -31,7 +31,8 @@ from penstock.store.ids import ordered_uuid
 from penstock.wire.call import Input, Output
 
 MAX_RULES = 300  # of a bus (AWS: EventBridge quotas)
-# Of all patterns with $or of an account and region. All of them are compiled when one changes, which takes 100 us and 5 KB for each.
+# Of all patterns with $or of an account and region, which may all be of one bus. Those of a bus are compiled when one of them changes,
+# which takes 100 us and 5 KB for each.
 MAX_BRANCHES = 20_000
 MAX_WITH_OR = 500  # rules with $or of an account and region
 
