@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from penstock.component import option
+from penstock.component import number_to, option
 from penstock.egress import authorities_file
 
 _ADDRESS = re.compile(r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9.-]{1,190}")
@@ -31,18 +31,12 @@ def _address(text: str) -> str:
     return text
 
 
-def _port(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and 0 < int(text[:6]) < 65_536):
-        raise ValueError(f"{text!r} is no port")
-    return int(text)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MailSettings:
     """Options of mail."""
 
     smtp_host: str = option("", "the mail server that takes the mails of topics", group="mail", metavar="HOST")
-    smtp_port: int = option(587, "its port", group="mail", metavar="N", parse=_port)
+    smtp_port: int = option(587, "its port", group="mail", metavar="N", parse=number_to(65_535))
     smtp_security: str = option(
         "starttls",
         "how the connection is protected: by STARTTLS, by TLS from its first byte (mostly port 465), or not at all, which is for a server on the "
