@@ -1,4 +1,4 @@
-"""The job of an alarm's action: somebody is told that it is in another state."""
+"""The job of an alarm's action: somebody is notified that it is in another state."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class Bodies:
         return found
 
     async def confirmation(self, subscription: Any, topic: Any, type: str, message_id: str, at: int) -> dict[str, Any]:
-        """What an endpoint is asked, or told."""
+        """What an endpoint is asked, or notified of."""
         asks = type == SUBSCRIBE
         arn = rows.topic_of(subscription).arn
         token = tokens.make(self._app.sealer, tokens.CONFIRM if asks else tokens.RESTORE, subscription.id)

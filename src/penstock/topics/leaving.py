@@ -1,4 +1,4 @@
-"""Jobs that ask an endpoint to confirm that it is subscribed, or tell it that it is not any more."""
+"""Jobs that ask an endpoint to confirm that it is subscribed, or notify it that it is not any more."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def ask(
 
 
 def end(conn: sa.Connection, id: str, *, now: int, message: str) -> None:
-    """End a subscription. An endpoint of HTTP is told so, and can take it back for some days."""
+    """End a subscription. An endpoint of HTTP is notified, and can take it back for some days."""
     row = rows.find(conn, id, locked=True)
     if row is None or row.state == rows.DELETED:
         return

@@ -71,7 +71,7 @@ class Message:
 def message_of(input: Mapping[str, Any], *, fifo: bool, by_content: bool, largest: int) -> Message:
     """The message of a Publish request, or of an entry of PublishBatch. Raises what SNS answers to a bad one.
 
-    `by_content`: a FIFO topic whose messages are told apart by their content, unless they say otherwise.
+    `by_content`: a FIFO topic whose messages are distinguished by their content, unless they say otherwise.
     """
     text, subject = input["Message"], input.get("Subject")
     if not text:

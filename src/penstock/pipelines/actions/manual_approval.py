@@ -37,7 +37,7 @@ def _refuse(action: Mapping[str, Any]) -> str | None:
 
 
 def _request(action: Action) -> dict[str, Any]:
-    """What a topic is told. (AWS: CodePipeline User Guide, "JSON data format for manual approval notifications".)"""
+    """What a topic is sent. (AWS: CodePipeline User Guide, "JSON data format for manual approval notifications".)"""
     pipeline = f"{action.site}/console/pipelines/{quote(action.pipeline, safe='')}"
     configuration = action.configuration
     approval = {
@@ -73,7 +73,7 @@ class ManualApproval(Provider):
     )
 
     def acts(self, configuration: Mapping[str, str]) -> bool:
-        """Only where a topic is told."""
+        """Only where a topic is notified."""
         return bool(configuration.get("NotificationArn"))
 
     async def start(self, action: Action) -> Outcome:
