@@ -1,4 +1,4 @@
--- Written by penstock.store.revise, of 0035_metric_filters.
+-- Written by penstock.store.revise, of 0036_notification_rules.
 CREATE TABLE audit_blocks (
 	chain VARCHAR(32) NOT NULL,
 	first BIGINT NOT NULL,
@@ -849,6 +849,50 @@ CREATE TABLE master_key_holders (
 	seen BIGINT NOT NULL,
 	CONSTRAINT pk_master_key_holders PRIMARY KEY (id)
 );
+CREATE TABLE notification_rules (
+	id VARCHAR(40) NOT NULL,
+	account VARCHAR(12) NOT NULL,
+	region VARCHAR(32) NOT NULL,
+	name VARCHAR(64) NOT NULL,
+	resource TEXT NOT NULL,
+	event_types TEXT NOT NULL,
+	detail VARCHAR(8) NOT NULL,
+	status VARCHAR(16) NOT NULL,
+	created_by TEXT NOT NULL,
+	created BIGINT NOT NULL,
+	changed BIGINT NOT NULL,
+	tags TEXT NOT NULL,
+	CONSTRAINT pk_notification_rules PRIMARY KEY (id),
+	CONSTRAINT uq_notification_rules_account_region_name UNIQUE (account, region, name)
+);
+CREATE INDEX ix_notification_rules_resource ON notification_rules (account, region, resource);
+CREATE TABLE notification_subscriptions (
+	rule VARCHAR(40) NOT NULL,
+	address VARCHAR(320) NOT NULL,
+	account VARCHAR(12) NOT NULL,
+	region VARCHAR(32) NOT NULL,
+	position INTEGER NOT NULL,
+	CONSTRAINT pk_notification_subscriptions PRIMARY KEY (rule, address)
+);
+CREATE INDEX ix_notification_subscriptions_address ON notification_subscriptions (account, region, address);
+CREATE TABLE notification_targets (
+	account VARCHAR(12) NOT NULL,
+	region VARCHAR(32) NOT NULL,
+	address VARCHAR(320) NOT NULL,
+	type VARCHAR(32) NOT NULL,
+	status VARCHAR(16) NOT NULL,
+	CONSTRAINT pk_notification_targets PRIMARY KEY (account, region, address)
+);
+CREATE TABLE notification_tokens (
+	account VARCHAR(12) NOT NULL,
+	region VARCHAR(32) NOT NULL,
+	token VARCHAR(64) NOT NULL,
+	request VARCHAR(64) NOT NULL,
+	rule VARCHAR(40) NOT NULL,
+	until BIGINT NOT NULL,
+	CONSTRAINT pk_notification_tokens PRIMARY KEY (account, region, token)
+);
+CREATE INDEX ix_notification_tokens_until ON notification_tokens (until);
 CREATE TABLE pipeline_action_executions (
 	id VARCHAR(36) NOT NULL,
 	pipeline_id VARCHAR(36) NOT NULL,
