@@ -144,6 +144,7 @@ FROZEN = {
     "0034_event_rules": "5f3fa1c7e452b1be1351b6fab17412c44e88cf3c54e92e8d173e8d6191e9c736",
     "0035_metric_filters": "b9c8517e9e644161c26df3b61cd7367cc563d24742c96ffca4c6d147a764fdc6",
     "0036_notification_rules": "66e91fa3c734a58782c09451c255ee64e52f97f7c37c856f49a1d85cedefe534",
+    "0037_message_dead_letters": "7e39bfa5961b9826848a5841a4a532a0c5ed88118383d38597af9cbe78408db4",
 }
 
 

@@ -85,6 +85,7 @@ def test_every_sealed_column_says_so():
         "iam_mfa_devices.seed",
         "kms_materials.sealed",
         "s3_parts.key",
+        "sns_dead_letters.content",
         "sns_messages.content",
         "sns_signers.key",
         "sns_webhook_secrets.secret",

@@ -128,3 +128,31 @@ webhook_secrets = sa.Table(
     sa.Column("subscription", sa.String(36), primary_key=True),
     sa.Column("secret", sa.LargeBinary, nullable=False, info=sealed(lambda row: webhook_context(row.subscription))),
 )
+
+dead_letters = sa.Table(
+    "sns_dead_letters",  # messages that a subscription was not given, after the last try
+    metadata,
+    sa.Column("id", sa.String(36), primary_key=True),
+    sa.Column("account", sa.String(12), nullable=False),  # of the subscription's owner, as a queue of AWS would be
+    sa.Column("region", sa.String(32), nullable=False),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("topic", sa.String(32), nullable=False),
+    sa.Column("arn", sa.Text, nullable=False),  # of the subscription
+    sa.Column("subscription", sa.String(36), nullable=False),
+    sa.Column("protocol", sa.String(16), nullable=False),
+    sa.Column("endpoint", sa.Text, nullable=False),
+    sa.Column("queue", sa.Text),  # deadLetterTargetArn of its RedrivePolicy, as it was given
+    sa.Column("sequence", sa.BigInteger, nullable=False),  # of the message, as what follows
+    sa.Column("message", sa.String(36), nullable=False),
+    sa.Column("published", sa.BigInteger, nullable=False),
+    sa.Column("lane", sa.String(64), nullable=False),
+    sa.Column("content", sa.LargeBinary, nullable=False, info=sealed(lambda row: content_context(row.message))),
+    sa.Column("code", sa.String(64), nullable=False),
+    sa.Column("error", sa.Text, nullable=False),
+    sa.Column("status", sa.Integer, nullable=False),  # of HTTP; 0 where nothing was answered
+    sa.Column("attempts", sa.Integer, nullable=False),
+)
+sa.Index(
+    "ix_sns_dead_letters_place", dead_letters.c.account, dead_letters.c.region, dead_letters.c.at, dead_letters.c.id
+)
+sa.Index("ix_sns_dead_letters_at", dead_letters.c.at)

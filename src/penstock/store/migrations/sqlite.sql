@@ -1,4 +1,4 @@
--- Written by penstock.store.revise, of 0036_notification_rules.
+-- Written by penstock.store.revise, of 0037_message_dead_letters.
 CREATE TABLE audit_blocks (
 	chain VARCHAR(32) NOT NULL,
 	first BIGINT NOT NULL,
@@ -1142,6 +1142,30 @@ CREATE TABLE sns_confirmations (
 	count INTEGER NOT NULL,
 	CONSTRAINT pk_sns_confirmations PRIMARY KEY (subject, day)
 );
+CREATE TABLE sns_dead_letters (
+	id VARCHAR(36) NOT NULL,
+	account VARCHAR(12) NOT NULL,
+	region VARCHAR(32) NOT NULL,
+	at BIGINT NOT NULL,
+	topic VARCHAR(32) NOT NULL,
+	arn TEXT NOT NULL,
+	subscription VARCHAR(36) NOT NULL,
+	protocol VARCHAR(16) NOT NULL,
+	endpoint TEXT NOT NULL,
+	queue TEXT,
+	sequence BIGINT NOT NULL,
+	message VARCHAR(36) NOT NULL,
+	published BIGINT NOT NULL,
+	lane VARCHAR(64) NOT NULL,
+	content BLOB NOT NULL,
+	code VARCHAR(64) NOT NULL,
+	error TEXT NOT NULL,
+	status INTEGER NOT NULL,
+	attempts INTEGER NOT NULL,
+	CONSTRAINT pk_sns_dead_letters PRIMARY KEY (id)
+);
+CREATE INDEX ix_sns_dead_letters_at ON sns_dead_letters (at);
+CREATE INDEX ix_sns_dead_letters_place ON sns_dead_letters (account, region, at, id);
 CREATE TABLE sns_deduplications (
 	topic VARCHAR(32) NOT NULL,
 	digest VARCHAR(64) NOT NULL,
