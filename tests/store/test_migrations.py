@@ -145,6 +145,7 @@ FROZEN = {
     "0035_metric_filters": "b9c8517e9e644161c26df3b61cd7367cc563d24742c96ffca4c6d147a764fdc6",
     "0036_notification_rules": "66e91fa3c734a58782c09451c255ee64e52f97f7c37c856f49a1d85cedefe534",
     "0037_message_dead_letters": "7e39bfa5961b9826848a5841a4a532a0c5ed88118383d38597af9cbe78408db4",
+    "0038_event_targets_and_archives": "98763f7256f14b8fdcdc40e3ea7a107d1021f8c9d95c1c1fc95df2b48f5be22e",
 }
 
 

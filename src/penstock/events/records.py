@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from penstock.store.schema import Json, State, metadata
+from penstock.store.schema import Json, State, metadata, sealed
 from penstock.store.statement import Statement
 from penstock.store.upsert import insert, upsert
 
@@ -15,6 +15,17 @@ Place = tuple[str, str]
 """Account and region."""
 
 DEFAULT = "default"  # the bus that every account has in every region; its row is made when something is said of it
+
+
+def connection_context(id: str) -> str:
+    """For what the secrets of a connection are sealed."""
+    return f"event-connection/{id}"
+
+
+def token_context(id: str) -> str:
+    """For what the token of a connection is sealed."""
+    return f"event-connection-token/{id}"
+
 
 buses = sa.Table(
     "event_buses",
@@ -124,6 +135,96 @@ sa.Index(
     "ix_event_dead_letters_place", dead_letters.c.account, dead_letters.c.region, dead_letters.c.at, dead_letters.c.id
 )
 sa.Index("ix_event_dead_letters_at", dead_letters.c.at)
+
+connections = sa.Table(
+    "event_connections",
+    metadata,
+    sa.Column("account", sa.String(12), primary_key=True),
+    sa.Column("region", sa.String(32), primary_key=True),
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("id", sa.String(36), nullable=False),  # of its ARN: one that is made anew under the name has another
+    sa.Column("description", sa.Text),
+    sa.Column("kind", sa.String(32), nullable=False),  # AuthorizationType
+    sa.Column("state", sa.String(32), nullable=False),  # ConnectionState
+    sa.Column("reason", sa.Text),  # why it is in this state
+    sa.Column("public", Json, nullable=False),  # its parameters without what is secret
+    # All parameters, with the secrets; nothing once it is deauthorized.
+    sa.Column("secret", sa.LargeBinary, info=sealed(lambda row: connection_context(row.id))),
+    sa.Column("token", sa.LargeBinary, info=sealed(lambda row: token_context(row.id))),  # of OAuth
+    sa.Column("token_until", sa.BigInteger),  # ms: when it is over
+    sa.Column("stamp", sa.String(36), nullable=False),  # another one after each change of the parameters
+    sa.Column("created", sa.BigInteger, nullable=False),
+    sa.Column("changed", sa.BigInteger, nullable=False),
+    sa.Column("authorized", sa.BigInteger),
+)
+api_destinations = sa.Table(
+    "event_api_destinations",
+    metadata,
+    sa.Column("account", sa.String(12), primary_key=True),
+    sa.Column("region", sa.String(32), primary_key=True),
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("id", sa.String(36), nullable=False),
+    sa.Column("description", sa.Text),
+    sa.Column("connection", sa.Text, nullable=False),  # its ARN
+    sa.Column("endpoint", sa.Text, nullable=False),
+    sa.Column("method", sa.String(8), nullable=False),
+    sa.Column("rate", sa.Integer, nullable=False),  # requests per second
+    sa.Column("second", sa.BigInteger, nullable=False),  # of which requests are counted
+    sa.Column("taken", sa.Integer, nullable=False),  # requests of this second that processes have taken for themselves
+    sa.Column("created", sa.BigInteger, nullable=False),
+    sa.Column("changed", sa.BigInteger, nullable=False),
+)
+archives = sa.Table(
+    "event_archives",
+    metadata,
+    sa.Column("account", sa.String(12), primary_key=True),
+    sa.Column("region", sa.String(32), primary_key=True),
+    sa.Column("name", sa.String(48), primary_key=True),
+    sa.Column("id", sa.String(36), nullable=False, unique=True),
+    sa.Column("bus", sa.String(256), nullable=False),
+    sa.Column("description", sa.Text),
+    sa.Column("pattern", sa.Text),  # as it was given
+    sa.Column("retention", sa.Integer, nullable=False),  # days; 0: for ever
+    sa.Column("created", sa.BigInteger, nullable=False),
+)
+# Events of archives: each as it comes is a block of its own, which is packed together with others later.
+archived = sa.Table(
+    "event_archived",
+    metadata,
+    sa.Column("archive", sa.String(36), primary_key=True),
+    sa.Column("id", sa.String(36), primary_key=True),
+    sa.Column("first", sa.BigInteger, nullable=False),  # ms: the earliest time of its events
+    sa.Column("last", sa.BigInteger, nullable=False),
+    sa.Column("came", sa.BigInteger, nullable=False),  # ms: when the latest of its events came
+    sa.Column("events", sa.Integer, nullable=False),
+    sa.Column("size", sa.BigInteger, nullable=False),  # bytes of the events as JSON
+    sa.Column("content", sa.LargeBinary, nullable=False),  # see `penstock.events.archiving`
+)
+sa.Index("ix_event_archived_first", archived.c.archive, archived.c.first, archived.c.id)
+replays = sa.Table(
+    "event_replays",
+    metadata,
+    sa.Column("account", sa.String(12), primary_key=True),
+    sa.Column("region", sa.String(32), primary_key=True),
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("id", sa.String(36), nullable=False),
+    sa.Column("description", sa.Text),
+    sa.Column("archive", sa.String(36), nullable=False),  # its id
+    sa.Column("source", sa.Text, nullable=False),  # its ARN
+    sa.Column("bus", sa.String(256), nullable=False),
+    sa.Column("destination", Json, nullable=False),  # as it was given
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("reason", sa.Text),
+    sa.Column("since", sa.BigInteger, nullable=False),  # ms: of the events that are replayed
+    sa.Column("until", sa.BigInteger, nullable=False),
+    sa.Column("seen_first", sa.BigInteger),  # the block that was replayed last
+    sa.Column("seen_id", sa.String(36)),
+    sa.Column("replayed", sa.BigInteger),  # time of the event that was replayed last
+    sa.Column("started", sa.BigInteger, nullable=False),
+    sa.Column("ended", sa.BigInteger),
+)
+sa.Index("ix_event_replays_archive", replays.c.archive, replays.c.state)
+sa.Index("ix_event_replays_ended", replays.c.ended)
 
 _VERSION = Statement(
     sa.select(places.c.version).where(places.c.account == sa.bindparam("a"), places.c.region == sa.bindparam("r"))

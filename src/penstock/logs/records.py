@@ -74,6 +74,18 @@ metric_filters = sa.Table(
 )
 
 
+resource_policies = sa.Table(
+    "log_resource_policies",
+    metadata,
+    sa.Column("account", sa.String(12), primary_key=True),
+    sa.Column("region", sa.String(32), primary_key=True),
+    sa.Column("name", sa.String(256), primary_key=True),
+    sa.Column("document", sa.Text, nullable=False),
+    sa.Column("ids", Json, nullable=False),  # of whom it names, as identity has it
+    sa.Column("changed", sa.BigInteger, nullable=False),
+)
+
+
 def _group(account: str, region: str, name: str) -> sa.ColumnElement[bool]:
     return (groups.c.account == account) & (groups.c.region == region) & (groups.c.name == name)
 

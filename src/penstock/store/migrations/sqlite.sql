@@ -1,4 +1,4 @@
--- Written by penstock.store.revise, of 0037_message_dead_letters.
+-- Written by penstock.store.revise, of 0038_event_targets_and_archives.
 CREATE TABLE audit_blocks (
 	chain VARCHAR(32) NOT NULL,
 	first BIGINT NOT NULL,
@@ -290,6 +290,47 @@ CREATE TABLE deployments_targets (
 );
 CREATE INDEX ix_deployments_targets_acknowledged ON deployments_targets (name) WHERE acknowledged IS 1;
 CREATE INDEX ix_deployments_targets_status ON deployments_targets (deployment, status, position);
+CREATE TABLE event_api_destinations (
+	account VARCHAR(12) NOT NULL,
+	region VARCHAR(32) NOT NULL,
+	name VARCHAR(64) NOT NULL,
+	id VARCHAR(36) NOT NULL,
+	description TEXT,
+	connection TEXT NOT NULL,
+	endpoint TEXT NOT NULL,
+	method VARCHAR(8) NOT NULL,
+	rate INTEGER NOT NULL,
+	second BIGINT NOT NULL,
+	taken INTEGER NOT NULL,
+	created BIGINT NOT NULL,
+	changed BIGINT NOT NULL,
+	CONSTRAINT pk_event_api_destinations PRIMARY KEY (account, region, name)
+);
+CREATE TABLE event_archived (
+	archive VARCHAR(36) NOT NULL,
+	id VARCHAR(36) NOT NULL,
+	first BIGINT NOT NULL,
+	last BIGINT NOT NULL,
+	came BIGINT NOT NULL,
+	events INTEGER NOT NULL,
+	size BIGINT NOT NULL,
+	content BLOB NOT NULL,
+	CONSTRAINT pk_event_archived PRIMARY KEY (archive, id)
+);
+CREATE INDEX ix_event_archived_first ON event_archived (archive, first, id);
+CREATE TABLE event_archives (
+	account VARCHAR(12) NOT NULL,
+	region VARCHAR(32) NOT NULL,
+	name VARCHAR(48) NOT NULL,
+	id VARCHAR(36) NOT NULL,
+	bus VARCHAR(256) NOT NULL,
+	description TEXT,
+	pattern TEXT,
+	retention INTEGER NOT NULL,
+	created BIGINT NOT NULL,
+	CONSTRAINT pk_event_archives PRIMARY KEY (account, region, name),
+	CONSTRAINT uq_event_archives_id UNIQUE (id)
+);
 CREATE TABLE event_buses (
 	account VARCHAR(12) NOT NULL,
 	region VARCHAR(32) NOT NULL,
@@ -312,6 +353,25 @@ CREATE TABLE event_causes (
 	CONSTRAINT pk_event_causes PRIMARY KEY (account, region, subject)
 );
 CREATE INDEX ix_event_causes_at ON event_causes (at);
+CREATE TABLE event_connections (
+	account VARCHAR(12) NOT NULL,
+	region VARCHAR(32) NOT NULL,
+	name VARCHAR(64) NOT NULL,
+	id VARCHAR(36) NOT NULL,
+	description TEXT,
+	kind VARCHAR(32) NOT NULL,
+	state VARCHAR(32) NOT NULL,
+	reason TEXT,
+	public TEXT NOT NULL,
+	secret BLOB,
+	token BLOB,
+	token_until BIGINT,
+	stamp VARCHAR(36) NOT NULL,
+	created BIGINT NOT NULL,
+	changed BIGINT NOT NULL,
+	authorized BIGINT,
+	CONSTRAINT pk_event_connections PRIMARY KEY (account, region, name)
+);
 CREATE TABLE event_dead_letters (
 	id VARCHAR(36) NOT NULL,
 	account VARCHAR(12) NOT NULL,
@@ -363,6 +423,29 @@ CREATE TABLE event_places (
 	version BIGINT NOT NULL,
 	CONSTRAINT pk_event_places PRIMARY KEY (account, region)
 );
+CREATE TABLE event_replays (
+	account VARCHAR(12) NOT NULL,
+	region VARCHAR(32) NOT NULL,
+	name VARCHAR(64) NOT NULL,
+	id VARCHAR(36) NOT NULL,
+	description TEXT,
+	archive VARCHAR(36) NOT NULL,
+	source TEXT NOT NULL,
+	bus VARCHAR(256) NOT NULL,
+	destination TEXT NOT NULL,
+	state VARCHAR(16) NOT NULL,
+	reason TEXT,
+	since BIGINT NOT NULL,
+	until BIGINT NOT NULL,
+	seen_first BIGINT,
+	seen_id VARCHAR(36),
+	replayed BIGINT,
+	started BIGINT NOT NULL,
+	ended BIGINT,
+	CONSTRAINT pk_event_replays PRIMARY KEY (account, region, name)
+);
+CREATE INDEX ix_event_replays_archive ON event_replays (archive, state);
+CREATE INDEX ix_event_replays_ended ON event_replays (ended);
 CREATE TABLE event_rules (
 	account VARCHAR(12) NOT NULL,
 	region VARCHAR(32) NOT NULL,
@@ -824,6 +907,15 @@ CREATE TABLE log_metric_filters (
 	metric VARCHAR(255) NOT NULL,
 	created BIGINT NOT NULL,
 	CONSTRAINT pk_log_metric_filters PRIMARY KEY (account, region, "group", name)
+);
+CREATE TABLE log_resource_policies (
+	account VARCHAR(12) NOT NULL,
+	region VARCHAR(32) NOT NULL,
+	name VARCHAR(256) NOT NULL,
+	document TEXT NOT NULL,
+	ids TEXT NOT NULL,
+	changed BIGINT NOT NULL,
+	CONSTRAINT pk_log_resource_policies PRIMARY KEY (account, region, name)
 );
 CREATE TABLE log_streams (
 	account VARCHAR(12) NOT NULL,
