@@ -48,15 +48,15 @@ demo-rollback: setup  ## the encore: a bad release is stopped at the first host 
 demo-stop: setup  ## stop what the demo left running
 	@$(BIN)/python -m penstock.cli.main demo --stop $(ARGS)
 
-# In a new checkout each of the workers would compile every test module for itself. Later ones compile what has changed.
+# In a new checkout one process would compile every test module, alone. Later runs compile what has changed.
 $(VENV)/.collected: | $(VENV)/.dev
 	@echo "compiling the tests …"
 	@find tests -name 'test_*.py' | PYTHONDONTWRITEBYTECODE= xargs -n 140 -P 2 $(BIN)/python -m pytest --collect-only -qq >/dev/null || true
 	@touch $@
 
-# A test waits for half of its time, so two workers share a processor. Each of them would rewrite every test module again, were the bytecode not kept.
+# A test waits for half of its time, so two workers share a processor. Each run would rewrite every test module again, were the bytecode not kept.
 test: dev components $(VENV)/.collected  ## all tests (PENSTOCK_REQUIRE=postgresql,… makes a missing component a failure)
-	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m 'not prove' $(ARGS)
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --workers 4 -m 'not prove' $(ARGS)
 
 prove: dev components  ## the long proofs: chaos, fleets, large files, every example of the properties
 	@PENSTOCK_EXAMPLES=every $(BIN)/python -m pytest -m prove $(ARGS)

@@ -1,3 +1,3 @@
 """Fixtures that every test may use."""
 
-pytest_plugins = ["penstock_live", "penstock_twice"]
+pytest_plugins = ["penstock_live", "penstock_twice", "penstock_workers"]

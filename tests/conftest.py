@@ -195,7 +195,7 @@ def _resident() -> int:
 
 @pytest.fixture(scope="session", autouse=True)
 def _nothing_left_open() -> Iterator[None]:
-    """What is still open in a cycle is an error of the last test of a process: of what comes after it, xdist says nothing."""
+    """What is still open in a cycle is an error of the last test of a process, and has its name."""
     yield
     gc.unfreeze()
     gc.collect()
