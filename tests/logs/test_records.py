@@ -7,8 +7,8 @@ import functools
 
 import sqlalchemy as sa
 
-from penstock.logs import filter_rows
-from penstock.logs.records import delete_group, insert_group, insert_stream, list_groups
+from penstock.logs import filter_rows, query_records, subscription_rows
+from penstock.logs.records import delete_group, delete_stream, insert_group, insert_stream, list_groups, sent
 from penstock.store.database import Store
 
 
@@ -58,3 +58,92 @@ async def test_metric_filters_and_to_where_streams_were_measured(any_store: Stor
     await any_store.write(delete_group, *group)
     assert await any_store.read(filter_rows.filtered) == []
     assert await any_store.write(filter_rows.delete, group, "f") is False
+
+
+async def test_subscription_filters_and_to_where_streams_were_sent(any_store: Store):
+    group = ("1" * 12, "us-east-1", "/g")
+    where = {"account": group[0], "region": group[1]}
+    row = where | {
+        "group": "/g", "name": "f", "id": "id-1", "pattern": "x", "destination": "d", "role": None, "distribution": "ByLogStream",
+        "created": 5, "failures": 0,
+    }  # fmt: skip
+
+    def stream(conn: sa.Connection, name: str, size: int) -> None:
+        insert_stream(conn, where | {"group": "/g", "name": name, "file": f"{name}-file", "created": 5, "size": size})
+
+    def fill(conn: sa.Connection) -> None:
+        kept = {"created": 5, "group_class": "STANDARD", "protected": False, "tags": {}}
+        insert_group(conn, where | kept | {"name": "/g"})
+        stream(conn, "old", 10)
+        subscription_rows.put(conn, row)
+        stream(conn, "new", 20)
+        subscription_rows.put(conn, row | {"id": "id-2", "pattern": "y"})
+
+    await any_store.write(fill)
+    (found,) = await any_store.read(subscription_rows.of_group, group)
+    assert (found.id, found.pattern, found.behind, found.failing) == ("id-1", "y", None, None)
+    assert await any_store.read(subscription_rows.ends, "id-1", group) == {
+        "old-file": ("old", 10), "new-file": ("new", 0),
+    }  # fmt: skip
+    assert await any_store.read(subscription_rows.is_behind, "id-1", group)
+    assert [one.id for one in await any_store.read(subscription_rows.subscribed, ["new-file"])] == ["id-1"]
+    assert await any_store.read(subscription_rows.subscribed, ["other"]) == []
+    assert await any_store.read(subscription_rows.oldest) is None
+    for now in (7, 8):
+        await any_store.write(lambda conn, at: subscription_rows.ask(conn, subscription_rows.subscribed(conn), at), now)
+    assert await any_store.read(subscription_rows.oldest) == 7
+    await any_store.write(subscription_rows.note_sent, "id-1", {"new-file": 20})
+    assert not await any_store.read(subscription_rows.is_behind, "id-1", group)
+    await any_store.write(subscription_rows.note_sent, "another", {"new-file": 20})
+    await any_store.write(delete_stream, *group, "old")
+    count = sa.select(sa.func.count()).select_from(sent)
+    assert await any_store.read(lambda conn: conn.execute(count).scalar()) == 1
+    await any_store.write(delete_group, *group)
+    assert await any_store.read(lambda conn: conn.execute(count).scalar()) == 0
+    assert await any_store.write(subscription_rows.delete, group, "f") is None
+
+
+async def test_queries_their_results_and_definitions(any_store: Store):
+    place = ("1" * 12, "us-east-1")
+    row = {
+        "account": place[0], "region": place[1], "query": "fields @message", "groups": ["/g"], "begin": 1, "end": 2, "limit": 3,
+        "caller": "arn", "status": "Scheduled", "statistics": {}, "parts": 0,
+    }  # fmt: skip
+
+    def fill(conn: sa.Connection) -> None:
+        for number in range(3):
+            query_records.insert_query(conn, row | {"id": f"q{number}", "created": number})
+        for part, first in enumerate((0, 10)):
+            kept = {"query": "q0", "part": part, "first": first, "rows": 10, "content": b"x"}
+            query_records.put_results(conn, kept)
+            query_records.put_results(conn, kept | {"content": b"y"})
+
+    await any_store.write(fill)
+    assert await any_store.read(query_records.count_open, *place) == 3
+    assert await any_store.write(functools.partial(query_records.update_query, status="Complete", parts=2), "q0")
+    assert not await any_store.write(functools.partial(query_records.update_query, status="Cancelled"), "q0")
+    assert await any_store.read(query_records.count_open, *place) == 2
+    listed = functools.partial(query_records.list_queries, status="", after=[2, "q2"], limit=5)
+    assert [one.id for one in await any_store.read(listed, *place)] == ["q1", "q0"]
+    listed = functools.partial(query_records.list_queries, status="Complete", after=None, limit=5)
+    assert [one.id for one in await any_store.read(listed, *place)] == ["q0"]
+    part = await any_store.read(query_records.results_from, "q0", 12, 2)
+    assert part is not None
+    assert (part.part, part.content) == (1, b"y")
+    part = await any_store.read(query_records.results_from, "q0", 12, 1)
+    assert part is not None
+    assert part.part == 0
+    made = {
+        "account": place[0], "region": place[1], "id": "d", "name": "n", "query": "q", "language": "CWLI", "groups": [], "parameters": [],
+        "modified": 1, "token": "t" * 36,
+    }  # fmt: skip
+    await any_store.write(query_records.put_definition, made)
+    await any_store.write(query_records.put_definition, made | {"name": "m"})
+    assert await any_store.read(query_records.count_definitions, *place) == 1
+    found = await any_store.read(query_records.find_definition_made, *place, "t" * 36)
+    assert found is not None
+    assert found.name == "m"
+    listed = functools.partial(query_records.list_definitions, prefix="m", language="CWLI", after=None, limit=5)
+    assert [one.id for one in await any_store.read(listed, *place)] == ["d"]
+    assert await any_store.write(query_records.delete_definition, *place, "d")
+    assert await any_store.read(query_records.find_definition, *place, "d") is None

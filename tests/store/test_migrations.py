@@ -146,6 +146,7 @@ FROZEN = {
     "0036_notification_rules": "66e91fa3c734a58782c09451c255ee64e52f97f7c37c856f49a1d85cedefe534",
     "0037_message_dead_letters": "7e39bfa5961b9826848a5841a4a532a0c5ed88118383d38597af9cbe78408db4",
     "0038_event_targets_and_archives": "98763f7256f14b8fdcdc40e3ea7a107d1021f8c9d95c1c1fc95df2b48f5be22e",
+    "0039_log_subscriptions": "91c4a4910c8cb19f49787086672e140a723e5f3f364b9f8d504443f1eae2a93d",
 }
 
 

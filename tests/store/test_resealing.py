@@ -87,6 +87,7 @@ def test_every_sealed_column_says_so():
         "iam_access_keys.secret",
         "iam_mfa_devices.seed",
         "kms_materials.sealed",
+        "log_query_results.content",
         "s3_parts.key",
         "sns_dead_letters.content",
         "sns_messages.content",

@@ -12,6 +12,7 @@ from penstock.store.schema import Json, metadata
 from penstock.store.upsert import upsert
 
 DAY = 86_400_000  # ms
+_AT_ONCE = 500  # parameters of a statement
 
 groups = sa.Table(
     "log_groups",
@@ -86,6 +87,36 @@ resource_policies = sa.Table(
 )
 
 
+subscription_filters = sa.Table(
+    "log_subscription_filters",
+    metadata,
+    sa.Column("account", sa.String(12), primary_key=True),
+    sa.Column("region", sa.String(32), primary_key=True),
+    sa.Column("group", sa.String(512), primary_key=True),
+    sa.Column("name", sa.String(512), primary_key=True),
+    sa.Column("id", sa.String(36), nullable=False, unique=True),
+    sa.Column("pattern", sa.String(1024), nullable=False),
+    sa.Column("destination", sa.String(2048), nullable=False),  # ARN or URL
+    sa.Column("role", sa.String(2048)),
+    sa.Column("distribution", sa.String(16), nullable=False),
+    sa.Column("created", sa.BigInteger, nullable=False),  # ms; sends what comes from then on
+    sa.Column("behind", sa.BigInteger),  # ms; all that came before has been sent; NULL: all there is
+    sa.Column("failing", sa.BigInteger),  # ms; since when its destination takes nothing
+    sa.Column("failures", sa.Integer, nullable=False),  # one after the other
+)
+
+sent = sa.Table(
+    "log_subscriptions_sent",
+    metadata,
+    sa.Column("filter", sa.String(36), primary_key=True),  # id
+    sa.Column("file", sa.String(36), primary_key=True),  # of a stream
+    sa.Column(
+        "end", sa.BigInteger, nullable=False
+    ),  # bytes that the filter has been applied to and whose matches are sent
+    sa.Index("ix_log_subscriptions_sent_file", "file"),
+)
+
+
 def _group(account: str, region: str, name: str) -> sa.ColumnElement[bool]:
     return (groups.c.account == account) & (groups.c.region == region) & (groups.c.name == name)
 
@@ -142,7 +173,15 @@ def delete_expired(conn: sa.Connection, now: int, limit: int) -> list[str]:
         .where(sa.func.coalesce(streams.c.last_ingestion, 0) < before)
         .limit(limit)
     )
-    return list(conn.execute(streams.delete().where(streams.c.file.in_(over)).returning(streams.c.file)).scalars())
+    files = list(conn.execute(streams.delete().where(streams.c.file.in_(over)).returning(streams.c.file)).scalars())
+    forget_sent(conn, files)
+    return files
+
+
+def forget_sent(conn: sa.Connection, files: Sequence[str]) -> None:
+    """Forget how much of streams, which go, was sent."""
+    for first in range(0, len(files), _AT_ONCE):
+        conn.execute(sent.delete().where(sent.c.file.in_(files[first : first + _AT_ONCE])))
 
 
 def delete_group(conn: sa.Connection, account: str, region: str, name: str) -> list[str]:
@@ -153,6 +192,13 @@ def delete_group(conn: sa.Connection, account: str, region: str, name: str) -> l
     filters = metric_filters.c
     filtering = (filters.account == account) & (filters.region == region) & (filters.group == name)
     conn.execute(metric_filters.delete().where(filtering))
+    forget_sent(conn, files)
+    subscribing = subscription_filters.c
+    conn.execute(
+        subscription_filters.delete().where(
+            subscribing.account == account, subscribing.region == region, subscribing.group == name
+        )
+    )
     conn.execute(groups.delete().where(_group(account, region, name)))
     return files
 
@@ -209,7 +255,8 @@ def insert_stream(conn: sa.Connection, row: Mapping[str, Any]) -> None:
 
 def delete_stream(conn: sa.Connection, account: str, region: str, group: str, name: str) -> None:
     """Forget a stream."""
-    conn.execute(streams.delete().where(_within(account, region, group), streams.c.name == name))
+    gone = streams.delete().where(_within(account, region, group), streams.c.name == name)
+    forget_sent(conn, list(conn.execute(gone.returning(streams.c.file)).scalars()))
 
 
 def list_streams(

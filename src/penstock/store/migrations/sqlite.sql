@@ -1,4 +1,4 @@
--- Written by penstock.store.revise, of 0038_event_targets_and_archives.
+-- Written by penstock.store.revise, of 0039_log_subscriptions.
 CREATE TABLE audit_blocks (
 	chain VARCHAR(32) NOT NULL,
 	first BIGINT NOT NULL,
@@ -908,6 +908,48 @@ CREATE TABLE log_metric_filters (
 	created BIGINT NOT NULL,
 	CONSTRAINT pk_log_metric_filters PRIMARY KEY (account, region, "group", name)
 );
+CREATE TABLE log_queries (
+	id VARCHAR(36) NOT NULL,
+	account VARCHAR(12) NOT NULL,
+	region VARCHAR(32) NOT NULL,
+	"query" TEXT NOT NULL,
+	groups TEXT NOT NULL,
+	"begin" BIGINT NOT NULL,
+	"end" BIGINT NOT NULL,
+	"limit" INTEGER NOT NULL,
+	caller VARCHAR(2048) NOT NULL,
+	status VARCHAR(16) NOT NULL,
+	created BIGINT NOT NULL,
+	started BIGINT,
+	ended BIGINT,
+	statistics TEXT NOT NULL,
+	parts INTEGER NOT NULL,
+	reason TEXT,
+	CONSTRAINT pk_log_queries PRIMARY KEY (id)
+);
+CREATE INDEX ix_log_queries_account ON log_queries (account, region, created, id);
+CREATE INDEX ix_log_queries_created ON log_queries (created);
+CREATE TABLE log_query_definitions (
+	account VARCHAR(12) NOT NULL,
+	region VARCHAR(32) NOT NULL,
+	id VARCHAR(36) NOT NULL,
+	name VARCHAR(255) NOT NULL,
+	"query" TEXT NOT NULL,
+	language VARCHAR(8) NOT NULL,
+	groups TEXT NOT NULL,
+	parameters TEXT NOT NULL,
+	modified BIGINT NOT NULL,
+	token VARCHAR(128),
+	CONSTRAINT pk_log_query_definitions PRIMARY KEY (account, region, id)
+);
+CREATE TABLE log_query_results (
+	"query" VARCHAR(36) NOT NULL,
+	part INTEGER NOT NULL,
+	first INTEGER NOT NULL,
+	rows INTEGER NOT NULL,
+	content BLOB NOT NULL,
+	CONSTRAINT pk_log_query_results PRIMARY KEY ("query", part)
+);
 CREATE TABLE log_resource_policies (
 	account VARCHAR(12) NOT NULL,
 	region VARCHAR(32) NOT NULL,
@@ -932,6 +974,30 @@ CREATE TABLE log_streams (
 	CONSTRAINT pk_log_streams PRIMARY KEY (account, region, "group", name),
 	CONSTRAINT uq_log_streams_file UNIQUE (file)
 );
+CREATE TABLE log_subscription_filters (
+	account VARCHAR(12) NOT NULL,
+	region VARCHAR(32) NOT NULL,
+	"group" VARCHAR(512) NOT NULL,
+	name VARCHAR(512) NOT NULL,
+	id VARCHAR(36) NOT NULL,
+	pattern VARCHAR(1024) NOT NULL,
+	destination VARCHAR(2048) NOT NULL,
+	role VARCHAR(2048),
+	distribution VARCHAR(16) NOT NULL,
+	created BIGINT NOT NULL,
+	behind BIGINT,
+	failing BIGINT,
+	failures INTEGER NOT NULL,
+	CONSTRAINT pk_log_subscription_filters PRIMARY KEY (account, region, "group", name),
+	CONSTRAINT uq_log_subscription_filters_id UNIQUE (id)
+);
+CREATE TABLE log_subscriptions_sent (
+	filter VARCHAR(36) NOT NULL,
+	file VARCHAR(36) NOT NULL,
+	"end" BIGINT NOT NULL,
+	CONSTRAINT pk_log_subscriptions_sent PRIMARY KEY (filter, file)
+);
+CREATE INDEX ix_log_subscriptions_sent_file ON log_subscriptions_sent (file);
 CREATE TABLE master_key_holders (
 	id VARCHAR(32) NOT NULL,
 	host VARCHAR(255) NOT NULL,
