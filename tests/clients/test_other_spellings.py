@@ -36,6 +36,7 @@ HANDED_OVER = {
     "cloudtrail:CreateTrail", "cloudtrail:UpdateTrail",  # refused: trails go to buckets only
     "secretsmanager:CreateSecret",  # refused: secrets have no replicas
     "events:ListRuleNamesByTarget", "events:PutRule",  # a target that is compared, and a role that is passed
+    "logs:PutSubscriptionFilter",  # a destination that decides by its policy, and a role that is passed; tests/logs/test_subscriptions.py
     "sns:Subscribe",  # ReturnSubscriptionArn is a yes or no
     "secretsmanager:RotateSecret",  # of a function, in exactly one spelling; tests/secrets/test_rotation.py
 }  # fmt: skip

@@ -346,6 +346,7 @@ def _data(server: Live, named: dict[Any, Any]) -> None:
     named |= {
         ("logs", "resourceArn"): f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group:victims",
         ("logs", "timestamp"): server.app.clock.now(),
+        ("logs", "destinationArn"): f"arn:aws:sns:us-east-1:{ACCOUNT}:victims",
     }
     s3.create_bucket(Bucket="victims-bucket")
     s3.put_bucket_versioning(Bucket="victims-bucket", VersioningConfiguration={"Status": "Enabled"})

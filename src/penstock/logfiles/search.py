@@ -6,10 +6,8 @@ Requests and answers are plain data, as JSON has it. The events of an answer loo
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import time
 from collections.abc import Callable, Iterable, Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -17,7 +15,8 @@ from penstock.logfiles.measuring import measure
 from penstock.logfiles.patterns import compile_pattern
 from penstock.logfiles.reading import Key, Read, adjacent, appended, backward, forward, latest, merged
 from penstock.logfiles.sealed import Locked
-from penstock.logfiles.streams import START, Event, Position, StreamFiles
+from penstock.logfiles.sending import matching
+from penstock.logfiles.streams import START, Event, Position, StreamFiles, event_id
 
 MAX_ANSWER = 1_000_000  # characters of messages in one answer
 MAX_SEARCHED = 32 * 1024**2  # bytes that one search looks through
@@ -30,7 +29,7 @@ Found = tuple[list[tuple[str, Event]], Key | None]
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
-    """Read as the request says; its `kind` is `page`, `search`, `tail`, `measure` or `test`, its `keys` open what is sealed, by id and in hexadecimal.
+    """Read as the request says; its `kind` is `page`, `search`, `tail`, `measure`, `match` or `test`, its `keys` open what is sealed, by id and in hexadecimal.
 
     `locked` is whether something is sealed under another key. `incomplete` are the paths of streams whose index has to be completed first,
     unless the request says that as much as can be `was_completed`.
@@ -38,7 +37,13 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     if request["kind"] == "test":
         return test(pattern=request["pattern"], messages=request["messages"])
     lacking: set[str] = set()
-    kinds: dict[str, Callable[..., dict[str, Any]]] = {"page": page, "search": search, "tail": tail, "measure": measure}
+    kinds: dict[str, Callable[..., dict[str, Any]]] = {
+        "page": page,
+        "search": search,
+        "tail": tail,
+        "measure": measure,
+        "match": matching,
+    }
     completed = request.pop("was_completed", False)
     request["keys"] = {key_id: bytes.fromhex(key) for key_id, key in request.pop("keys", {}).items()}
     try:
@@ -93,7 +98,7 @@ def search(
     after: Key | None = (behind[0], behind[1], behind[2]) if behind else None
     reads = (latest if newest_first else merged)(files, after, start, end, compile_pattern(pattern))
     chosen, more = found(reads, limit)
-    events = [_to_api(event) | {"logStreamName": name, "eventId": _event_id(name, event)} for name, event in chosen]
+    events = [_to_api(event) | {"logStreamName": name, "eventId": event_id(name, event)} for name, event in chosen]
     return {"events": events, "more": more}
 
 
@@ -204,12 +209,3 @@ def _page(reads: Iterable[Read], limit: int) -> list[Event]:
 
 def _to_api(event: Event) -> dict[str, Any]:
     return {"timestamp": event.timestamp, "message": event.message, "ingestionTime": event.ingestion}
-
-
-def _event_id(stream: str, event: Event) -> str:
-    return f"{event.timestamp:016d}{_digits(stream)}{event.offset:020d}"
-
-
-@cache
-def _digits(stream: str) -> str:
-    return f"{int.from_bytes(hashlib.sha256(stream.encode()).digest()[:8], 'big'):020d}"

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from penstock.component import Component, Guard, JobKind
-from penstock.logs import filter_rows, measured, records
+from penstock.logs import filter_rows, measured, records, sending, subscription_rows
 from penstock.logs.logstore import LogStore
-from penstock.logs.operations import events, groups, live_tail, metric_filters
+from penstock.logs.operations import events, groups, live_tail, metric_filters, subscription_filters
 from penstock.wire.arns import parse_arn
 from penstock.wire.profiles import ErrorProfile
 from penstock.wire.services import Service
@@ -27,10 +27,22 @@ def component(app: App) -> Component[LogStore]:
         name="logs",
         state=logs,
         services=(Service(name="logs", profile=ErrorProfile(code="InvalidParameterException")),),
-        operations=(groups, events, live_tail, metric_filters),
+        operations=(groups, events, live_tail, metric_filters, subscription_filters),
         guards=(Guard(service="logs", keys={"aws:resourcetag/": lambda _logs, arn: _tags(app, arn)}),),
-        jobs=(JobKind(kind=filter_rows.MEASURE, run=functools.partial(measured.measure, app)),),
-        start=(logs.start, functools.partial(measured.resume, app, logs)),
+        jobs=(
+            JobKind(kind=filter_rows.MEASURE, run=functools.partial(measured.measure, app)),
+            JobKind(
+                kind=subscription_rows.SEND,
+                run=functools.partial(sending.send, sending.Sender(app)),
+                concurrency=sending.AT_ONCE,
+            ),
+        ),
+        readings=sending.READINGS,
+        start=(
+            logs.start,
+            functools.partial(measured.resume, app, logs),
+            functools.partial(sending.resume, app, logs),
+        ),
         stop=(logs.stop,),
     )
 

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from penstock.logfiles.restoring import Incomplete
 from penstock.logfiles.sealed import DataKey
 from penstock.logfiles.streams import StreamFiles
-from penstock.logs import filter_rows, records
+from penstock.logs import filter_rows, records, subscription_rows
 from penstock.logs.group_keys import OpenedKeys
 from penstock.logs.readers import Readers
 from penstock.loops import Loop
@@ -122,6 +122,14 @@ class LogStore:
         found = await self._ask(streams, {"kind": "measure", "streams": given} | request)
         return found | {"ends": {paths[path]: end for path, end in found["ends"].items()}}
 
+    async def matching(self, streams: Mapping[str, tuple[str, int]], **request: Any) -> dict[str, Any]:
+        """Messages of what a pattern finds in streams (file → name, place). See logfiles.sending; its paths are files here."""
+        files = {str(self._path(file)): file for file in streams}
+        given = [(streams[file][0], path, streams[file][1]) for path, file in files.items()]
+        found = await self._ask(streams, {"kind": "match", "streams": given} | request)
+        messages = [{**one, "file": files[one["path"]]} for one in found["messages"]]
+        return found | {"messages": messages, "ends": {files[path]: end for path, end in found["ends"].items()}}
+
     async def test(self, pattern: str, messages: Sequence[str]) -> dict[str, Any]:
         """Which of some messages match a pattern. See logfiles.search.test."""
         return await self._readers.ask({"kind": "test", "pattern": pattern, "messages": messages})
@@ -182,7 +190,9 @@ class LogStore:
 
     def _note(self, conn: sa.Connection, known: Sequence[Mapping[str, Any]]) -> None:
         records.write_down(conn, known)
-        filter_rows.ask(conn, filter_rows.filtered(conn, [one["file"] for one in known]))
+        files = [one["file"] for one in known]
+        filter_rows.ask(conn, filter_rows.filtered(conn, files))
+        subscription_rows.ask(conn, subscription_rows.subscribed(conn, files), self._store.clock.now())
 
     async def _sync(self) -> None:
         """Sync what was written to, then note in the rows what the files hold. What fails is tried again by the next sync."""
