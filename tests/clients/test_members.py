@@ -33,7 +33,6 @@ COVERED = {
     ("codedeploy", "blueGreenDeploymentConfiguration"),
     ("codedeploy", "ecsServices"),
     ("codedeploy", "targetGroupPairInfoList"),
-    ("codedeploy", "triggerConfigurations"),
     ("codepipeline", "conditions"),  # what a stage asks before and after is refused
     ("codepipeline", "gitConfiguration"),  # refused unless the source is a connection, which none is
     ("codepipeline", "triggers"),

@@ -58,6 +58,15 @@ def test_what_a_group_keeps(input, kept):
     assert merged(DEFAULTS, {}) == before == DEFAULTS
 
 
+def triggers(**changed):
+    trigger = {
+        "triggerName": "t",
+        "triggerTargetArn": "arn:aws:sns:us-east-1:1:t",
+        "triggerEvents": ["DeploymentStart"],
+    }
+    return {"triggerConfigurations": [trigger | changed]}
+
+
 @pytest.mark.parametrize(
     ("input", "error", "says"),
     [
@@ -77,7 +86,15 @@ def test_what_a_group_keeps(input, kept):
         ({"blueGreenDeploymentConfiguration": {"a": {}}}, errors.InvalidBlueGreenDeploymentConfigurationException, "not served"),
         ({"autoScalingGroups": ["g"]}, errors.InvalidAutoScalingGroupException, "not served"),
         ({"ecsServices": [{}]}, errors.InvalidECSServiceException, "not served"),
-        ({"triggerConfigurations": [{}]}, errors.InvalidTriggerConfigException, "not served"),
+        *((trigger, errors.InvalidTriggerConfigException, says) for trigger, says in (
+            (triggers(triggerName=""), "has a name"),
+            (triggers(triggerName="n" * 101), "has a name"),
+            (triggers(triggerEvents=[]), "names no events"),
+            (triggers(triggerTargetArn=None), "names no topic"),
+            (triggers(triggerTargetArn="a" * 513), "names no topic"),
+            ({"triggerConfigurations": triggers()["triggerConfigurations"] * 2}, "Two triggers have the name"),
+        )),
+        ({"triggerConfigurations": [{"triggerName": f"t{number}"} for number in range(11)]}, errors.TriggerTargetsLimitExceededException, "can have 10"),
         ({"ec2DeploymentOptions": {"autoScalingGroupProcessesToSuspend": ["x"]}}, errors.InvalidAutoScalingGroupProcessToSuspendException, "not served"),
         ({"terminationHookEnabled": True}, errors.InvalidInputException, "no Auto Scaling groups"),
     ],
@@ -96,6 +113,10 @@ def test_what_says_nothing_is_not_refused():
         "ecsServices": [],
     }
     assert merged(DEFAULTS, {**nothing, "terminationHookEnabled": False, "ec2DeploymentOptions": {}}) == DEFAULTS
+    kept = merged(DEFAULTS, triggers(triggerEvents=["DeploymentStop", "DeploymentStart", "DeploymentStop"]))
+    assert kept["triggerConfigurations"][0]["triggerEvents"] == ["DeploymentStop", "DeploymentStart"]
+    assert merged(kept, {}) == kept
+    assert merged(kept, {"triggerConfigurations": []}) == DEFAULTS
 
 
 @pytest.mark.parametrize(("filters", "tag_set", "bad"), KINDS)

@@ -186,11 +186,11 @@ class Harness:
 
 
 @asynccontextmanager
-async def open_harness(store, clock, tmp_path, *, further=(), **timeouts):
+async def open_harness(store, clock, tmp_path, *, further=(), chosen=(), **timeouts):
     settings = Settings(
         data_dir=tmp_path,
         master_key_file=tmp_path / "master.key",
-        components=(DeploymentSettings(long_poll_seconds=60),),
+        components=(DeploymentSettings(long_poll_seconds=60), *chosen),
     )
     components = (
         penstock.identity.component,

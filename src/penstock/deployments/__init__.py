@@ -7,7 +7,7 @@ from pathlib import Path
 
 from penstock.application import App
 from penstock.component import Component, Guard, JobKind
-from penstock.deployments import aggregates, alarms, progress, records, runs, work
+from penstock.deployments import aggregates, alarms, progress, records, runs, triggers, work
 from penstock.deployments.events import EVENTS
 from penstock.deployments.hostcommands import operations as hostcommands
 from penstock.deployments.operations import (
@@ -36,6 +36,7 @@ from penstock.wire.services import Service
 __all__ = ["SETTINGS", "component"]
 
 SETTINGS = DeploymentSettings
+_TRIGGERS = 4  # that publish at a time: a fleet's instances keep nothing else waiting
 
 # What the minimum comes to on this deployment's hosts: an addition to the answers that AWS's clients do not know.
 _PATCH = {
@@ -85,6 +86,7 @@ def component(app: App, *, timeouts: Timeouts | None = None) -> Component[Deploy
             JobKind(kind=aggregates.PROCEED, run=work.proceed),
             JobKind(kind=progress.WATCH, run=work.watch),
             JobKind(kind=alarms.ALARMS, run=alarms.look, max_attempts=1_000),
+            JobKind(kind=aggregates.TRIGGER, run=triggers.publish, concurrency=_TRIGGERS),
         ),
         events=EVENTS,
         guards=(Guard(service="codedeploy", keys={"aws:resourcetag/": _tags}),),

@@ -29,9 +29,22 @@ from penstock.store.transaction import after_commit
 
 START = "deployments.start"  # job: begin a deployment that has its group
 PROCEED = "deployments.proceed"  # job: start the further hosts of a large fleet
+TRIGGER = "deployments.trigger"  # job: publish to the topic of a trigger
 
 CREATOR_ROLLBACK = "codeDeployRollback"
 ROLLBACK_SCOPE_TAG = "penstock:rollback-scope"  # of a group: `all` rolls back every host, not only the attempted ones
+
+# The event of a trigger and the status that its message has (AWS: "Monitoring deployments with Amazon SNS event notifications").
+_OF_ENDS = {
+    effects.Mark.SUCCESS: ("DeploymentSuccess", "SUCCEEDED"),
+    effects.Mark.FAILURE: ("DeploymentFailure", "FAILED"),
+    effects.Mark.STOP: ("DeploymentStop", "STOPPED"),
+}
+_OF_HOSTS = {
+    effects.Mark.START: ("InstanceStart", "InProgress"),
+    effects.Mark.SUCCESS: ("InstanceSuccess", "Succeeded"),
+    effects.Mark.FAILURE: ("InstanceFailure", "Failed"),
+}
 
 DEPLOYMENT_SECONDS = histogram(
     "penstock_deployment_seconds",
@@ -196,6 +209,7 @@ class DeploymentAggregate(Aggregate[State, inputs.Input, effects.Effect]):
                     observe = DEPLOYMENT_SECONDS.labels(str(self.deployment.status)).observe
                     after_commit(self.conn, partial(observe, (self.now - row.created) / 1000))
                 self._publish(DEPLOYMENT_CHANGED, event_details.deployment_detail(row, self.deployment, effect))
+                self._pull_triggers(effect.mark)
             case effects.Finished():
                 self.close()  # whoever follows looks at it
                 self._finish(effect)
@@ -226,6 +240,30 @@ class DeploymentAggregate(Aggregate[State, inputs.Input, effects.Effect]):
                 now=self.now,
             )
         self._publish(INSTANCE_CHANGED, event_details.host_detail(self.row, effect))
+        event, status = _OF_HOSTS[effect.mark]
+        self.trigger(event, status, host=effect.host)
+
+    def _pull_triggers(self, mark: effects.Mark) -> None:
+        if mark is not effects.Mark.START:
+            event, status = _OF_ENDS[mark]
+            self.trigger(event, status, ended=True)
+        elif self.row.body["creator"] == CREATOR_ROLLBACK:
+            self.trigger("DeploymentRollback", "IN_PROGRESS")
+
+    def trigger(self, event: str, status: str, *, host: str = "", ended: bool = False) -> None:
+        """Let every trigger of the group that names an event publish it. Those are meant that it had when the deployment was created."""
+        for trigger in self.row.body.get("triggers") or ():
+            if event in trigger["triggerEvents"]:
+                name = trigger["triggerName"]
+                payload = {
+                    "deployment": self.row.id,
+                    "trigger": name,
+                    "topic": trigger["triggerTargetArn"],
+                    "status": status,
+                    "ended": ended,
+                    **({"host": host} if host else {}),
+                }
+                self.enqueue(TRIGGER, payload, dedup=f"{self.row.id}:{event}:{host}:{name}")
 
     def _finish(self, effect: effects.Finished) -> None:
         group = GroupAggregate.find(self.conn, self.account, self.region, self.row.group_id)
@@ -295,6 +333,8 @@ class GroupAggregate(RowAggregate[queue.Group, queue.Input, queue.Effect]):
         with deployment:
             requested = _requested(body, queued=self.state.active != id)
             deployment.apply(requested, now=self.now, seed=self.seed, actor=actor, cause=cause)
+            # AWS: what is called the start is the creation, also of one that waits.
+            deployment.trigger("DeploymentStart", "CREATED")
 
     def _roll_back(self, effect: queue.RollBack) -> None:
         ended = runs.deployment(self.conn, effect.of)

@@ -365,5 +365,9 @@ class TagSetListLimitExceededException(ServiceError):
     """The number of tag groups included in the tag set list exceeded the maximum allowed limit of 3."""
 
 
+class TriggerTargetsLimitExceededException(ServiceError):
+    """The maximum allowed number of triggers was exceeded. A deployment group can have {limit}."""
+
+
 class UnsupportedActionForDeploymentTypeException(ServiceError):
     """A call was submitted that is not supported for the specified deployment type."""

@@ -109,6 +109,7 @@ async def create_deployment(deployments: Deployments, call: Call, input: Input) 
             "ownRollback": rollback,
             "alarms": own_alarms or row.body.get("alarmConfiguration"),
             "ownAlarms": own_alarms,
+            "triggers": row.body["triggerConfigurations"],
             "previousRevision": row.revision,
             "creator": "user",
             "requester": call.session.arn,

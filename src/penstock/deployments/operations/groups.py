@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from penstock.application import Call
-from penstock.deployments import errors, profile, records, runs
+from penstock.deployments import errors, profile, records, runs, triggers
 from penstock.deployments.operations import PAGE, PAGES, operation, resources
 from penstock.deployments.operations.applications import forget_group, owned
 from penstock.deployments.operations.configs import server_config
@@ -19,7 +19,7 @@ from penstock.deployments.server import revision as revisions
 from penstock.deployments.server.queue import Group
 from penstock.deployments.service import Deployments
 from penstock.store.keysets import rows_behind
-from penstock.wire.call import Input, Output
+from penstock.wire.call import Input, Output, Session
 from penstock.wire.tags import pairs_of
 
 _g = records.groups.c
@@ -64,13 +64,19 @@ def _last(conn: sa.Connection, id_: str | None) -> dict[str, Any] | None:
     }
 
 
-async def _check_role(call: Call, role_arn: str, group: str) -> None:
-    """Raises AccessDenied unless the role may be passed; InvalidRoleException unless the service can assume it."""
+async def _passed(call: Call, role_arn: str, group: str) -> Session:
+    """A session of a role. Raises AccessDenied unless it may be passed; InvalidRoleException unless the service can assume it."""
     await call.app.identity.pass_role(call, role_arn, source_arn=call.arn("codedeploy", f"deploymentgroup:{group}"))
-    if not await assumed(
+    return await _session(call, role_arn, group)
+
+
+async def _session(call: Call, role_arn: str, group: str) -> Session:
+    session = await assumed(
         call.app, role_arn, session_name="penstock-check", account=call.account, region=call.region, group=group
-    ):
+    )
+    if session is None:
         raise errors.InvalidRoleException
+    return session
 
 
 @operation("CreateDeploymentGroup", resource=resources.group)
@@ -82,7 +88,8 @@ async def create_deployment_group(deployments: Deployments, call: Call, input: I
         raise errors.RoleRequiredException
     body = settings.merged(settings.DEFAULTS, input)
     tags = profile.TAGS.check(pairs_of(input.get("tags")))
-    await _check_role(call, body["serviceRoleArn"], f"{application}/{name}")
+    session = await _passed(call, body["serviceRoleArn"], f"{application}/{name}")
+    await triggers.check(call.app, session, body["triggerConfigurations"], application=application, group=name)
     id_ = call.app.ids.uuid()
 
     def create(conn: sa.Connection) -> None:
@@ -166,9 +173,14 @@ async def update_deployment_group(deployments: Deployments, call: Call, input: I
     new = input.get("newDeploymentGroupName")
     if new:
         new = profile.group_name(input, "newDeploymentGroupName")
-    await call.app.store.read(lambda conn: existing(call, conn, application, name))
-    if input.get("serviceRoleArn"):
-        await _check_role(call, input["serviceRoleArn"], f"{application}/{new or name}")
+    before = (await call.app.store.read(lambda conn: existing(call, conn, application, name))).body
+    group = f"{application}/{new or name}"
+    session = await _passed(call, input["serviceRoleArn"], group) if input.get("serviceRoleArn") else None
+    wanted = settings.merged(before, input)["triggerConfigurations"]
+    added = [one for one in wanted if one not in before["triggerConfigurations"]]
+    if added:
+        session = session or await _session(call, before["serviceRoleArn"], group)
+        await triggers.check(call.app, session, added, application=application, group=new or name)
 
     def update(conn: sa.Connection) -> None:
         row = existing(call, conn, application, name, lock=True)

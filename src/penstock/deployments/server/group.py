@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from penstock.deployments import errors
@@ -22,6 +22,9 @@ DEFAULTS: Final[Mapping[str, Any]] = {
 _ROLLBACK_EVENTS: Final = {"DEPLOYMENT_FAILURE", "DEPLOYMENT_STOP_ON_ALARM", "DEPLOYMENT_STOP_ON_REQUEST"}
 _MAX_ALARMS: Final = 10
 _MAX_TAG_GROUPS: Final = 3
+_MAX_TRIGGERS: Final = 10
+_TOPIC_ARN: Final = 512
+_TRIGGER_NAME: Final = 100  # characters (AWS: CodeDeploy quotas)
 _MAX_TAGS: Final = 10
 _NO_LOAD_BALANCER: Final = (
     "The specification for load balancing in the deployment group is invalid. The deploymentOption value is set to "
@@ -44,6 +47,8 @@ def merged(current: Mapping[str, Any], input: Mapping[str, Any]) -> dict[str, An
         body["autoRollbackConfiguration"] = rollback(input["autoRollbackConfiguration"])
     if input.get("alarmConfiguration") is not None:
         body["alarmConfiguration"] = alarms(input["alarmConfiguration"])
+    if input.get("triggerConfigurations") is not None:
+        body["triggerConfigurations"] = triggers(input["triggerConfigurations"])
     _merge_tags(
         body, input, filters="ec2TagFilters", tag_set="ec2TagSet", bad=errors.InvalidEC2TagException,
         both=errors.InvalidEC2TagCombinationException,
@@ -79,6 +84,26 @@ def alarms(found: Mapping[str, Any]) -> dict[str, Any]:
         "ignorePollAlarmFailure": bool(found.get("ignorePollAlarmFailure")),
         "alarms": [{"name": name} for name in names],
     }
+
+
+def triggers(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The `triggerConfigurations`. Each has a name of its own, a topic and at least one event."""
+    if len(found) > _MAX_TRIGGERS:
+        raise errors.TriggerTargetsLimitExceededException(limit=_MAX_TRIGGERS)
+    kept: dict[str, dict[str, Any]] = {}
+    for trigger in found:
+        name, topic = trigger.get("triggerName"), trigger.get("triggerTargetArn")
+        events = list(dict.fromkeys(trigger.get("triggerEvents") or ()))
+        if not name or len(name) > _TRIGGER_NAME:
+            raise errors.InvalidTriggerConfigException(f"A trigger has a name of at most {_TRIGGER_NAME} characters.")
+        if name in kept:
+            raise errors.InvalidTriggerConfigException(f"Two triggers have the name {name}.")
+        if not events:
+            raise errors.InvalidTriggerConfigException(f"The trigger {name} names no events.")
+        if not topic or len(topic) > _TOPIC_ARN:
+            raise errors.InvalidTriggerConfigException(f"The trigger {name} names no topic: give the ARN of one.")
+        kept[name] = {"triggerName": name, "triggerTargetArn": topic, "triggerEvents": events}
+    return list(kept.values())
 
 
 def _merge_tags(
@@ -142,10 +167,6 @@ def _refuse_what_is_not_served(input: Mapping[str, Any]) -> None:
         raise errors.InvalidAutoScalingGroupException(f"Deployment to Auto Scaling groups {later}.")
     if input.get("ecsServices"):
         raise errors.InvalidECSServiceException(f"Deployment to Amazon ECS {later}.")
-    if input.get("triggerConfigurations"):
-        raise errors.InvalidTriggerConfigException(
-            "Triggers are not served by this version of Penstock: nothing would be published."
-        )
     if (input.get("ec2DeploymentOptions") or {}).get("autoScalingGroupProcessesToSuspend"):
         raise errors.InvalidAutoScalingGroupProcessToSuspendException(f"Suspending Auto Scaling processes {later}.")
     if input.get("terminationHookEnabled"):
