@@ -11,6 +11,7 @@ import os
 import pwd
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -453,6 +454,35 @@ def _quick_passwords() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(passwords, "COST", passwords.Cost(8, 1, 1))
+        yield
+
+
+# --- keys -------------------------------------------------------------------------------------------------------------
+
+
+_SIGNERS = {
+    "penstock.deployments.hostcommands.signer",
+    "penstock.topics.signing",
+}  # whose key each installation makes for itself
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _keys_of_signers_made_once() -> Iterator[None]:
+    """Installations of a test process have the same RSA keys: a new one takes a third of a second, and most tests with a host need one.
+
+    A key that a test or a caller asks for is its own, and so is every key of a server in a process of its own.
+    """
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    make = rsa.generate_private_key
+    kept = cache(make)
+
+    def generate(public_exponent: int, key_size: int, backend: Any = None) -> rsa.RSAPrivateKey:
+        asks = sys._getframe(1).f_globals["__name__"]
+        return (kept if asks in _SIGNERS else make)(public_exponent, key_size)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rsa, "generate_private_key", generate)
         yield
 
 
