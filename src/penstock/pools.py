@@ -100,6 +100,9 @@ NAMES = Pool("names", 8, queue=64)
 FILTERS = Pool("filters", 1)
 """Asking the filter policies of a topic's subscriptions: Python's own work, in pages of 200 that may be long."""
 
+MATH = Pool("math", 1, queue=64)
+"""Computing series of metrics: Python's own work, of which an expression may cause much."""
+
 SCANS = Pool("scans", 2)
 """Questions to PostgreSQL that read much."""
 

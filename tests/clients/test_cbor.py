@@ -287,6 +287,14 @@ def story(side: Side) -> Iterator[dict[str, Any]]:
     for name, given in {
         "ListMetrics": {"Namespace": metric["Namespace"]},
         "GetMetricStatistics": metric | span | {"Statistics": ["Sum", "Average"], "Unit": "None"},
+        "GetMetricData": {
+            "MetricDataQueries": [
+                {"Id": "m1", "MetricStat": {"Metric": metric, "Period": 600, "Stat": "Sum"}, "Label": "é ${MAX}"},
+                {"Id": "e1", "Expression": "m1 / 2"},
+            ],
+            "StartTime": span["StartTime"],
+            "EndTime": span["EndTime"],
+        },
         "PutMetricAlarm": alarm | metric | asked | {"Tags": capitals},
         "SetAlarmState": alarm | {"StateValue": "OK", "StateReason": "déjà"},
         "DisableAlarmActions": {"AlarmNames": ["é"]},

@@ -43,6 +43,11 @@ MORE = {
     "penstock": ("iamUserArn",),
 }
 ONLY: dict[tuple[str, str], dict[str, Any]] = {
+    ("cloudwatch", "GetMetricData"): {
+        "MetricDataQueries": [{"Id": "e1", "Expression": "SEARCH('victims', 'Sum', 60)"}],
+        "StartTime": 0,
+        "EndTime": 60,
+    },
     ("cloudwatch", "GetMetricStatistics"): {"Statistics": ["Sum"], "EndTime": 60, "Period": 60},
     ("cloudwatch", "PutMetricAlarm"): {  # of a metric without data: its state changes by nobody's call
         "Namespace": "victims",

@@ -68,6 +68,21 @@ def test_each_protocol_answers_alike(live, protocol):
         "Average": 2.0,
         "Unit": "Seconds",
     }
+    measured = {
+        "Metric": {"Namespace": "Wire", "MetricName": name, "Dimensions": dimensions},
+        "Period": 60,
+        "Stat": "Sum",
+    }
+    queries = [{"Id": "m1", "MetricStat": measured, "Label": "${SUM} in all"}, {"Id": "e1", "Expression": "m1 / 2"}]
+    for one, value in zip(
+        client.get_metric_data(MetricDataQueries=queries, StartTime=asked["StartTime"], EndTime=asked["EndTime"])[
+            "MetricDataResults"
+        ],
+        ({"Id": "m1", "Label": "4 in all", "Values": [4.0]}, {"Id": "e1", "Label": "e1", "Values": [2.0]}),
+        strict=True,
+    ):
+        assert one == value | {"Timestamps": one["Timestamps"], "StatusCode": "Complete"}
+        assert [at.astimezone(dt.UTC) for at in one["Timestamps"]] == [minute]
     (point,) = client.get_metric_statistics(**asked, ExtendedStatistics=["p90"])["Datapoints"]
     assert point["ExtendedStatistics"] == {"p90": 2.5}
     with pytest.raises(ClientError) as refused:

@@ -13,7 +13,7 @@ from penstock.monitoring.ageing import Ageing
 from penstock.monitoring.alarms import ACTION, Alarm
 from penstock.monitoring.evaluating import Evaluator
 from penstock.monitoring.events import EVENTS
-from penstock.monitoring.operations import alarms, metrics, putting, tags
+from penstock.monitoring.operations import alarms, metric_data, metrics, putting, tags
 from penstock.monitoring.profile import PROFILE
 from penstock.wire.arns import parse_arn
 from penstock.wire.identity import ResourcePolicy
@@ -35,7 +35,7 @@ def component(app: App) -> Component[App]:
         name="monitoring",
         state=app,
         services=(Service("cloudwatch", patch=_PATCH, profile=PROFILE),),
-        operations=(putting, metrics, alarms, tags),
+        operations=(putting, metrics, metric_data, alarms, tags),
         jobs=(JobKind(kind=ACTION, run=acting.act, on_dead=acting.fail),),
         events=EVENTS,
         aggregates=(Alarm,),

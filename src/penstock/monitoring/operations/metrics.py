@@ -102,8 +102,13 @@ async def get_metric_statistics(app: App, call: Call, input: Input) -> Output:
 
 def checked_period(period: int, name: str) -> int:
     """A period in seconds that there may be data of. Raises InvalidParameterValue."""
-    if period in (1, 5, 10, 20, 30) or period % 60 == 0:
+    if is_period(period):
         return period
     raise InvalidParameterValue(
         f"The parameter {name} must be a value in the set [ 1, 5, 10, 20, 30 ], or any multiple of 60."
     )
+
+
+def is_period(period: int) -> bool:
+    """Whether there may be data by periods of this length (seconds)."""
+    return period in (1, 5, 10, 20, 30) or period % 60 == 0
