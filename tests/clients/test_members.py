@@ -15,8 +15,7 @@ from penstock.wire.services import Service
 SOURCE = Path(penstock.__file__).parent
 # Refused or kept as a whole by the member above, or read under a name that is put together.
 COVERED = {
-    ("cloudwatch", "Metrics"),  # refused: alarms look at one metric by a fixed threshold, at all times
-    ("cloudwatch", "ActionConfiguration"),
+    ("cloudwatch", "ActionConfiguration"),  # refused, as what follows
     ("cloudwatch", "EvaluationCriteria"),
     ("cloudwatch", "EvaluationWindow"),
     ("cloudwatch", "WarmUpConfiguration"),

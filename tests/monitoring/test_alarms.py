@@ -314,6 +314,123 @@ async def test_an_action_that_fails_says_why_and_what_may_pass_is_tried_again(al
     }
 
 
+def stat(id, name, period=60, statistic="Sum"):
+    metric = {"Namespace": NS, "MetricName": name, "Dimensions": [{"Name": "Host", "Value": "web-1"}]}
+    return {"Id": id, "MetricStat": {"Metric": metric, "Stat": statistic, "Period": period}, "ReturnData": False}
+
+
+RATE = {"Id": "rate", "Expression": "100 * errors / requests", "Label": "Error rate"}
+OF_RATE = {
+    "AlarmName": "errors", "EvaluationPeriods": 1, "Threshold": 50.0, "ComparisonOperator": "GreaterThanThreshold",
+    "Metrics": [RATE, stat("errors", "Errors"), stat("requests", "Requests")],
+}  # fmt: skip
+HOST = {"Dimensions": [{"Name": "Host", "Value": "web-1"}]}
+
+
+@BOTH
+async def test_an_alarm_follows_an_expression_over_metrics(alarmed, owner, clock, now, topics):
+    await cloudwatch(alarmed, owner, "PutMetricAlarm", **OF_RATE, AlarmActions=[TOPIC])
+    await turn(alarmed)
+    await put(alarmed, owner, 10.0, name="Requests", **HOST)
+    await turn(alarmed)
+    clock.advance(5_000)
+    await put(alarmed, owner, 6.0, **HOST)
+    await turn(alarmed)  # without any wait for the end of the minute
+    found = await shown(alarmed, owner)
+    begun = dt.datetime.fromtimestamp(now, tz=dt.UTC)
+    assert (found["StateValue"], found["StateReason"]) == (
+        "ALARM",
+        f"Threshold Crossed: 1 out of the last 1 datapoints [60.0 ({begun:%d/%m/%y %H:%M:%S})] was greater than the threshold (50.0)"
+        " (minimum 1 datapoint for INSUFFICIENT_DATA -> ALARM transition).",
+    )
+    assert {"MetricName", "Namespace", "Statistic", "Period", "Dimensions"} & set(found) == set()
+    assert found["Metrics"] == [{**RATE, "ReturnData": True}, *OF_RATE["Metrics"][1:]]
+    data = json.loads(found["StateReasonData"])
+    assert (data["recentDatapoints"], "statistic" in data) == ([60.0], False)
+    (job,) = await actions(alarmed)
+    await acting.act(alarmed.app, job)
+    trigger = json.loads(topics.published[0][2]["Message"])["Trigger"]
+    assert trigger == {
+        "Period": 60,
+        "EvaluationPeriods": 1,
+        "ComparisonOperator": "GreaterThanThreshold",
+        "Threshold": 50.0,
+        "TreatMissingData": "missing",
+        "EvaluateLowSampleCountPercentile": "",
+        "Metrics": [
+            {**RATE, "ReturnData": True},
+            *(
+                {
+                    **one,
+                    "MetricStat": {
+                        **one["MetricStat"],
+                        "Metric": {**one["MetricStat"]["Metric"], "Dimensions": [{"value": "web-1", "name": "Host"}]},
+                    },
+                }
+                for one in OF_RATE["Metrics"][1:]
+            ),
+        ],
+    }
+    (event,) = await emitted(alarmed, "state_changed")
+    assert '{"id": "rate", "returnData": true, "expression": "100 * errors / requests", "label": "Error rate"}' in event
+    clock.advance(60_000)
+    await put(alarmed, owner, 10.0, name="Requests", **HOST)
+    clock.advance(69_000)
+    await turn(alarmed)
+    assert await state(alarmed, owner) == "OK"  # no errors count as 0
+    listed = await cloudwatch(alarmed, owner, "DescribeAlarmsForMetric", Namespace=NS, MetricName="Errors", **HOST)
+    assert listed == {"MetricAlarms": []}
+
+
+async def test_expressions_by_longer_periods_and_of_no_sums(alarmed, owner, clock, now):
+    queries = [stat("a", "A", 300, "Maximum"), stat("b", "B", 60, "Maximum"), {"Id": "e", "Expression": "a - b"}]
+    await cloudwatch(
+        alarmed,
+        owner,
+        "PutMetricAlarm",
+        **{**OF_RATE, "Threshold": 1.0, "ComparisonOperator": "LessThanThreshold", "Metrics": queries},
+    )
+    await put(alarmed, owner, 9.0, name="A", **HOST)
+    clock.advance(200_000)
+    await turn(alarmed)
+    assert await state(alarmed, owner) == "OK"
+    await put(alarmed, owner, 9.5, name="B", **HOST)
+    await turn(alarmed)
+    assert await state(alarmed, owner) == "ALARM"
+
+
+async def test_metrics_that_do_not_fit_are_refused(alarmed, owner):
+    async def said(*metrics, **more):
+        return await refused(
+            cloudwatch(alarmed, owner, "PutMetricAlarm", **{**OF_RATE, "Metrics": list(metrics), **more})
+        )
+
+    one = stat("m", "M") | {"ReturnData": True}
+    for metrics, more, message in [
+        ([one | {"ReturnData": False}, RATE], {}, "Error in expression 'rate': there is no metric or expression with the Id 'errors'."),
+        ([one, one | {"Id": "n"}], {}, "Exactly one element of the metrics list should return data."),
+        ([stat("m", "M")], {}, "Exactly one element of the metrics list should return data."),
+        ([{"Id": "e", "Expression": "SEARCH('x', 'Sum', 60)"}], {}, "SEARCH is not supported on Metric Alarms."),
+        ([{"Id": "e", "Expression": "TIME_SERIES(1)"}], {}, "Period must not be null"),
+        ([{"Id": "e", "Expression": "1", "Period": 60}], {}, "Error in expression 'e': an alarm needs a time series, not a single number."),
+        ([stat("m", "M"), {"Id": "e", "Expression": "[m, m]"}], {},
+         "Metrics expression that return multi time series are only allowed for MetricsInsights expression with an ORDER BY clause"),
+        ([stat(f"m{n}", "M") for n in range(11)], {}, "Invalid metrics list: it can have 10 metrics and 10 expressions at most."),
+        ([one], {"Statistic": "Sum"}, "Statistic should not be set if list of Metrics is set."),
+        ([one], {"Period": 60}, "Period should not be set if list of Metrics is set."),
+        ([one], {"EvaluateLowSampleCountPercentile": "ignore"},
+         "The parameter EvaluateLowSampleCountPercentile can only be given with a percentile as ExtendedStatistic."),
+        ([one], {"EvaluationPeriods": 1441}, "Metrics cannot be checked across more than a day (EvaluationPeriods * Period must be <= 86400)."),
+        ([one], {"ThresholdMetricId": "m"}, "Alarms with ThresholdMetricId are not served by this version of Penstock: an alarm compares one metric"
+         " or expression with a fixed threshold."),
+        ([stat("m", "M"), {"Id": "e", "Expression": "m" + "+m" * 300}], {"EvaluationPeriods": 1440},
+         "Error in expression 'e': the request would compute too many data points. Ask for a shorter time, longer periods or fewer metrics."),
+    ]:  # fmt: skip
+        assert await said(*metrics, **more) == ("ValidationError", message)
+    code, message = await said(stat("m", "M", period=5) | {"ReturnData": True})
+    assert (code, message[:44]) == ("InvalidParameterValue", "The parameter Metrics.member.1.MetricStat.Pe")
+
+
 async def test_events_are_those_of_aws(alarmed, owner, clock, now):
     await make(alarmed, owner)
     await put(alarmed, owner, 4.0)
@@ -478,7 +595,7 @@ BAD = [
     ({"TreatMissingData": "x"}, "ValidationError", "The value x is not supported for TreatMissingData."),
     ({"EvaluateLowSampleCountPercentile": "ignore"}, "ValidationError", "The parameter EvaluateLowSampleCountPercentile"),
     ({"ComparisonOperator": "LessThanLowerThreshold"}, "ValidationError", "The ComparisonOperator LessThanLowerThreshold is about"),
-    ({"Metrics": [{"Id": "m", "Expression": "1"}]}, "ValidationError", "Alarms with Metrics are not served"),
+    ({"Metrics": [{"Id": "m", "Expression": "1"}]}, "ValidationError", "MetricName should not be set if list of Metrics is set."),
     ({"AlarmActions": ["x"] * 6}, "ValidationError", "1 validation error detected"),
     ({"AlarmName": None}, "MissingParameter", "The parameter AlarmName is required."),
     ({"AlarmName": "x" * 256}, "ValidationError", "1 validation error detected"),

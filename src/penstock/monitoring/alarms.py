@@ -25,6 +25,7 @@ from penstock.monitoring.model import (
     StateValue,
     Transitioned,
 )
+from penstock.monitoring.queries import measured_by, period_of
 from penstock.monitoring.series import metric_of
 from penstock.store.aggregate import RowAggregate
 from penstock.store.codec import Codec
@@ -48,13 +49,29 @@ def arn_of(account: str, region: str, name: str) -> str:
 
 
 def watch_of(account: str, region: str, config: Mapping[str, Any]) -> Watch:
-    """What a configuration asks of its metric."""
+    """What a configuration asks of its metric, or of its metrics."""
+    given = config.get("Metrics")
+    measured = (
+        {
+            "metric": "",
+            "namespace": "",
+            "unit": "",
+            "statistic": "",
+            "period": period_of(given),
+            "queries": json.dumps(given),
+            "adds_up": any(one.statistic in ("Sum", "SampleCount") for one in measured_by(given)),
+        }
+        if given
+        else {
+            "metric": metric_of(config).id(account, region),
+            "namespace": config["Namespace"],
+            "unit": config.get("Unit", ""),
+            "statistic": config.get("Statistic") or config["ExtendedStatistic"],
+            "period": config["Period"],
+        }
+    )
     return Watch(
-        metric=metric_of(config).id(account, region),
-        namespace=config["Namespace"],
-        unit=config.get("Unit", ""),
-        statistic=config.get("Statistic") or config["ExtendedStatistic"],
-        period=config["Period"],
+        **measured,
         periods=config["EvaluationPeriods"],
         breaching=config.get("DatapointsToAlarm", config["EvaluationPeriods"]),
         threshold=config["Threshold"],
@@ -62,6 +79,12 @@ def watch_of(account: str, region: str, config: Mapping[str, Any]) -> Watch:
         missing=config.get("TreatMissingData", "missing"),
         ignores_low_counts=config.get("EvaluateLowSampleCountPercentile") == "ignore",
     )
+
+
+def sources_of(account: str, region: str, config: Mapping[str, Any]) -> list[str]:
+    """What an alarm of a configuration looks at."""
+    metrics = [one.metric for one in measured_by(config["Metrics"])] if config.get("Metrics") else [metric_of(config)]
+    return list(dict.fromkeys(f"metric/{metric.id(account, region)}" for metric in metrics))
 
 
 class Alarm(RowAggregate[AlarmState, Input, Effect]):
@@ -109,8 +132,7 @@ class Alarm(RowAggregate[AlarmState, Input, Effect]):
     def _configure(self, previous: Mapping[str, Any]) -> None:
         self._reconfigured = True
         place = (self.account, self.region)
-        watch = watch_of(*place, self.state.config)
-        alarm_records.set_sources(self.conn, place, self.id, [f"metric/{watch.metric}"])
+        alarm_records.set_sources(self.conn, place, self.id, sources_of(*place, self.state.config))
         said = "updated" if previous else "created"
         data = {"version": "1.0", "type": "Update" if previous else "Create", f"{said}Alarm": dict(self.state.config)}
         self.note("ConfigurationUpdate", f'Alarm "{self.id}" {said}', data)

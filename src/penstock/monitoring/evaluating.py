@@ -7,6 +7,7 @@ and of two processes each looks at other alarms: an alarm changes its state once
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,7 +17,10 @@ from penstock.loops import Loop
 from penstock.monitoring import alarm_records, records, series
 from penstock.monitoring.alarms import Alarm
 from penstock.monitoring.evaluation import BEYOND, Point, Points, Watch, find
+from penstock.monitoring.expressions import Budget, Series, Span
 from penstock.monitoring.model import Found, StateValue
+from penstock.monitoring.queries import STEPS, Calculation, Measured, plan_of, watched
+from penstock.monitoring.records import Place, Rows
 from penstock.monitoring.statistics import Summary, statistic
 from penstock.store.failpoints import failpoint
 
@@ -55,7 +59,7 @@ class Evaluator:
         put_off: list[dict[str, Any]] = []
         for row in alarm_records.due(conn, now, _BATCH):
             watch = Watch(**row.watch)
-            found = evaluate(conn, watch, StateValue(row.value), now // 1000)
+            found = evaluate(conn, watch, StateValue(row.value), now // 1000, place=(row.account, row.region))
             if found is not None and found.value != row.value:
                 alarm = Alarm.find(conn, row.account, row.region, row.id)
                 assert alarm is not None
@@ -73,12 +77,14 @@ def _next(name: str, watch: Watch, now: int) -> int:
     return (end * 1000) + 500 + zlib.crc32(name.encode()) % spread
 
 
-def evaluate(conn: sa.Connection, watch: Watch, value: StateValue, now: int) -> Found | None:
-    """The state that an alarm is in by its data; None when it keeps the one that it has. `now` is in seconds.
+def evaluate(conn: sa.Connection, watch: Watch, value: StateValue, now: int, *, place: Place) -> Found | None:
+    """The state that an alarm of a place is in by its data; None when it keeps the one that it has. `now` is in seconds.
 
     Windows end at the end of the present step when it has data already, so that an alarm does not wait for the step's end. But a sum that
     is too small now may be larger in the end, so sums are taken so only where they are too large already.
     """
+    if watch.queries:
+        return _evaluate_expression(conn, watch, value, now, place)
     floor = now - now % watch.grid
     end = floor + watch.grid
     length = watch.period * (watch.periods + BEYOND)
@@ -89,6 +95,53 @@ def evaluate(conn: sa.Connection, watch: Watch, value: StateValue, now: int) -> 
         if not watch.grows or (early is not None and early.value is StateValue.ALARM):
             return early
     return find(watch, _points(watch, steps, floor), value, now)
+
+
+def _evaluate_expression(conn: sa.Connection, watch: Watch, value: StateValue, now: int, place: Place) -> Found | None:
+    """The same for an alarm on an expression: the step that is not over counts as soon as one of its metrics has data in it."""
+    plan = plan_of(watch.queries)
+    floor = now - now % watch.grid
+    end = floor + watch.grid
+    length = watch.period * (watch.periods + BEYOND)
+    span = Span(start=floor - length, end=end, period=watch.grid)
+    rows = {
+        (query.measured.metric, query.measured.unit): records.rows(
+            conn,
+            query.measured.metric.id(*place),
+            start=span.start,
+            end=end,
+            period=watch.grid,
+            unit=query.measured.unit or None,
+        )
+        for query in plan.needed(watched(plan))
+        if query.measured is not None
+    }
+    if not (watch.grows and watch.wants_little) and any(
+        series.has(found, floor, end, watch.grid) for found in rows.values()
+    ):
+        early = find(watch, _computed(watch, rows, end), value, now)
+        if not watch.grows or (early is not None and early.value is StateValue.ALARM):
+            return early
+    return find(watch, _computed(watch, rows, floor), value, now)
+
+
+def _computed(watch: Watch, rows: Mapping[tuple[series.Metric, str], Rows], end: int) -> Points:
+    """The windows of an expression that end at a time, the newest first."""
+    count = watch.periods + BEYOND
+    span = Span(start=end - count * watch.period, end=end, period=watch.period)
+
+    def read(measured: Measured, period: int) -> Series:
+        compute = statistic(measured.statistic)
+        summaries = series.by_periods(rows[measured.metric, measured.unit], start=span.start, end=end, period=period)
+        values = {at: compute(summaries[at]) for at in sorted(summaries)}
+        return Series(points={at: value for at, value in values.items() if value is not None}, period=period)
+
+    plan = plan_of(watch.queries)
+    found = Calculation(plan, Budget(STEPS), read=read, found=lambda _search, _period: ()).value(watched(plan), span)
+    assert isinstance(found, Series)
+    known = found.points
+    times = [end - (index + 1) * watch.period for index in range(count)]
+    return [Point(at=at, value=known[at], count=0.0) if at in known else None for at in times]
 
 
 def _points(watch: Watch, steps: series.Points, end: int) -> Points:

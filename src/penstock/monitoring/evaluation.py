@@ -35,7 +35,7 @@ class Watch:
     metric: str  # its id
     namespace: str
     unit: str  # "": every one
-    statistic: str
+    statistic: str  # "": it has `queries`
     period: int  # seconds
     periods: int  # N
     breaching: int  # M
@@ -43,6 +43,8 @@ class Watch:
     operator: str
     missing: str = "missing"  # or breaching, notBreaching, ignore
     ignores_low_counts: bool = False  # percentiles of too few samples change nothing
+    queries: str = ""  # JSON, of an alarm on an expression
+    adds_up: bool = False  # some of its queries are of sums
 
     @property
     def grid(self) -> int:
@@ -52,7 +54,7 @@ class Watch:
     @property
     def grows(self) -> bool:
         """Whether a period that is not over is bound to have a larger value later."""
-        return self.statistic in ("Sum", "SampleCount")
+        return self.adds_up or self.statistic in ("Sum", "SampleCount")
 
     @property
     def wants_little(self) -> bool:
@@ -188,13 +190,17 @@ def _data(watch: Watch, judged: list[Point], now: int) -> str:
     if watch.unit:
         stated["unit"] = watch.unit
     newest = judged[:_DATA]
+    if watch.statistic:
+        stated["statistic"] = watch.statistic
     stated |= {
-        "statistic": watch.statistic,
         "period": watch.period,
         "recentDatapoints": [point.value for point in reversed(newest)],
         "threshold": watch.threshold,
         "evaluatedDatapoints": [
-            {"timestamp": stamp(point.at * 1000), "sampleCount": point.count, "value": point.value} for point in newest
+            {"timestamp": stamp(point.at * 1000)}
+            | ({"sampleCount": point.count} if watch.statistic else {})
+            | {"value": point.value}
+            for point in newest
         ],
     }
     return json.dumps(stated, separators=(",", ":"))

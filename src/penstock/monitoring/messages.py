@@ -9,6 +9,7 @@ from typing import Any
 
 from penstock.monitoring.evaluation import stamp
 from penstock.monitoring.model import AlarmState, Transitioned
+from penstock.monitoring.queries import period_of
 
 _NAMED = {
     "alarmActions": "AlarmActions",
@@ -33,6 +34,9 @@ _STATISTICS = {
 
 def _configuration(config: Mapping[str, Any]) -> dict[str, Any]:
     """What EventBridge's events say of the metric of an alarm."""
+    described = {"description": config["AlarmDescription"]} if "AlarmDescription" in config else {}
+    if config.get("Metrics"):
+        return described | {"metrics": [_query(one) for one in config["Metrics"]]}
     dimensions = {one["Name"]: one["Value"] for one in config.get("Dimensions", ())}
     metric = {"namespace": config["Namespace"], "name": config["MetricName"], "dimensions": dimensions}
     measured: dict[str, Any] = {
@@ -45,7 +49,25 @@ def _configuration(config: Mapping[str, Any]) -> dict[str, Any]:
     named = repr((metric, measured["stat"], config["Period"])).encode()
     id = str(uuid.UUID(bytes=hashlib.sha256(named).digest()[:16]))
     found: dict[str, Any] = {"metrics": [{"id": id, "metricStat": measured, "returnData": True}]}
-    return ({"description": config["AlarmDescription"]} if "AlarmDescription" in config else {}) | found
+    return described | found
+
+
+def _query(given: Mapping[str, Any]) -> dict[str, Any]:
+    """A query of an alarm on an expression, as events have it."""
+    said: dict[str, Any] = {"id": given["Id"], "returnData": given["ReturnData"]}
+    said |= {
+        ours: given[theirs]
+        for ours, theirs in (("expression", "Expression"), ("label", "Label"), ("period", "Period"))
+        if theirs in given
+    }
+    stated = given.get("MetricStat")
+    if stated is None:
+        return said
+    metric = stated["Metric"]
+    dimensions = {one["Name"]: one["Value"] for one in metric.get("Dimensions") or ()}
+    named = {"namespace": metric["Namespace"], "name": metric["MetricName"], "dimensions": dimensions}
+    unit = {"unit": stated["Unit"]} if "Unit" in stated else {}
+    return said | {"metricStat": {"metric": named, "period": stated["Period"], "stat": stated["Stat"], **unit}}
 
 
 def _state(value: str, reason: str, data: str, at: int) -> dict[str, Any]:
@@ -86,12 +108,6 @@ def alarm_message(arn: str, state: AlarmState, before: Transitioned) -> dict[str
     """What a topic is sent; the long name of the region is for whoever sends it."""
     config = state.config
     name, account = arn.split(":", 6)[6], arn.split(":")[4]
-    extended = config.get("ExtendedStatistic")
-    statistic = (
-        {"StatisticType": "ExtendedStatistic", "ExtendedStatistic": extended}
-        if extended
-        else {"StatisticType": "Statistic", "Statistic": _STATISTICS[config["Statistic"]]}
-    )
     return {
         "AlarmName": name,
         "AlarmDescription": config.get("AlarmDescription"),
@@ -107,17 +123,48 @@ def alarm_message(arn: str, state: AlarmState, before: Transitioned) -> dict[str
         "AlarmActions": list(config.get("AlarmActions", ())),
         "InsufficientDataActions": list(config.get("InsufficientDataActions", ())),
         "Trigger": {
-            "MetricName": config["MetricName"],
-            "Namespace": config["Namespace"],
-            **statistic,
-            "Unit": config.get("Unit"),
-            "Dimensions": [{"value": one["Value"], "name": one["Name"]} for one in config.get("Dimensions", ())],
-            "Period": config["Period"],
+            **_measured(config),
             "EvaluationPeriods": config["EvaluationPeriods"],
             **({"DatapointsToAlarm": config["DatapointsToAlarm"]} if "DatapointsToAlarm" in config else {}),
             "ComparisonOperator": config["ComparisonOperator"],
             "Threshold": config["Threshold"],
             "TreatMissingData": config.get("TreatMissingData", "missing"),
             "EvaluateLowSampleCountPercentile": config.get("EvaluateLowSampleCountPercentile", ""),
+            **({"Metrics": [_triggering(one) for one in config["Metrics"]]} if config.get("Metrics") else {}),
         },
+    }
+
+
+def _measured(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a message says of the metric of an alarm; of an expression only its period."""
+    if config.get("Metrics"):
+        return {"Period": period_of(config["Metrics"])}
+    extended = config.get("ExtendedStatistic")
+    statistic = (
+        {"StatisticType": "ExtendedStatistic", "ExtendedStatistic": extended}
+        if extended
+        else {"StatisticType": "Statistic", "Statistic": _STATISTICS[config["Statistic"]]}
+    )
+    return {
+        "MetricName": config["MetricName"],
+        "Namespace": config["Namespace"],
+        **statistic,
+        "Unit": config.get("Unit"),
+        "Dimensions": _dimensions(config),
+        "Period": config["Period"],
+    }
+
+
+def _dimensions(metric: Mapping[str, Any]) -> list[dict[str, str]]:
+    return [{"value": one["Value"], "name": one["Name"]} for one in metric.get("Dimensions") or ()]
+
+
+def _triggering(given: Mapping[str, Any]) -> dict[str, Any]:
+    """A query of an alarm on an expression, as messages have it: with dimensions in their own spelling."""
+    stated = given.get("MetricStat")
+    if stated is None:
+        return dict(given)
+    return {
+        **given,
+        "MetricStat": {**stated, "Metric": {**stated["Metric"], "Dimensions": _dimensions(stated["Metric"])}},
     }

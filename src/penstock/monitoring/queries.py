@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -292,3 +294,42 @@ class Calculation:
             self._budget.spend(len(series.points) + 1)
             found.append(replace(series, label=label))
         return tuple(found)
+
+
+# --- of alarms --------------------------------------------------------------------------------------------------------
+
+
+STEPS = 300_000
+"""What computing the expression of an alarm may take, which happens within a transaction."""
+
+
+def check_cost(plan: Plan, id: str, periods: int) -> None:
+    """Raise ValidationError when a query would take too much over so many periods, all of which have data."""
+    period = plan.periods[id]
+    span = Span(start=0, end=periods * period, period=period)
+    full = Series(points=dict.fromkeys(span.times(), 1.0), period=period)
+    Calculation(plan, Budget(STEPS), read=lambda _measured, _period: full, found=lambda _search, _period: ()).value(
+        id, span
+    )
+
+
+@functools.lru_cache(maxsize=4096)
+def plan_of(text: str) -> Plan:
+    """The plan of the queries of an alarm, which were checked when it was made; as JSON."""
+    return Plan([_query(one, "Metrics", one.get("AccountId", ""), lambda _period: True) for one in json.loads(text)])
+
+
+def watched(plan: Plan) -> str:
+    """The id of the query whose data an alarm compares with its threshold."""
+    return next(query.id for query in plan.queries.values() if query.returned)
+
+
+def period_of(given: Sequence[Mapping[str, Any]]) -> int:
+    """By which period an alarm with these queries is evaluated."""
+    plan = plan_of(json.dumps(given))
+    return plan.periods[watched(plan)]
+
+
+def measured_by(given: Sequence[Mapping[str, Any]]) -> list[Measured]:
+    """The metrics among the queries of an alarm."""
+    return [query.measured for query in plan_of(json.dumps(given)).queries.values() if query.measured is not None]

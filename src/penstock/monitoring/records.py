@@ -24,6 +24,9 @@ from penstock.store.upsert import insert
 Place = tuple[str, str]
 """Account and region."""
 
+Rows = Sequence[tuple[RowKey, list[Any]]]
+"""Rows of data of a metric."""
+
 LISTED_MS = 14 * 86_400_000  # AWS: ListMetrics lists what has had data in the past two weeks
 _SEEN_EVERY = 300_000  # ms between two notes that a metric has data
 

@@ -128,6 +128,11 @@ def tiers_of(period: int) -> tuple[Tier, ...]:
     return tuple(tier for tier in TIERS if period % tier.period == 0)
 
 
+def has(rows: Iterable[tuple[RowKey, list[Any]]], start: int, end: int, period: int) -> bool:
+    """Whether rows have data between two moments. All in seconds."""
+    return bool(by_periods(rows, start, end, period))
+
+
 def by_periods(rows: Iterable[tuple[RowKey, list[Any]]], start: int, end: int, period: int) -> Points:
     """A series from `start` (inclusive) to `end` (exclusive), by periods counted from its start. All in seconds."""
     series: Points = {}

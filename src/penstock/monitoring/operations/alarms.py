@@ -20,13 +20,15 @@ from penstock.monitoring.errors import (
     ResourceNotFound,
     ValidationError,
 )
-from penstock.monitoring.evaluation import OPERATORS
+from penstock.monitoring.evaluation import BEYOND, OPERATORS
 from penstock.monitoring.model import ActionsSwitched, AlarmState, Configured, Found, Input, StateValue
 from penstock.monitoring.operations import PAGES, cloudwatch, place
 from penstock.monitoring.operations.metrics import checked_period
 from penstock.monitoring.operations.tags import checked_tags
+from penstock.monitoring.queries import Plan, check_cost, read
 from penstock.monitoring.series import metric_of
 from penstock.monitoring.statistics import SIMPLE, UnknownStatistic, statistic
+from penstock.pools import MATH
 from penstock.store.transaction import wake
 from penstock.wire.call import Input as Given
 from penstock.wire.call import Output
@@ -38,13 +40,16 @@ _FOR_METRIC = 1_000  # alarms of one metric that are listed
 _KEPT = (
     "AlarmDescription", "MetricName", "Namespace", "Statistic", "ExtendedStatistic", "Dimensions", "Period", "Unit",
     "EvaluationPeriods", "DatapointsToAlarm", "Threshold", "ComparisonOperator", "TreatMissingData",
-    "EvaluateLowSampleCountPercentile",
+    "EvaluateLowSampleCountPercentile", "Metrics",
 )  # fmt: skip
 _ACTIONS = ("OKActions", "AlarmActions", "InsufficientDataActions")
-_REQUIRED = ("MetricName", "Namespace", "Period", "EvaluationPeriods", "ComparisonOperator", "Threshold")
+_OF_METRIC = ("MetricName", "Namespace", "Period")
+_REQUIRED = ("EvaluationPeriods", "ComparisonOperator", "Threshold")
+_WITHOUT_METRICS = (*_OF_METRIC, "Statistic", "ExtendedStatistic", "Dimensions", "Unit")
+_QUERIES = 10  # AWS: metrics of an alarm, and as many expressions
 # What alarms are made of that this does not serve: each is refused rather than ignored.
 _UNSERVED = (
-    "Metrics", "ThresholdMetricId", "EvaluationWindow", "WarmUpConfiguration", "EvaluationCriteria", "EvaluationInterval",
+    "ThresholdMetricId", "EvaluationWindow", "WarmUpConfiguration", "EvaluationCriteria", "EvaluationInterval",
     "ActionConfiguration",
 )  # fmt: skip
 
@@ -60,7 +65,7 @@ def _all_named(call: Call, input: Given) -> str | list[str]:
 @cloudwatch("PutMetricAlarm", resource=_named)
 async def put_metric_alarm(app: App, call: Call, input: Given) -> None:
     """Make an alarm, or give one another configuration, which keeps its state. Tags are those of a new one only."""
-    config = _checked(input)
+    config = await MATH.run(_checked, call, input) if input.get("Metrics") else _checked(call, input)
     tags = checked_tags(input.get("Tags"))
     name = input["AlarmName"]
     if tags:
@@ -83,18 +88,22 @@ def _apply(app: App, call: Call, alarm: Alarm, input: Input) -> None:
     alarm.apply(input, now=call.now, seed=app.ids.seed(), actor=call.session.arn, cause=call.request_id)
 
 
-def _checked(input: Given) -> dict[str, Any]:
+def _checked(call: Call, input: Given) -> dict[str, Any]:
     """The configuration of an input. Raises the service's errors."""
     for name in _UNSERVED:
         if input.get(name) is not None:
             raise ValidationError(
-                f"Alarms with {name} are not served by this version of Penstock: an alarm looks at one metric, by a fixed threshold."
+                f"Alarms with {name} are not served by this version of Penstock: an alarm compares one metric or expression with a fixed threshold."
             )
-    for name in _REQUIRED:
+    queries = input.get("Metrics")
+    for name in _REQUIRED if queries else (*_OF_METRIC, *_REQUIRED):
         if input.get(name) is None:
             raise MissingParameter(name=name)
-    _check_statistic(input)
-    _check_periods(input)
+    if queries:
+        _check_periods(input, _checked_queries(call, input))
+    else:
+        _check_statistic(input)
+        _check_periods(input, input["Period"])
     if input["ComparisonOperator"] not in OPERATORS:
         raise ValidationError(
             f"The ComparisonOperator {input['ComparisonOperator']} is about anomaly detection, which is not served."
@@ -117,6 +126,8 @@ def _checked(input: Given) -> dict[str, Any]:
         raise InvalidParameterValue("No dimension name may be given more than once in Dimensions.")
     kept = {name: input[name] for name in _KEPT if input.get(name) is not None}
     kept["Threshold"] = float(input["Threshold"])
+    if "Metrics" in kept:
+        kept["Metrics"] = [{**one, "ReturnData": one.get("ReturnData", True)} for one in kept["Metrics"]]
     actions = {name: list(input.get(name) or ()) for name in _ACTIONS}
     return {**kept, **actions, "ActionsEnabled": input.get("ActionsEnabled", True)}
 
@@ -139,8 +150,50 @@ def _check_statistic(input: Given) -> None:
         )
 
 
-def _check_periods(input: Given) -> None:
-    period, periods = input["Period"], input["EvaluationPeriods"]
+def _checked_queries(call: Call, input: Given) -> int:
+    """The period of an alarm with `Metrics`. Raises the service's errors."""
+    for name in _WITHOUT_METRICS:
+        if input.get(name) is not None:
+            raise ValidationError(f"{name} should not be set if list of Metrics is set.")
+    if input.get("EvaluateLowSampleCountPercentile") is not None:
+        raise ValidationError(
+            "The parameter EvaluateLowSampleCountPercentile can only be given with a percentile as ExtendedStatistic."
+        )
+    given = input["Metrics"]
+    measured = sum(one.get("MetricStat") is not None for one in given)
+    if measured > _QUERIES or len(given) - measured > _QUERIES:
+        raise ValidationError(
+            f"Invalid metrics list: it can have {_QUERIES} metrics and {_QUERIES} expressions at most."
+        )
+    queries = read(given, "Metrics", call.account, allowed=_is_period)
+    returned = [query for query in queries if query.returned]
+    if len(returned) != 1:
+        raise ValidationError("Exactly one element of the metrics list should return data.")
+    if any(query.needs.searches for query in queries):
+        raise ValidationError("SEARCH is not supported on Metric Alarms.")
+    plan = Plan(queries)
+    (one,) = returned
+    match plan.kinds[one.id]:
+        case "Scalar":
+            raise ValidationError(f"Error in expression '{one.id}': an alarm needs a time series, not a single number.")
+        case "TimeSeries":
+            pass
+        case _:
+            raise ValidationError(
+                "Metrics expression that return multi time series are only allowed for MetricsInsights expression with an ORDER BY clause"
+            )
+    if not any(query.measured is not None or query.period for query in plan.needed(one.id)):
+        raise ValidationError("Period must not be null")
+    check_cost(plan, one.id, input["EvaluationPeriods"] + BEYOND if input["EvaluationPeriods"] <= _SHORT else _SHORT)
+    return plan.periods[one.id]
+
+
+def _is_period(period: int) -> bool:
+    return period in (10, 20, 30) or period % 60 == 0
+
+
+def _check_periods(input: Given, period: int) -> None:
+    periods = input["EvaluationPeriods"]
     if period in (1, 5):
         raise ValidationError("Period must be 10, 20, 30 or a multiple of 60")
     checked_period(period, "Period")
@@ -165,7 +218,7 @@ def to_api(row: Any) -> Output:
         "StateReason": state.reason,
         "StateUpdatedTimestamp": state.updated,
         "StateTransitionedTimestamp": state.transitioned,
-        "Dimensions": [],
+        **({} if state.config.get("Metrics") else {"Dimensions": []}),
         **state.config,
     }
     return said | ({"StateReasonData": state.reason_data} if state.reason_data else {})
@@ -203,10 +256,10 @@ async def describe_alarms(app: App, call: Call, input: Given) -> Output:
 
 @cloudwatch("DescribeAlarmsForMetric")
 async def describe_alarms_for_metric(app: App, call: Call, input: Given) -> Output:
-    """The alarms that look at a metric."""
+    """The alarms that look at a metric by itself, without those on expressions (AWS)."""
     metric = metric_of(input).id(*place(call))
     found = await app.store.scan(alarm_records.of_metric, place(call), metric, _FOR_METRIC)
-    listed = [to_api(row) for row in found]
+    listed = [one for one in (to_api(row) for row in found) if not one.get("Metrics")]
     asked: Mapping[str, Any] = {
         name: input[name] for name in ("Statistic", "ExtendedStatistic", "Period", "Unit") if name in input
     }

@@ -15,7 +15,7 @@ from penstock.monitoring.expressions import Budget, Search, Series, Span, series
 from penstock.monitoring.operations import PAGES, cloudwatch, place
 from penstock.monitoring.operations.metrics import is_period
 from penstock.monitoring.queries import Calculation, Measured, Plan, Query
-from penstock.monitoring.records import Place
+from penstock.monitoring.records import Place, Rows
 from penstock.monitoring.series import Metric
 from penstock.monitoring.statistics import statistic
 from penstock.pools import MATH
@@ -30,7 +30,6 @@ _FOUND = 500  # metrics of a search
 _SEARCHED = 20_000  # names that a search is asked about
 _READ_NAMES = 2_000  # at a time
 
-Rows = Sequence[tuple[series.RowKey, list[Any]]]
 Found = dict[tuple[Search, int], list[tuple[Measured, str]]]
 
 
