@@ -147,6 +147,7 @@ FROZEN = {
     "0037_message_dead_letters": "7e39bfa5961b9826848a5841a4a532a0c5ed88118383d38597af9cbe78408db4",
     "0038_event_targets_and_archives": "98763f7256f14b8fdcdc40e3ea7a107d1021f8c9d95c1c1fc95df2b48f5be22e",
     "0039_log_subscriptions": "91c4a4910c8cb19f49787086672e140a723e5f3f364b9f8d504443f1eae2a93d",
+    "0040_schedules": "2d95c6f6d75fe41e73e1f1fa66f9b25eac7c2f1eb0bb346e08b66cb8d00b154f",
 }
 
 

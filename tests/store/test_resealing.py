@@ -89,6 +89,8 @@ def test_every_sealed_column_says_so():
         "kms_materials.sealed",
         "log_query_results.content",
         "s3_parts.key",
+        "scheduler_invocations.input",
+        "scheduler_schedules.input",
         "sns_dead_letters.content",
         "sns_messages.content",
         "sns_signers.key",

@@ -55,7 +55,10 @@ rules = sa.Table(
     sa.Column("role", sa.Text),
     sa.Column("created_by", sa.String(12), nullable=False),  # account
     sa.Column("tags", Json, nullable=False),  # {key: value}
-    sa.Column("stamp", sa.String(36), nullable=False),  # another one after each change: a schedule goes by it
+    sa.Column(
+        "stamp", sa.String(36), nullable=False
+    ),  # another one after each change: ids of scheduled events go by it
+    sa.Column("next", sa.BigInteger),  # the time of its next scheduled event; none: there is no further one
 )
 targets = sa.Table(
     "event_targets",
@@ -130,6 +133,9 @@ dead_letters = sa.Table(
     sa.Column("exhausted", sa.String(64)),  # MaximumRetryAttempts or MaximumEventAgeInSeconds
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("hops", sa.Integer, nullable=False),
+    sa.Column(
+        "schedule", sa.Text
+    ),  # ARN of the schedule whose invocation it was; that has the input, the letter has no body
 )
 sa.Index(
     "ix_event_dead_letters_place", dead_letters.c.account, dead_letters.c.region, dead_letters.c.at, dead_letters.c.id

@@ -1,4 +1,4 @@
--- Written by penstock.store.revise, of 0039_log_subscriptions.
+-- Written by penstock.store.revise, of 0040_schedules.
 CREATE TABLE audit_blocks (
 	chain VARCHAR(32) NOT NULL,
 	first BIGINT NOT NULL,
@@ -389,6 +389,7 @@ CREATE TABLE event_dead_letters (
 	exhausted VARCHAR(64),
 	attempts INTEGER NOT NULL,
 	hops INTEGER NOT NULL,
+	schedule TEXT,
 	CONSTRAINT pk_event_dead_letters PRIMARY KEY (id)
 );
 CREATE INDEX ix_event_dead_letters_at ON event_dead_letters (at);
@@ -459,6 +460,7 @@ CREATE TABLE event_rules (
 	created_by VARCHAR(12) NOT NULL,
 	tags TEXT NOT NULL,
 	stamp VARCHAR(36) NOT NULL,
+	next BIGINT,
 	CONSTRAINT pk_event_rules PRIMARY KEY (account, region, bus, name)
 );
 CREATE TABLE event_sequences (
@@ -1259,6 +1261,54 @@ CREATE TABLE s3_versions (
 	CONSTRAINT uq_s3_versions_bucket_key_version UNIQUE (bucket, "key", version)
 );
 CREATE INDEX ix_s3_versions_bucket_live_key ON s3_versions (bucket, live, "key");
+CREATE TABLE scheduler_groups (
+	account VARCHAR(12) NOT NULL,
+	region VARCHAR(32) NOT NULL,
+	name VARCHAR(64) NOT NULL,
+	state VARCHAR(8) NOT NULL,
+	tags TEXT NOT NULL,
+	created BIGINT NOT NULL,
+	changed BIGINT NOT NULL,
+	CONSTRAINT pk_scheduler_groups PRIMARY KEY (account, region, name)
+);
+CREATE TABLE scheduler_invocations (
+	id VARCHAR(36) NOT NULL,
+	account VARCHAR(12) NOT NULL,
+	region VARCHAR(32) NOT NULL,
+	"group" VARCHAR(64) NOT NULL,
+	name VARCHAR(64) NOT NULL,
+	state VARCHAR(8) NOT NULL,
+	target TEXT NOT NULL,
+	input BLOB NOT NULL,
+	scheduled BIGINT NOT NULL,
+	attempts INTEGER NOT NULL,
+	at BIGINT NOT NULL,
+	CONSTRAINT pk_scheduler_invocations PRIMARY KEY (id)
+);
+CREATE INDEX ix_scheduler_invocations_at ON scheduler_invocations (at);
+CREATE TABLE scheduler_schedules (
+	account VARCHAR(12) NOT NULL,
+	region VARCHAR(32) NOT NULL,
+	"group" VARCHAR(64) NOT NULL,
+	name VARCHAR(64) NOT NULL,
+	state VARCHAR(8) NOT NULL,
+	content TEXT NOT NULL,
+	input BLOB NOT NULL,
+	since BIGINT NOT NULL,
+	next BIGINT,
+	created BIGINT NOT NULL,
+	changed BIGINT NOT NULL,
+	CONSTRAINT pk_scheduler_schedules PRIMARY KEY (account, region, "group", name)
+);
+CREATE TABLE scheduler_tokens (
+	account VARCHAR(12) NOT NULL,
+	region VARCHAR(32) NOT NULL,
+	token VARCHAR(64) NOT NULL,
+	digest VARCHAR(64) NOT NULL,
+	at BIGINT NOT NULL,
+	CONSTRAINT pk_scheduler_tokens PRIMARY KEY (account, region, token)
+);
+CREATE INDEX ix_scheduler_tokens_at ON scheduler_tokens (at);
 CREATE TABLE secret_versions (
 	account VARCHAR(12) NOT NULL,
 	region VARCHAR(32) NOT NULL,
