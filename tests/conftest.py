@@ -554,6 +554,28 @@ def _statements_compiled_once() -> Iterator[None]:
         yield
 
 
+# --- models -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _models_compiled_once() -> Iterator[None]:
+    """Services that are declared alike are one, as in a process with one application: models, codecs and checks are compiled once."""
+    from penstock.wire.services import Service
+
+    declare = Service.__init__
+    known: dict[str, Service] = {}
+
+    def share(self: Service, *arguments: Any, **more: Any) -> None:
+        declare(self, *arguments, **more)
+        first = known.setdefault(repr(sorted(vars(self).items())), self)
+        if first is not self:
+            self.__dict__ = first.__dict__
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Service, "__init__", share)
+        yield
+
+
 # --- stores -----------------------------------------------------------------------------------------------------------
 
 
