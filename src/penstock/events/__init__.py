@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from penstock.component import Component, Guard, JobKind, Subscription
-from penstock.events import delivering, records, work
+from penstock.events import delivering, records, scheduled_rules, work
 from penstock.events.interest import RuleBook
 from penstock.events.operations import buses, entries, letters, patterns, rules, tags, targets
 from penstock.store.retention import Expiring
@@ -38,6 +38,7 @@ def component(app: App) -> Component[RuleBook]:
         jobs=(
             JobKind(kind=delivering.DELIVER, run=delivering.deliver, concurrency=_AT_ONCE),
             JobKind(kind=delivering.DELIVER_ALONE, run=delivering.deliver_alone, concurrency=_AT_ONCE),
+            JobKind(kind=scheduled_rules.FIRE, run=scheduled_rules.fire),
         ),
         subscriptions=(
             Subscription(name="events.rules", types=work.TYPES, handle=work.arrive, concerns=book.concerns),

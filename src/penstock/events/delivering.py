@@ -52,26 +52,25 @@ class Arrived:
 async def wanted_by(book: RuleBook, arrived: Arrived) -> list[delivery_rows.New]:
     """The deliveries of an event: one for each target of each rule that takes it."""
     names = await book.wanting(arrived.place, arrived.bus, arrived.event)
-    if not names:
-        return []
+    return await book.app.store.read(for_rules, arrived, names) if names else []
 
-    def read(conn: sa.Connection) -> list[delivery_rows.New]:
-        return [
-            delivery_rows.New(
-                id=ordered_uuid(),
-                place=arrived.place,
-                bus=arrived.bus,
-                rule=name,
-                target=target.id,
-                ordering=_ordering(arrived, name, target.id),
-                event=arrived.event["id"],
-                hops=arrived.hops,
-            )
-            for name in names
-            for target in records.targets_after(conn, arrived.place, arrived.bus, name, limit=100)
-        ]
 
-    return await book.app.store.read(read)
+def for_rules(conn: sa.Connection, arrived: Arrived, names: Sequence[str]) -> list[delivery_rows.New]:
+    """The deliveries of an event to the targets of some rules of its bus."""
+    return [
+        delivery_rows.New(
+            id=ordered_uuid(),
+            place=arrived.place,
+            bus=arrived.bus,
+            rule=name,
+            target=target.id,
+            ordering=_ordering(arrived, name, target.id),
+            event=arrived.event["id"],
+            hops=arrived.hops,
+        )
+        for name in names
+        for target in records.targets_after(conn, arrived.place, arrived.bus, name, limit=100)
+    ]
 
 
 def write(conn: sa.Connection, event: dict[str, Any], new: Sequence[delivery_rows.New], now: int) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from penstock.application import Call
-from penstock.events import records
+from penstock.events import records, scheduled_rules
 from penstock.events.errors import InvalidEventPatternException, LimitExceededException, ValidationException
 from penstock.events.interest import RuleBook
 from penstock.events.operations import (
@@ -26,8 +26,8 @@ from penstock.events.operations import (
 )
 from penstock.events.patterns import parse
 from penstock.events.reading import PatternError
-from penstock.events.records import Place
-from penstock.store.ids import ordered_uuid
+from penstock.events.records import DEFAULT, Place
+from penstock.timetables import ExpressionError, parsed
 from penstock.wire.call import Input, Output
 
 MAX_RULES = 300  # of a bus (AWS: EventBridge quotas)
@@ -42,16 +42,12 @@ async def put_rule(book: RuleBook, call: Call, input: Input) -> Output:
     """A new rule, or one in the place of another of its name: what is not given is gone, but for its targets and tags."""
     name, bus = input["Name"], bus_name(call, input.get("EventBusName"))
     pattern, arn = input.get("EventPattern"), rule_arn(call, bus, name)
-    if input.get("ScheduleExpression"):
-        raise ValidationException(
-            "Schedules are not served yet. Give the rule an EventPattern, or start what you need by a timer of yours."
-        )
-    if not pattern:
+    schedule = input.get("ScheduleExpression") or None
+    if not pattern and not schedule:
         raise ValidationException("Parameter(s) EventPattern or ScheduleExpression must be specified.")
-    try:
-        branches = len(parse(pattern))
-    except PatternError as error:
-        raise InvalidEventPatternException(reason=error) from None
+    if schedule:
+        _check_schedule(bus, schedule)
+    branches = _branches(pattern) if pattern else 0
     tags = checked_tags(input.get("Tags"))
     if tags:
         await call.app.identity.authorize(call, "events:TagResource", (arn,))
@@ -59,11 +55,10 @@ async def put_rule(book: RuleBook, call: Call, input: Input) -> Output:
         await call.app.identity.pass_role(call, input["RoleArn"], source_arn=arn)
     kept = {
         "description": input.get("Description"),
-        "pattern": pattern,
-        "schedule": None,
+        "pattern": pattern or None,
+        "schedule": schedule,
         "state": input.get("State", "ENABLED"),
         "role": input.get("RoleArn"),
-        "stamp": ordered_uuid(),
     }
 
     def tx(conn: sa.Connection) -> None:
@@ -75,12 +70,31 @@ async def put_rule(book: RuleBook, call: Call, input: Input) -> Output:
             raise LimitExceededException(
                 f"The patterns with $or of this account and region make more than {MAX_BRANCHES} combinations together."
             )
+        kept.update(
+            scheduled_rules.plan(conn, place(call), name, before, schedule=schedule, state=kept["state"], now=call.now)
+        )
         records.put_rule(
             conn, place(call), bus, name, new={**kept, "created_by": call.account, "tags": tags}, kept=kept
         )
 
     await book.change(place(call), tx)
     return {"RuleArn": arn}
+
+
+def _check_schedule(bus: str, schedule: str) -> None:
+    if bus != DEFAULT:
+        raise ValidationException("ScheduleExpression is supported only on the default event bus.")
+    try:
+        parsed(schedule)
+    except ExpressionError:
+        raise ValidationException("Parameter ScheduleExpression is not valid.") from None
+
+
+def _branches(pattern: str) -> int:
+    try:
+        return len(parse(pattern))
+    except PatternError as error:
+        raise InvalidEventPatternException(reason=error) from None
 
 
 def _others(conn: sa.Connection, where: Place, bus: str, name: str) -> int:
@@ -128,6 +142,8 @@ async def delete_rule(book: RuleBook, call: Call, input: Input) -> None:
             return
         if records.targets_after(conn, place(call), bus, name, limit=1):
             raise ValidationException("Rule can't be deleted since it has targets.")
+        if bus == DEFAULT:
+            scheduled_rules.forget(conn, place(call), name)
         records.delete_rule(conn, place(call), bus, name)
 
     await book.change(place(call), tx)
@@ -149,8 +165,9 @@ async def _switch(book: RuleBook, call: Call, input: Input, state: str) -> None:
     name, bus = input["Name"], bus_name(call, input.get("EventBusName"))
 
     def tx(conn: sa.Connection) -> None:
-        need_rule(conn, place(call), bus, name, lock=True)
-        records.change_rule(conn, place(call), bus, name, state=state, stamp=ordered_uuid())
+        row = need_rule(conn, place(call), bus, name, lock=True)
+        timer = scheduled_rules.plan(conn, place(call), name, row, schedule=row.schedule, state=state, now=call.now)
+        records.change_rule(conn, place(call), bus, name, state=state, **timer)
 
     await book.change(place(call), tx)
 
