@@ -45,6 +45,11 @@ COVERED = {
     ("events", "Targets.RunCommandParameters"),
     ("events", "Targets.SageMakerPipelineParameters"),
     ("events", "Targets.SqsParameters"),
+    ("scheduler", "Target.EcsParameters"),  # refused: of targets that Penstock does not have
+    ("scheduler", "Target.EventBridgePutRawEventsParameters"),
+    ("scheduler", "Target.KinesisParameters"),
+    ("scheduler", "Target.SageMakerPipelineParameters"),
+    ("scheduler", "Target.SqsParameters"),
     ("kms", "Recipient"),
     ("rolesanywhere", "notificationSettings"),
     ("sts", "ProvidedContexts"),

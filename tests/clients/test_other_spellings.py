@@ -37,6 +37,7 @@ HANDED_OVER = {
     "secretsmanager:CreateSecret",  # refused: secrets have no replicas
     "events:ListRuleNamesByTarget", "events:PutRule",  # a target that is compared, and a role that is passed
     "logs:PutSubscriptionFilter",  # a destination that decides by its policy, and a role that is passed; tests/logs/test_subscriptions.py
+    "scheduler:CreateSchedule", "scheduler:UpdateSchedule",  # KmsKeyArn is refused, and a role is passed
     "sns:Subscribe",  # ReturnSubscriptionArn is a yes or no
     "secretsmanager:RotateSecret",  # of a function, in exactly one spelling; tests/secrets/test_rotation.py
 }  # fmt: skip
@@ -61,6 +62,7 @@ REAL = {
     ("codebuild", "projectName"): arn("codebuild", "project/spelt"),
     ("secretsmanager", "SecretId"): arn("secretsmanager", "secret:spelt"),  # without the end that it was given
     ("events", "ResourceARN"): arn("events", "rule/spelt"),
+    ("scheduler", "ResourceArn"): arn("scheduler", "schedule-group/spelt"),
     ("sns", "TopicArn"): arn("sns", "spelt"),
     ("sns", "ResourceArn"): arn("sns", "spelt"),
     ("sns", "TargetArn"): arn("sns", "spelt"),
@@ -170,6 +172,7 @@ def mallory(live):
     live.client("secretsmanager").create_secret(Name="spelt", SecretString="v")
     live.client("sns").create_topic(Name="spelt")
     live.client("events").put_rule(Name="spelt", EventPattern='{"source": ["x"]}')
+    live.client("scheduler").create_schedule_group(Name="spelt")
     denied = [
         *REAL.values(),
         arn("secretsmanager", "secret:spelt-??????"),

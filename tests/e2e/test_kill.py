@@ -29,6 +29,7 @@ SLOW = {
     "keys.rotating",  # a key that is 90 days old
     "keys.rotated",
     "secrets.rotation_committed",  # a secret that a command rotates
+    "schedules.invoked",  # a schedule of EventBridge Scheduler
     "secrets.step_ran",
     "secrets.step_noted",
     "monitoring.evaluated",  # an alarm

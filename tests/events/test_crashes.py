@@ -46,6 +46,11 @@ class Server:
             bodies = [json.loads(body) for (body,) in database.execute("SELECT body FROM event_dead_letters")]
         return {body["id"] for body in bodies} | {body["detail"].get("object", {}).get("key") for body in bodies}
 
+    def rows(self, table):
+        """How many rows a table has."""
+        with contextlib.closing(sqlite3.connect(f"file:{self.data}/penstock.db?mode=ro", uri=True)) as database:
+            return database.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+
     def end(self):
         if self.process.poll() is None:
             self.process.terminate()
@@ -91,3 +96,26 @@ def test_no_event_is_lost(started):
         server.end()
     server = started()
     until(lambda: expected <= server.kept(), why=lambda: expected - server.kept())
+
+
+@pytest.mark.timeout(200)
+def test_what_a_schedule_asks_is_done_though_the_server_dies(started):
+    """Between the answer of its target and the note of it; a rate begins at once."""
+    server = started("schedules.invoked:1")
+    trust = {"Effect": "Allow", "Principal": {"Service": "scheduler.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    iam = server.client("iam")
+    role = iam.create_role(RoleName="clock", AssumeRolePolicyDocument=document)["Role"]["Arn"]
+    allowed = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sns:*", "Resource": "*"}]}
+    iam.put_role_policy(RoleName="clock", PolicyName="p", PolicyDocument=json.dumps(allowed))
+    target = {"Arn": "arn:aws:scheduler:::aws-sdk:sns:createTopic", "RoleArn": role, "Input": '{"Name": "made"}'}
+    server.client("scheduler").create_schedule(
+        Name="s", ScheduleExpression="rate(1 day)", FlexibleTimeWindow={"Mode": "OFF"}, Target=target
+    )
+    assert server.process.wait(60) == -9
+    server.end()
+    server = started()
+    topics = server.client("sns")
+    until(lambda: not server.rows("scheduler_invocations"))
+    assert [one["TopicArn"].rpartition(":")[2] for one in topics.list_topics()["Topics"]] == ["made"]
+    assert not server.rows("event_dead_letters")

@@ -1,5 +1,6 @@
 """EventBridge with boto3 and the AWS CLI against a live server."""
 
+import datetime as dt
 import json
 
 import pytest
@@ -132,3 +133,63 @@ def test_dead_letters_on_the_command_line(live, events, capsys):
     (letter,) = until(listed)
     assert ran("delete", letter["deadLetterId"], "unknown")[0] == 2
     assert listed() == []
+
+
+def test_schedules_as_clients_have_them(live, events):
+    """What Terraform and the AWS CLI call; a nightly rule; what a schedule could not do."""
+    scheduler = live.client("scheduler")
+    trust = {"Effect": "Allow", "Principal": {"Service": "scheduler.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    role = live.client("iam").create_role(RoleName="schedules", AssumeRolePolicyDocument=document)["Role"]["Arn"]
+    target = {"Arn": "arn:aws:sns:us-east-1:111111111111:nobody", "RoleArn": role, "Input": "plain"}
+    about = {"Name": "s", "GroupName": "g", "FlexibleTimeWindow": {"Mode": "FLEXIBLE", "MaximumWindowInMinutes": 5}}
+    assert error_of(scheduler.get_schedule, Name="s") == ("ResourceNotFoundException", "Schedule s does not exist.")
+    with pytest.raises(scheduler.exceptions.ResourceNotFoundException) as missing:
+        scheduler.get_schedule_group(Name="g")
+    assert missing.value.response["Message"] == "Schedule group g does not exist."
+    assert missing.value.response["ResponseMetadata"]["HTTPStatusCode"] == 404
+    made = scheduler.create_schedule_group(Name="g", Tags=[{"Key": "k", "Value": "v"}])["ScheduleGroupArn"]
+    assert scheduler.list_tags_for_resource(ResourceArn=made)["Tags"] == [{"Key": "k", "Value": "v"}]
+    times = {"StartDate": dt.datetime(2100, 1, 1, tzinfo=dt.UTC)}
+    scheduler.create_schedule(ScheduleExpression="rate(1 days)", Target=target, **times, **about)
+    with pytest.raises(scheduler.exceptions.ConflictException) as conflict:
+        scheduler.create_schedule(ScheduleExpression="rate(1 days)", Target=target, **about)
+    assert conflict.value.response["ResponseMetadata"]["HTTPStatusCode"] == 409
+    assert scheduler.get_schedule(Name="s", GroupName="g")["StartDate"] == times["StartDate"]
+    changed = {
+        "ScheduleExpression": "cron(0 2 * * ? *)",
+        "ScheduleExpressionTimezone": "Europe/Berlin",
+        "State": "DISABLED",
+    }
+    scheduler.update_schedule(Target=target, **changed, **about)
+    (listed,) = live.aws("scheduler", "list-schedules", "--group-name", "g")["Schedules"]
+    assert (listed["Name"], listed["State"]) == ("s", "DISABLED")
+    code, message = error_of(scheduler.create_schedule, ScheduleExpression="x", Target=target, **about)
+    assert (code, message) == ("ValidationException", "Invalid Schedule Expression x.")
+    scheduler.delete_schedule(Name="s", GroupName="g")
+    scheduler.delete_schedule_group(Name="g")
+    until(lambda: [one["Name"] for one in scheduler.list_schedule_groups()["ScheduleGroups"]] == ["default"])
+    scheduler.create_schedule(
+        Name="s", ScheduleExpression="rate(1 day)", Target=target, FlexibleTimeWindow={"Mode": "OFF"}
+    )
+    ours, arn = live.client("penstock"), "arn:aws:scheduler:us-east-1:111111111111:schedule/default/s"
+
+    def letters():
+        return [one for one in ours.list_event_dead_letters()["deadLetters"] if one.get("scheduleArn") == arn]
+
+    (letter,) = until(letters)
+    assert letter["errorCode"] == "NO_PERMISSIONS"
+    shown = ours.get_event_dead_letter(deadLetterId=letter["deadLetterId"])
+    assert json.loads(shown["event"])["input"] == "plain"
+    ours.redrive_event_dead_letter(deadLetterId=letter["deadLetterId"])
+    until(letters)
+    ours.delete_event_dead_letter(deadLetterId=letter["deadLetterId"])
+    scheduler.delete_schedule(Name="s")
+    records = live.client("cloudtrail").lookup_events(
+        LookupAttributes=[{"AttributeKey": "EventName", "AttributeValue": "CreateSchedule"}]
+    )["Events"]
+    assert records
+    assert not [one for one in records if "plain" in one["CloudTrailEvent"]]
+    events.put_rule(Name="nightly", ScheduleExpression="cron(0 2 * * ? *)")
+    assert events.describe_rule(Name="nightly")["ScheduleExpression"] == "cron(0 2 * * ? *)"
+    events.delete_rule(Name="nightly")

@@ -57,6 +57,8 @@ INTO_COLUMNS = {
     "certificates/operations/authorities.py",
     "audit/records.py",
     "deployments/hostcommands/signer.py",
+    "events/operations/schedules.py",
+    "events/scheduling.py",
     "identity/accounts.py",
     "identity/operations/mfa_devices.py",
     "keys/material.py",

@@ -28,7 +28,7 @@ CANARY = "canary-5f1c"
 _EVERYTHING = json.dumps(
     {"Version": "2012-10-17", "Statement": [{"Sid": "Canary5f1c", "Effect": "Allow", "Action": "*", "Resource": "*"}]}
 )
-_SERVICES = ["codebuild.amazonaws.com", "codedeploy.amazonaws.com", "codepipeline.amazonaws.com"]
+_SERVICES = [f"{name}.amazonaws.com" for name in ("codebuild", "codedeploy", "codepipeline", "scheduler")]
 TRUST = json.dumps(
     {
         "Version": "2012-10-17",
@@ -64,6 +64,7 @@ def furnish(server: Live, folder: Path) -> dict[Any, Any]:
     named = furnish_shareable(server)
     _certificates(server, named)
     _rules(server, named)
+    _schedules(server, named)
     _repository(server, folder, named)
     _delivery(server, named)
     until(lambda: _quiet(server))
@@ -89,6 +90,26 @@ def _rules(server: Live, named: dict[Any, Any]) -> None:
         ("events", "EventPattern"): pattern,
         ("events", "Event"): json.dumps(event),
         ("penstock", "deadLetterId"): letter["deadLetterId"],
+    }
+
+
+def _schedules(server: Live, named: dict[Any, Any]) -> None:
+    """A group, and a schedule that comes in a time that no test lives to see."""
+    scheduler, topic = server.client("scheduler"), f"arn:aws:sns:us-east-1:{ACCOUNT}:not-there"
+    group = scheduler.create_schedule_group(Name="victims", Tags=_TAGS)["ScheduleGroupArn"]
+    expression = "cron(0 0 1 1 ? 2199)"
+    target = {"Arn": topic, "RoleArn": f"arn:aws:iam::{ACCOUNT}:role/victims", "Input": CANARY}
+    scheduler.create_schedule(
+        Name="victims",
+        Description=CANARY,
+        ScheduleExpression=expression,
+        FlexibleTimeWindow={"Mode": "OFF"},
+        Target=target,
+    )
+    named |= {
+        ("scheduler", "ScheduleExpression"): expression,
+        ("scheduler", "Arn"): topic,
+        ("scheduler", "ResourceArn"): group,
     }
 
 

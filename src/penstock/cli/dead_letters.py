@@ -84,5 +84,5 @@ def _say(letter: dict[str, Any]) -> None:
     say(
         f"{letter['deadLetterId']}  given up {letter['time']:%Y-%m-%d %H:%M:%S} at attempt {tries}: {letter['errorCode']}"
     )
-    say(f"  event {letter['eventId']} of {letter['ruleArn']} to {letter['targetArn']}")
+    say(f"  event {letter['eventId']} of {letter.get('ruleArn') or letter['scheduleArn']} to {letter['targetArn']}")
     say(f"  {letter['errorMessage']}")

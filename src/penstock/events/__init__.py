@@ -8,9 +8,28 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from penstock.component import Component, Guard, JobKind, Subscription
-from penstock.events import delivering, records, scheduled_rules, work
+from penstock.events import (
+    delivering,
+    invoking,
+    records,
+    schedule_records,
+    schedule_rows,
+    scheduled_rules,
+    scheduling,
+    work,
+)
 from penstock.events.interest import RuleBook
-from penstock.events.operations import buses, entries, letters, patterns, rules, tags, targets
+from penstock.events.operations import (
+    buses,
+    entries,
+    letters,
+    patterns,
+    rules,
+    schedule_groups,
+    schedules,
+    tags,
+    targets,
+)
 from penstock.store.retention import Expiring
 from penstock.wire.arns import parse_arn
 from penstock.wire.identity import ResourcePolicy
@@ -33,12 +52,19 @@ def component(app: App) -> Component[RuleBook]:
     return Component(
         name="events",
         state=book,
-        services=(Service("events"),),
-        operations=(buses, rules, targets, tags, entries, patterns, letters),
+        services=(
+            Service("events"),
+            # An input may bear whatever the operation that it is for takes.
+            Service("scheduler", secrets=("Target$Input",)),
+        ),
+        operations=(buses, rules, targets, tags, entries, patterns, letters, schedules, schedule_groups),
         jobs=(
             JobKind(kind=delivering.DELIVER, run=delivering.deliver, concurrency=_AT_ONCE),
             JobKind(kind=delivering.DELIVER_ALONE, run=delivering.deliver_alone, concurrency=_AT_ONCE),
             JobKind(kind=scheduled_rules.FIRE, run=scheduled_rules.fire),
+            JobKind(kind=scheduling.FIRE, run=scheduling.fire),
+            JobKind(kind=scheduling.INVOKE, run=invoking.invoke, concurrency=_AT_ONCE),
+            JobKind(kind=scheduling.EMPTY_GROUP, run=scheduling.empty_group),
         ),
         subscriptions=(
             Subscription(name="events.rules", types=work.TYPES, handle=work.arrive, concerns=book.concerns),
@@ -49,10 +75,22 @@ def component(app: App) -> Component[RuleBook]:
                 policy=lambda book, arn: _policy(book.app, arn),
                 keys={"aws:resourcetag/": lambda book, arn: _tags(book.app, arn)},
             ),
+            Guard(service="scheduler", keys={"aws:resourcetag/": lambda book, arn: _tags_of_group(book.app, arn)}),
         ),
         expiring=(
             Expiring(
                 table=records.dead_letters, over=lambda now: records.dead_letters.c.at < now - _KEPT_DAYS * _DAY_MS
+            ),
+            Expiring(
+                table=schedule_records.invocations,
+                over=lambda _now: (
+                    (schedule_records.invocations.c.state == "dead")
+                    & ~sa.exists().where(records.dead_letters.c.id == schedule_records.invocations.c.id)
+                ),
+            ),
+            Expiring(
+                table=schedule_records.tokens,
+                over=lambda now: schedule_records.tokens.c.at < now - schedules.TOKEN_MS,
             ),
             Expiring(table=records.causes, over=lambda now: records.causes.c.at < now - 7 * _DAY_MS),
             Expiring(
@@ -84,3 +122,12 @@ async def _tags(app: App, arn: str) -> Mapping[str, str]:
     if named is None or found is None:
         return {}
     return await app.store.read(tags.tags_of, (named.account, named.region), found) or {}
+
+
+async def _tags_of_group(app: App, arn: str) -> Mapping[str, str]:
+    named = parse_arn(arn, "scheduler")
+    kind, _, name = ("", "", "") if named is None else named.resource.partition("/")
+    if named is None or kind != "schedule-group":
+        return {}
+    row = await app.store.read(schedule_rows.group, (named.account, named.region), name)
+    return {} if row is None else row.tags

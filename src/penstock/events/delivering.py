@@ -162,13 +162,13 @@ async def _attempt(book: RuleBook, row: Any) -> int | None:
     try:
         started = await _send(book, row, target, event)
     except Exception as error:  # noqa: BLE001 - whatever went wrong is said in the dead letter
-        failed, again = _judged(error)
-        exhausted = _exhausted(target, row, app.clock.now())
+        failed, again = judged(error)
+        condition = exhausted(target, row.attempts, row.since, app.clock.now())
         log.info("rules.target_failed", extra={"event_id": row.event, "arn": target["Arn"], "error": failed.code})
-        if again and not exhausted:
+        if again and not condition:
             await app.store.write(delivery_rows.count_attempt, row.id)
             return backoff_ms(row.attempts + 1, row.id)
-        await app.store.write(_give_up, row, found, failed, exhausted if again else "")
+        await app.store.write(_give_up, row, found, failed, condition if again else "")
         return None
     await app.store.write(_done, row, place, started)
     return None
@@ -185,11 +185,12 @@ def _give_up(conn: sa.Connection, row: Any, found: delivery_rows.About, failed: 
     delivery_rows.remove(conn, row.id)
 
 
-def _exhausted(target: Any, row: Any, now: int) -> str:
+def exhausted(target: Any, attempts: int, since: int, now: int) -> str:
+    """Which part of a target's retry policy is used up; "" while there may be a further attempt."""
     policy = target.get("RetryPolicy", {})
-    if row.attempts >= policy.get("MaximumRetryAttempts", _ATTEMPTS):
+    if attempts >= policy.get("MaximumRetryAttempts", _ATTEMPTS):
         return "MaximumRetryAttempts"
-    if now - row.since >= policy.get("MaximumEventAgeInSeconds", _AGE_S) * 1000:
+    if now - since >= policy.get("MaximumEventAgeInSeconds", _AGE_S) * 1000:
         return "MaximumEventAgeInSeconds"
     return ""
 
@@ -239,7 +240,7 @@ async def _pass_on(book: RuleBook, row: Any, bus: str, event: dict[str, Any]) ->
         await book.app.store.write(write, event, new, book.app.clock.now())
 
 
-def _judged(error: Exception) -> tuple[Failed, bool]:
+def judged(error: Exception) -> tuple[Failed, bool]:
     """What went wrong, and whether it may go better later. AWS: "Events that are not retried"."""
     if isinstance(error, Failed):
         return error, False

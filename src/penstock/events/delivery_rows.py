@@ -155,6 +155,32 @@ def dead_letter(conn: sa.Connection, row: Any, about: About, *, code: str, messa
     upsert(conn, dead_letters, letter)
 
 
+def letter_of_invocation(
+    conn: sa.Connection, row: Any, *, schedule: str, code: str, message: str, exhausted: str | None
+) -> None:
+    """Keep what a schedule could not ask. Its input stays with the invocation."""
+    letter = {
+        "id": row.id,
+        "account": row.account,
+        "region": row.region,
+        "at": transaction_of(conn).clock.now(),
+        "bus": "",
+        "rule": "",
+        "target": "",
+        "arn": row.target["Arn"],
+        "queue": row.target.get("DeadLetterConfig", {}).get("Arn"),
+        "event": row.id,
+        "body": "",
+        "code": code,
+        "message": message[:4_096],
+        "exhausted": exhausted,
+        "attempts": row.attempts,
+        "hops": 0,
+        "schedule": schedule,
+    }
+    upsert(conn, dead_letters, letter)
+
+
 def letters(conn: sa.Connection, place: Place, *, after: tuple[int, str] | None, limit: int) -> list[Any]:
     """Dead letters of a place, the latest first."""
     c = dead_letters.c

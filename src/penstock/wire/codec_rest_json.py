@@ -55,7 +55,9 @@ class RestJsonCodec(RestCodec):
         code, status = error.wire_code, error.status
         shape = self._model.error_shape(code)
         answer = self.id_headers(request_id)
-        document: dict[str, Any] = {"message": error.message} if error.message else {}
+        # Some services, as Scheduler, call the message by another name.
+        key = "Message" if shape is not None and "Message" in shape.members else "message"
+        document: dict[str, Any] = {key: error.message} if error.message else {}
         if shape is not None:
             code, status = shape.name, status_of(error, shape)
             known: Mapping[str, Any] = {name: error.values[name] for name in shape.members if name in error.values}

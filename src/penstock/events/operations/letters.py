@@ -8,10 +8,11 @@ import sqlalchemy as sa
 
 from penstock.application import Call
 from penstock.component import operations_of
-from penstock.events import delivery_rows
+from penstock.events import delivery_rows, schedule_rows
 from penstock.events.delivering import deliver_again
 from penstock.events.errors import EventDeadLetterNotFoundException, InvalidNextTokenException
 from penstock.events.interest import RuleBook
+from penstock.events.invoking import invoke_again, said_of
 from penstock.events.operations import place, rule_arn
 from penstock.wire.call import Input, Output
 from penstock.wire.pages import Pages
@@ -41,7 +42,10 @@ async def list_event_dead_letters(book: RuleBook, call: Call, input: Input) -> O
 async def get_event_dead_letter(book: RuleBook, call: Call, input: Input) -> Output:
     """One of them, with the event."""
     row = await call.app.store.read(_found, call, input["deadLetterId"])
-    return {"deadLetter": _to_api(call, row), "event": row.body}
+    if row.schedule is None:
+        return {"deadLetter": _to_api(call, row), "event": row.body}
+    asked = await call.app.store.read(schedule_rows.invocation, row.id)
+    return {"deadLetter": _to_api(call, row), "event": "{}" if asked is None else said_of(call.app, asked)}
 
 
 @operation("RedriveEventDeadLetter", resource=_letter)
@@ -49,7 +53,11 @@ async def redrive_event_dead_letter(book: RuleBook, call: Call, input: Input) ->
     """Deliver one again, with all attempts before it, and as if no rule had led to it."""
 
     def tx(conn: sa.Connection) -> None:
-        deliver_again(conn, _found(conn, call, input["deadLetterId"], locked=True), call.now)
+        row = _found(conn, call, input["deadLetterId"], locked=True)
+        if row.schedule is None:
+            deliver_again(conn, row, call.now)
+        else:
+            invoke_again(conn, row, call.now)
 
     await call.app.store.write(tx)
     return {}
@@ -60,7 +68,10 @@ async def delete_event_dead_letter(book: RuleBook, call: Call, input: Input) -> 
     """Forget one."""
 
     def tx(conn: sa.Connection) -> None:
-        delivery_rows.remove_letter(conn, _found(conn, call, input["deadLetterId"], locked=True).id)
+        row = _found(conn, call, input["deadLetterId"], locked=True)
+        delivery_rows.remove_letter(conn, row.id)
+        if row.schedule is not None:
+            schedule_rows.remove_invocation(conn, row.id)
 
     await call.app.store.write(tx)
     return {}
@@ -77,9 +88,7 @@ def _to_api(call: Call, row: Any) -> Output:
     said = {
         "deadLetterId": row.id,
         "eventId": row.event,
-        "eventBusName": row.bus,
-        "ruleArn": rule_arn(call, row.bus, row.rule),
-        "targetId": row.target,
+        **_came_from(call, row),
         "targetArn": row.arn,
         "deadLetterQueueArn": row.queue,
         "errorCode": row.code,
@@ -90,3 +99,9 @@ def _to_api(call: Call, row: Any) -> Output:
         "time": row.at,
     }
     return {name: value for name, value in said.items() if value is not None}
+
+
+def _came_from(call: Call, row: Any) -> Output:
+    if row.schedule is not None:
+        return {"scheduleArn": row.schedule}
+    return {"eventBusName": row.bus, "ruleArn": rule_arn(call, row.bus, row.rule), "targetId": row.target}
