@@ -30,6 +30,7 @@ from penstock.events.operations import (
     tags,
     targets,
 )
+from penstock.events.pages import PAGES
 from penstock.store.retention import Expiring
 from penstock.wire.arns import parse_arn
 from penstock.wire.identity import ResourcePolicy
@@ -69,6 +70,7 @@ def component(app: App) -> Component[RuleBook]:
         subscriptions=(
             Subscription(name="events.rules", types=work.TYPES, handle=work.arrive, concerns=book.concerns),
         ),
+        pages=PAGES,
         guards=(
             Guard(
                 service="events",
