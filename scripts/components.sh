@@ -9,6 +9,8 @@ declare -A present=(
   [chromium]='command -v chromium >/dev/null'
   [git]='command -v git >/dev/null'
   [strace]='command -v strace >/dev/null'
+  [haproxy]='command -v haproxy >/dev/null'
+  [nginx-light]='command -v nginx >/dev/null'
 )
 # The benchmarks' load generator.
 [ "${1:-}" = bench ] && present[wrk]='command -v wrk >/dev/null'

@@ -67,6 +67,7 @@ class Answer(NamedTuple):
     status: int
     headers: Mapping[str, str]  # by their names in lower case; of one that comes twice the last
     body: bytes  # as it was sent: nothing is decoded
+    certificate_ends: int | None = None  # seconds; when that of the server does
 
 
 def authorities_file(text: str) -> str:
@@ -210,7 +211,8 @@ async def _ask(
     reader, writer = await _connect(place, addresses, trust)
     try:
         writer.write(head + request.content)
-        return await _answer(reader, place, limit)
+        answer = await _answer(reader, place, limit, bodiless=request.method == "HEAD")
+        return answer._replace(certificate_ends=_certificate_ends(writer))
     except OSError as error:
         raise Unreachable(f"{place.host}: {error}") from None
     finally:
@@ -264,7 +266,12 @@ class _Answered:
         self.complete = True
 
 
-async def _answer(reader: asyncio.StreamReader, place: _Place, limit: _Limit) -> Answer:
+def _certificate_ends(writer: asyncio.StreamWriter) -> int | None:
+    shown = writer.get_extra_info("peercert") or {}
+    return ssl.cert_time_to_seconds(shown["notAfter"]) if "notAfter" in shown else None
+
+
+async def _answer(reader: asyncio.StreamReader, place: _Place, limit: _Limit, *, bodiless: bool) -> Answer:
     found = _Answered()
     parser = httptools.HttpResponseParser(found)
     size = 0
@@ -283,7 +290,9 @@ async def _answer(reader: asyncio.StreamReader, place: _Place, limit: _Limit) ->
             raise Unusable(f"{place.host} does not speak HTTP: {error}") from None
         except httptools.HttpParserUpgrade:
             raise Unusable(f"{place.host} changes to another protocol, which was not asked for") from None
-        if found.complete and parser.get_status_code() < 200:
+        if (found.complete or bodiless) and found.headed:
+            if parser.get_status_code() >= 200:
+                break
             found.on_message_begin()
     if not found.headed:
         raise Unusable(f"{place.host} ends the connection without an answer")

@@ -32,6 +32,7 @@ LABELS = {
     "pool": "name of a pool of threads; few fixed ones",
     "result": "how it ended, as the API's status says",
     "service": "service; one of those that are served, empty for a request to none",
+    "source_kind": "kind of metric sources; one of those that are served",
     "state": "few fixed words",
     "status": "HTTP status of the answer",
     "subscription": "subscription to events; one of those that components have",

@@ -21,6 +21,7 @@ from penstock.deployments.records import instances
 from penstock.identity.records import users
 from penstock.identity.sign_in_records import login_profiles, mfa_devices
 from penstock.keys.records import keys
+from penstock.monitoring.source_records import sources
 from penstock.secrets import records
 from penstock.secrets.rotation import Rotation
 from penstock.store.records import jobs, journal
@@ -292,3 +293,23 @@ def test_who_signs_in_by_a_password_alone_is_named(installation: Installation):
     insert(installation, mfa_devices, arn="arn:bob", user_id=None, enabled=None, seed=b"")
     [finding] = found(people.second_factors, installation)
     assert finding.message == "a password alone signs in arn:aws:iam::111111111111:user/bob"
+
+
+def test_metric_sources_that_fail_are_named(installation: Installation):
+    row = {
+        "kind": "http",
+        "settings": {},
+        "credentials": b"",
+        "created": 1,
+        "updated": 1,
+        "progress": {},
+        "read_at": 2,
+        "good_at": None,
+    }
+    for number in range(5):
+        error = "The status is 503." if number else ""
+        insert(installation, sources, **row, name=f"s{number}", failures=number, error=error, **WHERE)
+    said = [one.message for one in found(activity.metric_sources, installation)]
+    assert said[0].endswith("fails: The status is 503.")
+    assert [one.split()[3] for one in said[:3]] == ["s4", "s3", "s2"]
+    assert said[3:] == ["1 more metric sources fail"]

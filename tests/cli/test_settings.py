@@ -25,6 +25,7 @@ VALUES = {  # where a plain 7 is not valid
     "account": "7" * 12,
     "private_networks": "10.0.0.0/8",
     "egress_networks": "10.0.0.0/8",
+    "metric_socket_dirs": "/run/haproxy",
     "database": "postgresql://localhost/x",
     "keep_events": "8",  # 7 is the default
     "objects": "s3://bucket",

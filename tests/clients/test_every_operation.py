@@ -70,6 +70,7 @@ ONLY: dict[tuple[str, str], dict[str, Any]] = {
     ("kms", "GenerateDataKeyWithoutPlaintext"): {"KeySpec": "AES_256"},
     ("kms", "GenerateRandom"): {"NumberOfBytes": 8},
     ("kms", "ListRetirableGrants"): {"RetiringPrincipal": f"arn:aws:iam::{ACCOUNT}:role/victims"},
+    ("penstock", "PutMetricSource"): {"http": {"url": "http://victims.test/"}, "enabled": False},
     ("sns", "SetSubscriptionAttributes"): {"AttributeName": "RawMessageDelivery", "AttributeValue": "true"},
     ("secretsmanager", "BatchGetSecretValue"): {"SecretIdList": ["victims"]},
     ("secretsmanager", "PutSecretValue"): {"SecretString": "x", "ClientRequestToken": "x" * 32},

@@ -211,6 +211,8 @@ def test_every_page_fits_and_can_be_used_by_all(live, see, builds, theme):
     sns = live.client("sns")
     topic = sns.create_topic(Name="deploys-of-the-shop-" + "x" * 120)["TopicArn"]
     sns.subscribe(TopicArn=topic, Protocol="https", Endpoint=f"https://hooks.example.com/{'y' * 120}")
+    probe = {"url": f"https://shop.example.com/{'z' * 120}"}
+    live.client("penstock").put_metric_source(sourceName="shop", http=probe, enabled=False)
     running = builds.start(31)
     builds.say(running, "\x1b[33mwarn\x1b[0m " + "x" * 400, "\x1b[2mdim\x1b[0m \x1b[36mcyan\x1b[0m \x1b[35mmagenta")
     failed = builds.start(32)
@@ -220,7 +222,7 @@ def test_every_page_fits_and_can_be_used_by_all(live, see, builds, theme):
     for path in (
         "pipelines", "pipelines/shop-web", "pipelines/shop-web/approvals/Approve/Release", "builds", f"builds/{running}",
         f"builds/{failed}", "deployments", "users", "users/jonas.lind", "delivery", "topics",
-        f"topics/{topic.rpartition(':')[2]}",
+        f"topics/{topic.rpartition(':')[2]}", "metric-sources", "metric-sources/shop",
     ):  # fmt: skip
         page = sight.go(path)
         page.wait_for_load_state("load")

@@ -14,12 +14,15 @@ import pytest
 from penstock_identity_harness import ACCOUNT, allow, document, trusting
 
 import penstock.audit.pages
+import penstock.fleet
 import penstock.keys
+import penstock.monitoring
 import penstock.parameters
 import penstock.secrets
 import penstock.topics
 from penstock import console
 from penstock.console.web import Console
+from penstock.monitoring.source_records import note_read
 from penstock.secrets.settings import SecretSettings
 from penstock.webpages.view import Visitor
 from penstock.wire.call import Session
@@ -55,7 +58,7 @@ class Browser:
 async def browser(store, clock, tmp_path, monkeypatch) -> AsyncIterator[Browser]:
     components = (
         penstock.keys.component, penstock.secrets.component, penstock.parameters.component, penstock.audit.component,
-        penstock.topics.component, console.component,
+        penstock.topics.component, penstock.fleet.component, penstock.monitoring.component, console.component,
     )  # fmt: skip
     chosen = SecretSettings(rotation_commands=("renew=/bin/true",))
     async with contextlib.AsyncExitStack() as stack:
@@ -257,3 +260,24 @@ async def test_the_audit_page_says_how_trails_are(trails, said):
             return trails[Name]
 
     assert (await penstock.audit.pages.events(View())).lede.partition("failed.")[2].strip() == said
+
+
+async def test_metric_sources_and_why_one_fails(browser):
+    assert "No metric sources yet" in await browser.see("metric-sources")
+    where = {"url": "https://shop.example.com/<health>"}
+    given = {"credentials": {"bearerToken": "hush-hush"}, "enabled": False}
+    await browser.do("penstock", "PutMetricSource", sourceName="shop", http=where, **given)
+    assert "1 metric source on this page, none failing." in await browser.see("metric-sources")
+    assert 'href="/console/metric-sources/shop"' in browser.text
+    why = "The status is 503, and 200-299 was expected."
+    await browser.harness.app.store.write(
+        note_read, ("111111111111", REGION), "shop", settings={"http": where, "enabled": True, "description": "", "intervalSeconds": 60, "timeoutSeconds": 5}, error=why, read_at=1, failures=2,
+    )  # fmt: skip
+    for path in ("metric-sources", "metric-sources/shop"):
+        assert why in await browser.see(path)
+        assert "hush" not in browser.text
+    for said in ("Read every 60 seconds.", "https://shop.example.com/<health>", "Kept sealed", "Penstock/Probes"):
+        assert said in await browser.see("metric-sources/shop"), said
+    await browser.see("metric-sources/none", 404)
+    browser.session = await browser.harness.user("stranger", allow("iam:GetUser"))
+    await browser.see("metric-sources", 403)

@@ -34,6 +34,7 @@ SLOW = {
     "secrets.step_noted",
     "monitoring.evaluated",  # an alarm
     "monitoring.acted",
+    "monitoring.source_read",  # a source of metrics
     "sealing.batch",  # a change of the master key
     "sealing.batch_committed",
     "rekey.prepared",

@@ -1,16 +1,18 @@
-"""Kill -9 after an alarm was evaluated, and between an action and the note of it: one transition, and each action noted once."""
+"""Kill -9 after an alarm was evaluated, between an action and the note of it, and between a read of a source and its data: each is noted once."""
 
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import json
 import os
 import signal
 from pathlib import Path
 
-import boto3
 import botocore.config
 import botocore.exceptions
+from penstock_balancers import shop
+from penstock_live import boto_session
 from penstock_starter import PENSTOCK, start
 from penstock_waiting import until
 
@@ -20,7 +22,7 @@ POINTS = [point for point in points() if point.startswith("monitoring.")]
 TOPIC = "arn:aws:sns:us-east-1:111111111111:alerts"
 
 
-def serve(folder: Path, crash: str = ""):
+def serve(folder: Path, crash: str = "", *more: str):
     """A server that dies at crash points."""
     (folder / "data" / "server.json").unlink(missing_ok=True)
     options = (
@@ -32,6 +34,7 @@ def serve(folder: Path, crash: str = ""):
         str(folder / "keys" / "master.key"),
         "--builds",
         "0",
+        *more,
     )
     with (folder / "log").open("ab") as log:
         return start(
@@ -39,22 +42,22 @@ def serve(folder: Path, crash: str = ""):
         )
 
 
-def client(folder: Path, process):
-    """CloudWatch of a server that answers."""
+def client(folder: Path, process, service: str = "cloudwatch"):
+    """A service of a server that answers."""
     facts = folder / "data" / "server.json"
     until(lambda: facts.exists() or process.poll() is not None)
     assert process.poll() is None, (folder / "log").read_text()
     lines = (folder / "data" / "credentials").read_text().splitlines()
     keys = dict(line.split(" = ") for line in lines if " = " in line)
     config = botocore.config.Config(retries={"total_max_attempts": 5}, connect_timeout=10)
-    return boto3.client(
-        "cloudwatch", endpoint_url=json.loads(facts.read_text())["url"], region_name="us-east-1", config=config,
+    return boto_session().client(
+        service, endpoint_url=json.loads(facts.read_text())["url"], region_name="us-east-1", config=config,
         aws_access_key_id=keys["aws_access_key_id"], aws_secret_access_key=keys["aws_secret_access_key"],
     )  # fmt: skip
 
 
 def test_a_kill_repeats_no_transition_and_loses_no_action(tmp_path):
-    assert POINTS == ["monitoring.acted", "monitoring.evaluated"]
+    assert POINTS == ["monitoring.acted", "monitoring.evaluated", "monitoring.source_read"]
     dying = serve(tmp_path, crash="monitoring.evaluated")
     cloudwatch = client(tmp_path, dying)
     cloudwatch.put_metric_data(Namespace="Shop", MetricData=[{"MetricName": "Errors", "Value": 5}])
@@ -80,3 +83,27 @@ def test_a_kill_repeats_no_transition_and_loses_no_action(tmp_path):
     last.wait(60)
     updated = "Alarm updated from INSUFFICIENT_DATA to ALARM"
     assert found == ['Alarm "errors" created', updated, "Failed to execute action"]
+
+
+def test_a_kill_after_a_read_counts_it_once(tmp_path):
+    with shop() as probed:
+        more = ("--egress-network", "127.0.0.0/8", "--lease", "1")
+        dying = serve(tmp_path, "monitoring.source_read", *more)
+        penstock = client(tmp_path, dying, "penstock")
+        with contextlib.suppress(botocore.exceptions.BotoCoreError):  # it dies while it answers, or soon after
+            penstock.put_metric_source(sourceName="shop", http={"url": probed.url}, intervalSeconds=3600)
+        assert until(lambda: dying.poll()) == -signal.SIGKILL
+        last = serve(tmp_path, "", *more)
+        penstock, cloudwatch = (client(tmp_path, last, service) for service in ("penstock", "cloudwatch"))
+        found = until(
+            lambda: next((one for one in penstock.list_metric_sources()["sources"] if "lastReadTime" in one), None)
+        )
+        assert (found["status"], found["failures"]) == ("OK", 0)
+        now = found["lastReadTime"]
+        counted = cloudwatch.get_metric_statistics(
+            Namespace="Penstock/Probes", MetricName="Success", Dimensions=[{"Name": "Source", "Value": "shop"}],
+            StartTime=now - dt.timedelta(hours=1), EndTime=now + dt.timedelta(hours=1), Period=86_400, Statistics=["SampleCount"],
+        )  # fmt: skip
+        last.send_signal(signal.SIGTERM)
+        last.wait(60)
+        assert [one["SampleCount"] for one in counted["Datapoints"]] == [1.0]

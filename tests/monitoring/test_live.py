@@ -13,7 +13,10 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 from penstock_protocols import client_speaking
+from penstock_starter import AWS, run
 from penstock_waiting import until
+
+from penstock import MODELS
 
 NOW = dt.datetime.now(dt.UTC).replace(microsecond=0)
 
@@ -208,3 +211,32 @@ def test_alarms_over_each_protocol(live, protocol):
         client.delete_alarms(AlarmNames=[name])
     assert refused.value.response["Error"]["Code"] == "ResourceNotFound"
     assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 404
+
+
+def test_the_cli_and_boto3_put_sources_of_metrics(live):
+    http = "url=http://shop.test/health,expectedText=fine,expectedStatus=200"
+    environment = live.environment() | {"AWS_DATA_PATH": str(MODELS)}  # as `penstock env` sets it
+
+    def cli(operation, *arguments):
+        done = run(AWS, "penstock", operation, "--source-name", "shop", *arguments, env=environment, timeout=90)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout or "null")
+
+    made = cli("put-metric-source", "--no-enabled", "--http", http)["source"]
+    assert (made["status"], made["http"]["expectedText"], "lastError" in made) == ("DISABLED", "fine", False)
+    client = live.client("penstock")
+    query = {"url": "http://prometheus.test:9090", "query": "sum(up)", "labels": ["job"], "metricName": "Up"}
+    client.put_metric_source(sourceName="up", prometheus=query, enabled=False, credentials={"bearerToken": "t"})
+    listed = client.get_paginator("list_metric_sources").paginate(PaginationConfig={"PageSize": 1}).build_full_result()
+    assert [(one["sourceName"], one["kind"], one["hasCredentials"]) for one in listed["sources"]] == [
+        ("shop", "http", False), ("up", "prometheus", True),
+    ]  # fmt: skip
+    assert client.get_metric_source(sourceName="up")["source"]["prometheus"] == query
+    with pytest.raises(ClientError) as refused:
+        client.put_metric_source(sourceName="a b", prometheus=query)
+    assert refused.value.response["Error"]["Code"] == "ValidationException"
+    cli("delete-metric-source")
+    with pytest.raises(ClientError) as refused:
+        client.get_metric_source(sourceName="shop")
+    assert refused.value.response["Error"]["Code"] == "MetricSourceNotFoundException"
+    client.delete_metric_source(sourceName="up")

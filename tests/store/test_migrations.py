@@ -148,6 +148,7 @@ FROZEN = {
     "0038_event_targets_and_archives": "98763f7256f14b8fdcdc40e3ea7a107d1021f8c9d95c1c1fc95df2b48f5be22e",
     "0039_log_subscriptions": "91c4a4910c8cb19f49787086672e140a723e5f3f364b9f8d504443f1eae2a93d",
     "0040_schedules": "2d95c6f6d75fe41e73e1f1fa66f9b25eac7c2f1eb0bb346e08b66cb8d00b154f",
+    "0041_metric_sources": "d3037325c601ddebaf54c16520ee584273eb6881d6f878a8b64f8a59606bd3cd",
 }
 
 

@@ -302,6 +302,12 @@ def _alarm(server: Live, named: dict[Any, Any]) -> None:
         "ResourceARN": f"arn:aws:cloudwatch:us-east-1:{ACCOUNT}:alarm:victims",
     }
     named |= {("cloudwatch", member): value for member, value in given.items()}
+    # One that is not read: each read would change its row, by nobody's call.
+    probe = {"url": f"http://victims.test/{CANARY}"}
+    server.client("penstock").put_metric_source(
+        sourceName="victims", http=probe, enabled=False, description=CANARY, credentials={"bearerToken": CANARY}
+    )
+    named["penstock", "sourceName"] = "victims"
 
 
 def _data(server: Live, named: dict[Any, Any]) -> None:

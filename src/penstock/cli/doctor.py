@@ -35,6 +35,7 @@ CHECKS: tuple[Check, ...] = (
     activity.work,
     activity.hosts,
     activity.stuck_deployments,
+    activity.metric_sources,
     people.second_factors,
     ends.keys_pending,
     ends.rotations,

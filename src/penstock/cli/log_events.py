@@ -45,6 +45,8 @@ EVENTS = {
     "loop.failed": "A background loop failed. It is tried again; `/readyz` names it meanwhile.",
     "metrics.reading_failed": "Gauges could not be read from the database. They have no value until they can.",
     "monitoring.action_failed": "An action of an alarm did not succeed, such as a message to a topic; the alarm's history says why.",
+    "monitoring.source_broke": "A metric source could not be read by a mistake in the program. It is read again at its interval.",
+    "monitoring.source_changed": "A metric source began to fail, with its error, or is read without one again.",
     "objects.collected": "Bytes of objects that nothing refers to were removed.",
     "pattern.unusable": "A pattern of a service's model cannot be checked; values are not held against it.",
     "pipelines.start_gave_up": "An action failed since it could not be started over and over.",

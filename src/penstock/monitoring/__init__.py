@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from penstock.component import Component, Guard, JobKind
-from penstock.monitoring import acting, alarm_records, records
+from penstock.monitoring import acting, alarm_records, records, source_reading
 from penstock.monitoring.ageing import Ageing
 from penstock.monitoring.alarms import ACTION, Alarm
 from penstock.monitoring.evaluating import Evaluator
 from penstock.monitoring.events import EVENTS
-from penstock.monitoring.operations import alarms, metric_data, metrics, putting, tags
+from penstock.monitoring.operations import alarms, metric_data, metrics, putting, sources, tags
+from penstock.monitoring.pages import PAGES
 from penstock.monitoring.profile import PROFILE
+from penstock.monitoring.source_settings import MonitoringSettings
 from penstock.wire.arns import parse_arn
 from penstock.wire.identity import ResourcePolicy
 from penstock.wire.services import Service
@@ -22,7 +24,9 @@ from penstock.wire.services import Service
 if TYPE_CHECKING:
     from penstock.application import App
 
-__all__ = ["component"]
+__all__ = ["SETTINGS", "component"]
+
+SETTINGS = MonitoringSettings
 
 # AWS names the states in this order when one is not among them.
 _PATCH: Mapping[str, Any] = {"shapes": {"StateValue": {"enum": ["INSUFFICIENT_DATA", "ALARM", "OK"]}}}
@@ -30,16 +34,26 @@ _PATCH: Mapping[str, Any] = {"shapes": {"StateValue": {"enum": ["INSUFFICIENT_DA
 
 def component(app: App) -> Component[App]:
     """What CloudWatch is here."""
-    ageing, evaluator = Ageing(app), Evaluator(app)
+    ageing, evaluator, reader = Ageing(app), Evaluator(app), source_reading.Reader(app)
     return Component(
         name="monitoring",
         state=app,
         services=(Service("cloudwatch", patch=_PATCH, profile=PROFILE),),
-        operations=(putting, metrics, metric_data, alarms, tags),
-        jobs=(JobKind(kind=ACTION, run=acting.act, on_dead=acting.fail),),
+        operations=(putting, metrics, metric_data, alarms, tags, sources),
+        jobs=(
+            JobKind(kind=ACTION, run=acting.act, on_dead=acting.fail),
+            JobKind(
+                kind=source_reading.READ,
+                run=lambda _app, job: reader.read(job),
+                concurrency=source_reading.AT_ONCE,
+                on_dead=source_reading.give_up,
+            ),
+        ),
         events=EVENTS,
         aggregates=(Alarm,),
         guards=(Guard(service="cloudwatch", policy=_services, keys={"aws:resourcetag/": _tags}),),
+        pages=PAGES,
+        readings=(source_reading.FAILING,),
         expiring=(*records.EXPIRING, *alarm_records.EXPIRING),
         start=(ageing.start, evaluator.start),
         stop=(ageing.stop, evaluator.stop),

@@ -39,3 +39,19 @@ class TooManyTags(ServiceError):
     """An alarm can have no more than 50 tags. Remove one that nothing uses."""
 
     code = "InvalidParameterValue"
+
+
+class ValidationException(ServiceError):
+    """The request is not valid."""
+
+
+class InvalidNextTokenException(ServiceError):
+    """The next token is not one that this operation has answered."""
+
+
+class MetricSourceNotFoundException(ServiceError):
+    """There is no metric source {name} in this account and region. `aws penstock list-metric-sources` lists those that there are."""
+
+
+class LimitExceededException(ServiceError):
+    """An account can have {most} metric sources in a region. Delete one that nothing needs."""

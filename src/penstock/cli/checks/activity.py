@@ -9,9 +9,11 @@ import sqlalchemy as sa
 
 from penstock.cli.checks.findings import Finding, Installation, Verdict
 from penstock.deployments.records import instances
+from penstock.monitoring.source_records import sources
 from penstock.store.records import jobs
 
 _LATE_MS = 5 * 60_000
+_NAMED = 3
 _STOPPED_MS = 15 * 60_000  # overdue for that long, nobody works
 
 
@@ -89,3 +91,21 @@ def stuck_deployments(installation: Installation) -> Iterator[Finding]:
         yield Finding(Verdict.FAIL if one.for_good else Verdict.WARN, "deployments", one.reason, one.mend)
     if not found:
         yield Finding(Verdict.OK, "deployments", "none waits for a host or holds up a queue")
+
+
+def metric_sources(installation: Installation) -> Iterator[Finding]:
+    """Do the sources of metrics answer, by which alarms stop rollouts?"""
+    c = sources.c
+    failing = sa.select(c.account, c.region, c.name, c.error, c.failures).where(c.error != "")
+    with installation.engine.connect() as conn:
+        count = conn.execute(sa.select(sa.func.count()).select_from(failing.subquery())).scalar_one()
+        found = conn.execute(failing.order_by(c.failures.desc(), c.account, c.region, c.name).limit(_NAMED)).all()
+    for row in found:
+        yield Finding(
+            Verdict.WARN,
+            "sources",
+            f"the metric source {row.name} of account {row.account} in {row.region} fails: {row.error}",
+            f"mend what it reads, or change the source: aws penstock get-metric-source --source-name {row.name}",
+        )
+    if count > _NAMED:
+        yield Finding(Verdict.WARN, "sources", f"{count - _NAMED} more metric sources fail")

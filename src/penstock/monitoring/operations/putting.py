@@ -6,18 +6,16 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import sqlalchemy as sa
-
 from penstock.application import App, Call
-from penstock.monitoring import alarm_records, records
 from penstock.monitoring.errors import (
     InvalidParameterCombination,
     InvalidParameterValue,
     MissingParameter,
 )
 from penstock.monitoring.operations import cloudwatch, place
-from penstock.monitoring.series import NEWEST, OLDEST, Metric, RowKey, key_of, metric_of, seconds, tier_for
+from penstock.monitoring.series import NEWEST, OLDEST, metric_of, seconds
 from penstock.monitoring.statistics import Summary
+from penstock.monitoring.writing import Batch
 from penstock.wire.call import Input, PrincipalKind
 from penstock.wire.registry import Recorded
 
@@ -42,23 +40,17 @@ async def put_metric_data(app: App, call: Call, input: Input) -> None:
     datums = list(_datums(input))
     if not datums:
         raise MissingParameter(name="MetricData")
-    now = seconds(call.now)
-    metrics: dict[str, Metric] = {}
-    rows: dict[RowKey, list[tuple[int, Summary]]] = {}
+    batch = Batch(place(call), call.now)
     for where, datum in datums:
-        metric = metric_of({**datum, "Namespace": input["Namespace"]})
-        summary, at = _summary(where, datum), _moment(where, datum, now)
-        id = metric.id(*place(call))
-        tier = tier_for(at, _resolution(where, datum), now)
-        rows.setdefault(key_of(id, tier, at, datum.get("Unit", "None")), []).append((at, summary))
-        metrics[id] = metric
-
-    def tx(conn: sa.Connection) -> None:
-        records.note(conn, place(call), metrics, call.now)
-        records.add(conn, rows)
-        alarm_records.hasten(conn, place(call), metrics, call.now)
-
-    await app.store.write(tx)
+        summary, at = _summary(where, datum), _moment(where, datum, seconds(call.now))
+        batch.add(
+            metric_of({**datum, "Namespace": input["Namespace"]}),
+            at,
+            summary,
+            unit=datum.get("Unit", "None"),
+            resolution=_resolution(where, datum),
+        )
+    await app.store.write(batch.write)
 
 
 def _datums(input: Input) -> Iterator[tuple[str, Mapping[str, Any]]]:

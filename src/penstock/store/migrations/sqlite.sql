@@ -1,4 +1,4 @@
--- Written by penstock.store.revise, of 0040_schedules.
+-- Written by penstock.store.revise, of 0041_metric_sources.
 CREATE TABLE audit_blocks (
 	chain VARCHAR(32) NOT NULL,
 	first BIGINT NOT NULL,
@@ -1008,6 +1008,22 @@ CREATE TABLE master_key_holders (
 	opens TEXT NOT NULL,
 	seen BIGINT NOT NULL,
 	CONSTRAINT pk_master_key_holders PRIMARY KEY (id)
+);
+CREATE TABLE metric_sources (
+	account VARCHAR(12) NOT NULL,
+	region VARCHAR(32) NOT NULL,
+	name VARCHAR(64) NOT NULL,
+	kind VARCHAR(16) NOT NULL,
+	settings TEXT NOT NULL,
+	credentials BLOB NOT NULL,
+	created BIGINT NOT NULL,
+	updated BIGINT NOT NULL,
+	progress TEXT NOT NULL,
+	read_at BIGINT,
+	good_at BIGINT,
+	failures INTEGER NOT NULL,
+	error TEXT NOT NULL,
+	CONSTRAINT pk_metric_sources PRIMARY KEY (account, region, name)
 );
 CREATE TABLE notification_rules (
 	id VARCHAR(40) NOT NULL,
