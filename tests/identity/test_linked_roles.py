@@ -127,7 +127,9 @@ async def test_it_stays_while_something_needs_it(either):
     missing = ("NoSuchEntity", f"The role with name {NAME} cannot be found.")
     assert await refused(either.iam("GetRole", RoleName=NAME)) == missing
     assert await refused(either.iam("DeleteServiceLinkedRole", RoleName=NAME)) == missing
+    assert (await either.iam("GetPolicy", PolicyArn=POLICY))["Policy"]["AttachmentCount"] == 0
     await made(either)
+    assert (await either.iam("GetPolicy", PolicyArn=POLICY))["Policy"]["AttachmentCount"] == 1
 
 
 async def test_tasks_and_roles_of_others_are_not_there(harness):
