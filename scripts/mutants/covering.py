@@ -37,6 +37,7 @@ SYNCS = "test_durability.py"  # the order of syncs in all packages
 NEAR = {
     "logfiles": ("logs",),
     "sandbox": ("builds",),
+    "store": ("test_sample_component.py",),  # the shell around aggregates
     "webpages": ("console",),
 }  # whose tests also are a package's own
 BOTH_DATABASES = (
@@ -278,7 +279,8 @@ def nearest(package: str, mutation: Mutation) -> list[str]:
         return (-near, path.name)
 
     folders = (package, *NEAR.get(package, ()))
-    files = [path for folder in folders for path in (ROOT / "tests" / folder).rglob("test_*.py")]
+    found = (ROOT / "tests" / folder for folder in folders)
+    files = [path for each in found for path in ([each] if each.is_file() else each.rglob("test_*.py"))]
     files += (ROOT / "tests").glob("test_*.py") if package == "penstock" else ()
     return [str(path.relative_to(ROOT)) for path in sorted(files, key=distance)]
 

@@ -93,3 +93,9 @@ async def test_what_is_put_off_comes_before_the_next_question(things: Store):
         return list(conn.execute(sa.select(_things.c.id).order_by(_things.c.id)).scalars())
 
     assert await things.write(write) == [1, 2]
+
+
+def test_only_a_word_is_a_state():
+    """It is written into the statement."""
+    with pytest.raises(ValueError, match='^"it\'s" is not a state$'):
+        _things.c.state == "it's"  # noqa: B015 - the comparison refuses it

@@ -158,6 +158,17 @@ async def test_many_writes_share_commits(store: Store):
     assert len(await store.read(keys)) == 500
 
 
+@pytest.mark.parametrize("bound", ["_GROUP", "_GROUP_SECONDS"])
+async def test_a_group_that_is_large_or_old_enough_takes_no_more_writes(
+    store: Store, monkeypatch: pytest.MonkeyPatch, bound: str
+):
+    monkeypatch.setattr("penstock.store.sqlite._GROUP_SECONDS", 10)
+    monkeypatch.setattr(f"penstock.store.sqlite.{bound}", 0)
+    before = metrics.COMMITS._value.get()
+    await asyncio.gather(*(store.write(put, key) for key in "abc"))
+    assert metrics.COMMITS._value.get() - before == 3
+
+
 async def test_wake_and_hooks_follow_the_commit_and_never_a_rollback(any_store: Store):
     wakeup = any_store.wakeup("topic")
     ran: list[str] = []

@@ -132,6 +132,26 @@ async def test_a_job_of_a_rolled_back_transaction_never_runs_and_frees_its_slot(
     assert len(ran) == 2
 
 
+async def test_a_twin_of_a_job_that_is_not_due_is_not_run_and_frees_its_slot(any_store: Store, work: Work):
+    ran: list[str] = []
+
+    @work.handler("k")
+    async def handle(app: None, job: Job) -> None:
+        ran.append(job.id)
+
+    await work.start(None)
+    done = [await enqueue(any_store, dedup="first")]
+    await until(any_store, done[0], JobState.DONE)
+    kept = await enqueue(any_store, dedup="later", due=any_store.clock.now() + 60_000)
+    for _ in range(5):  # more than there are slots
+        await at_rest(work)
+        assert await enqueue(any_store, dedup="later") == kept
+    await at_rest(work)
+    done.append(await enqueue(any_store, dedup="last"))
+    await until(any_store, done[1], JobState.DONE)
+    assert ran == done
+
+
 async def test_a_job_that_is_taken_where_it_is_made_is_handed_what_its_maker_left(any_store: Store, work: Work):
     """At its first run only: what it finds later, its handler has to read."""
     seen: dict[str, list[str | None]] = {}
