@@ -99,8 +99,12 @@ def every_component() -> tuple[ComponentOf, ...]:
 
 
 def component_settings() -> list[type[Any]]:
-    """The classes of settings that components have, and what serves several of them."""
-    return [EgressSettings, *(package.SETTINGS for package in _packages() if hasattr(package, "SETTINGS"))]
+    """The classes of settings that components have, each one or several, and what serves several of them."""
+    found: list[type[Any]] = [EgressSettings]
+    for package in _packages():
+        own = getattr(package, "SETTINGS", ())
+        found += own if isinstance(own, tuple) else [own]
+    return found
 
 
 def database_url(settings: Settings) -> str:

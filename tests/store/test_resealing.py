@@ -66,6 +66,7 @@ INTO_COLUMNS = {
     "objects/blob_keys.py",
     "store/sealing.py",
     "topics/operations/publishing.py",
+    "topics/webhook_secrets.py",
     "topics/signing.py",
 }
 

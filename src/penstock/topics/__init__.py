@@ -9,6 +9,7 @@ from penstock.component import Component, Guard, JobKind
 from penstock.store.retention import Expiring
 from penstock.topics import leaving, message_rows, records, subscription_rows, topic_rows, webhooks, work
 from penstock.topics.bodies import Bodies
+from penstock.topics.chat_settings import ChatSettings
 from penstock.topics.codec import TopicsCodec
 from penstock.topics.links import Links
 from penstock.topics.mail_settings import MailSettings
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SETTINGS", "component"]
 
-SETTINGS = MailSettings
+SETTINGS = (MailSettings, ChatSettings)
 _MAILS_AT_ONCE = 4
 _FAN_OUTS = 2  # of all topics, so that nobody's subscriptions keep pipelines waiting
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from penstock.topics import filters, retries
+from penstock.topics import chat, chatting, filters, retries
 from penstock.topics.errors import InvalidParameterException, invalid
 
 MAIL = ("email", "email-json")
@@ -91,6 +91,11 @@ def checked(name: str, value: str, have: Mapping[str, str]) -> str:
                 except InvalidParameterException as error:
                     reason = error.message.partition("Reason: ")[2]
                     raise InvalidParameterException(f"DeliveryPolicy: {reason}") from None
+        case chat.ATTRIBUTE:
+            chatting.checked_format(value)
+        case chat.SECRET:
+            if value:
+                chatting.key_of(value)
         case _:
             if value:
                 raise InvalidParameterException(f"{name}: {_LATER[name]}")

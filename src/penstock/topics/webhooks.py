@@ -15,9 +15,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from penstock.egress import Request, Unreachable, Untrusted, Unusable
-from penstock.topics import retries
+from penstock.topics import chatting, retries, webhook_secrets
 from penstock.topics import subscription_rows as rows
+from penstock.topics.chat import ATTRIBUTE, formats
+from penstock.topics.chat.form import ChatFormat, Published
 from penstock.topics.leaving import SUBSCRIBE
+from penstock.topics.notices import notice_of
 from penstock.topics.outcomes import Busy, Failed
 from penstock.wire.errors import Throttled
 
@@ -30,6 +33,8 @@ SECONDS = 15.0  # for a whole exchange (AWS: SNS, HTTP endpoints)
 AT_ONCE = 64
 _MOST = 16 << 10  # bytes of an answer that are read
 _OF_HOST, _OF_SLOW_HOST, _OF_ACCOUNT = 32, 2, 48  # at a time
+_TOO_MANY = 429
+_LONGEST_S = 3_600  # that a receiver may ask to wait
 _SLOW_S = 1.0
 _SLOW_HOSTS = 1_000  # that are remembered
 _AGENT = "Amazon Simple Notification Service Agent"
@@ -46,6 +51,10 @@ class Webhooks:
 
     async def notify(self, subscription: Any, topic: Any, message: Any, content: Message) -> None:
         """Send a message. Raises Failed, or Busy."""
+        format = _format(subscription)
+        if format is not None:
+            await self._chat(format, subscription, message, content)
+            return
         own = subscription.attributes.get("DeliveryPolicy", "")
         policy = retries.effective_own(topic.attributes.get("DeliveryPolicy", ""), own)
         headers = [("Content-Type", policy["requestPolicy"]["headerContentType"])]
@@ -57,8 +66,30 @@ class Webhooks:
             body = await self._bodies.notification(subscription, topic, message, content)
             await self._post(subscription, headers, json.dumps(body, indent=2, ensure_ascii=False))
 
+    async def _chat(self, format: ChatFormat, subscription: Any, message: Any, content: Message) -> None:
+        app, text = self._app, content.for_protocol(subscription.protocol)
+        secret = ""
+        if format.signs:
+            secret = await app.store.read(webhook_secrets.of, app.sealer, subscription.id)
+        published = Published(
+            id=message.id,
+            topic=rows.topic_of(subscription).arn,
+            at=message.at,
+            now=app.clock.now(),
+            subject=content.subject,
+            text=text,
+            attributes=content.attributes_to_api(),
+            notice=notice_of(text, content.subject, app.public_url),
+            secret=chatting.key_of(secret) if secret else b"",
+        )
+        headers, body = format.make(published)
+        await self._post(subscription, list(headers), body)
+
     async def ask(self, subscription: Any, topic: Any, type: str, message_id: str, at: int) -> None:
         """Ask an endpoint to confirm, or tell it that its subscription has ended. Raises Failed, or Busy."""
+        format = _format(subscription)
+        if format is not None and not format.answers:
+            return  # a chat would show it to people, with a link that brings the subscription back
         body = await self._bodies.confirmation(subscription, topic, type, message_id, at)
         arn = "" if type == SUBSCRIBE else rows.arn_of(subscription)
         headers = [("Content-Type", retries.CONTENT_TYPE), *_own_headers(type, message_id, body["TopicArn"], arn)]
@@ -81,8 +112,9 @@ class Webhooks:
                 raise Failed(str(error)) from None
         if 200 <= answer.status < 300:
             return
-        final = answer.status < 500 and answer.status != 429
-        raise Failed(f"{host} answers with status {answer.status}", final=final, status=answer.status)
+        final = answer.status < 500 and answer.status != _TOO_MANY
+        after = _pause_s(answer.headers.get("retry-after", "")) if answer.status in (_TOO_MANY, 503) else 0
+        raise Failed(f"{host} answers with status {answer.status}", final=final, status=answer.status, after=after)
 
     @asynccontextmanager
     async def _place(self, host: str, account: str) -> AsyncIterator[None]:
@@ -104,6 +136,15 @@ class Webhooks:
                 self._going[key] -= 1
                 if not self._going[key]:
                     del self._going[key]
+
+
+def _format(subscription: Any) -> ChatFormat | None:
+    return formats().get(subscription.attributes.get(ATTRIBUTE, ""))
+
+
+def _pause_s(text: str) -> int:
+    """What a receiver asks to wait. A date (which the same header may have) is not looked at."""
+    return min(int(text), _LONGEST_S) if text.isascii() and text.isdigit() and len(text) < 10 else 0
 
 
 def _own_headers(type: str, message: str, topic: str, subscription: str) -> list[tuple[str, str]]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("penstock.topics")
 _PAGE = 200  # subscriptions whose deliveries one transaction writes
+_WAITS_MS = 3_600_000  # for how long a message is put off as its receiver asks
 _BUSY_DOUBLINGS = 6
 _BUSY_MS = (500, 2_000)  # until a delivery that found no place is looked at again
 
@@ -110,13 +111,17 @@ async def _set_back(app: App, job: Job, found: Any, failed: Failed, tries: int) 
     """Try again later; False when it was tried as often as it is."""
     message, subscription, topic, _ = found
     pause = None
-    if not failed.final:
+    if failed.after and app.clock.now() - message.at < _WAITS_MS:
+        # It takes messages, but not so many: that is no failure of this one.
+        tries, pause = tries - 1, float(failed.after)
+    elif not failed.final:
         if subscription.protocol in subscribing.MAIL:
             pause = retries.mail_pause_s(tries)
         else:
             own = subscription.attributes.get("DeliveryPolicy", "")
             policy = retries.effective_own(topic.attributes.get("DeliveryPolicy", ""), own)
             pause = retries.pause_s(policy["healthyRetryPolicy"], tries)
+            pause = None if pause is None else max(pause, failed.after)
     arn, error = rows.arn_of(subscription), str(failed)
     if pause is None:
         _log.warning("topics.given_up", extra={"arn": arn, "published": message.id, "tries": tries, "error": error})

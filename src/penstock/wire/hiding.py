@@ -118,6 +118,10 @@ class Hiding:
             )
             for name, member in shape.members.items()
         }
+        # What is set by its name, as an attribute of a subscription: AttributeName, AttributeValue.
+        named = {
+            f"{name[:-4]}Value": name for name in members if name.endswith("Name") and f"{name[:-4]}Value" in members
+        }
 
         def show(value: Any, hidden: list[str]) -> Any:
             if type(value) is orjson.Fragment:
@@ -128,7 +132,8 @@ class Hiding:
             for name, item in value.items():
                 known = members.get(name)
                 if known is not None and item is not None:
-                    found = known[1](item, hidden)
+                    secret = name in named and secret_name(str(value.get(named[name])))
+                    found = (_hide if secret else known[1])(item, hidden)
                     if found is not _BYTES:
                         shown[known[0]] = found
             return shown

@@ -8,8 +8,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from penstock.application import App, Call
-from penstock.topics import leaving, subscribing
+from penstock.topics import chat, chatting, leaving, subscribing, webhook_secrets
 from penstock.topics import subscription_rows as rows
+from penstock.topics.chat_settings import ChatSettings
 from penstock.topics.errors import (
     InvalidParameterException,
     NotFoundException,
@@ -45,6 +46,8 @@ async def subscribe(app: App, call: Call, input: Input) -> Output:
         )
     given = input.get("Attributes") or {}
     wanted = subscribing.of_subscribe(given)
+    secret = wanted.pop(chat.SECRET, "")
+    chatting_now = _confirmed_at_once(app, wanted, protocol=protocol, endpoint=endpoint, signs=bool(secret))
     digest = rows.digest_of(protocol, endpoint)
     place = place_of(call)
 
@@ -52,7 +55,8 @@ async def subscribe(app: App, call: Call, input: Input) -> Output:
         locked(conn, call)
         row = rows.of_endpoint(conn, topic.id, digest)
         if row is not None:
-            if any(row.attributes.get(name) != value for name, value in wanted.items()):
+            other = any(row.attributes.get(name) != value for name, value in wanted.items())
+            if other or (secret and secret != webhook_secrets.of(conn, app.sealer, row.id)):
                 raise invalid("Attributes", "Subscription already exists with different attributes")
             id, confirmed = row.id, row.state == rows.CONFIRMED
         else:
@@ -64,7 +68,11 @@ async def subscribe(app: App, call: Call, input: Input) -> Output:
                 protocol=protocol, endpoint=endpoint, digest=digest, state=rows.PENDING, authenticated=False,
                 principal=call.session.arn, attributes=wanted, created=call.now, until=call.now + rows.KEPT_MS,
             )  # fmt: skip
-        if not confirmed:
+            webhook_secrets.keep(conn, app.sealer, id, secret)
+        if not confirmed and chatting_now:
+            # Nothing that a chat shows is to end its subscription.
+            confirmed = leaving.confirm(conn, id, authenticated=True)
+        elif not confirmed:
             if row is not None:
                 rows.change(conn, id, until=call.now + rows.KEPT_MS)
             _count(conn, call, digest, "mail" if mail else "web")
@@ -74,6 +82,14 @@ async def subscribe(app: App, call: Call, input: Input) -> Output:
     id, confirmed = await app.store.write(tx)
     shown = confirmed or input.get("ReturnSubscriptionArn")
     return {"SubscriptionArn": f"{place.arn}:{id}" if shown else "pending confirmation"}
+
+
+def _confirmed_at_once(app: App, attributes: Mapping[str, str], *, protocol: str, endpoint: str, signs: bool) -> bool:
+    hosts = app.settings.of(ChatSettings).chat_hosts
+    try:
+        return chatting.confirmed_at_once(attributes, protocol=protocol, endpoint=endpoint, signs=signs, hosts=hosts)
+    except InvalidParameterException as error:
+        raise invalid("Attributes", error.message) from None
 
 
 def _count(conn: sa.Connection, call: Call, digest: str, kind: str) -> None:
@@ -178,6 +194,16 @@ async def set_subscription_attributes(app: App, call: Call, input: Input) -> Non
         except InvalidParameterException as error:
             raise invalid(error.message) from None
         others = {key: other for key, other in row.attributes.items() if key != name}
-        rows.change(conn, row.id, attributes=others | ({name: kept} if kept else {}))
+        signs = webhook_secrets.of(conn, app.sealer, row.id) != ""
+        if name == chat.SECRET:
+            signs = bool(kept)
+            webhook_secrets.keep(conn, app.sealer, row.id, kept)
+            kept = ""
+        wanted = others | ({name: kept} if kept else {})
+        rows.change(conn, row.id, attributes=wanted)
+        if name in (chat.ATTRIBUTE, chat.SECRET) and _confirmed_at_once(
+            app, wanted, protocol=row.protocol, endpoint=row.endpoint, signs=signs
+        ):
+            leaving.confirm(conn, row.id, authenticated=True)
 
     await app.store.write(tx)
