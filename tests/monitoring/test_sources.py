@@ -67,10 +67,10 @@ async def answering(*answers: bytes, endless: bytes = b"", pause: float = 0.0):
     """A server that gives these answers in turn, the last one over and over. Yields its address and the heads that it got."""
     heard: list[bytes] = []
 
-    serving: set[asyncio.Task] = set()
+    serving: dict[asyncio.Task, asyncio.StreamWriter] = {}
 
     async def serve(reader, writer):
-        serving.add(asyncio.current_task())
+        serving[asyncio.current_task()] = writer
         try:
             heard.append(await reader.readuntil(b"\r\n\r\n"))
             writer.write(answers[min(len(heard), len(answers)) - 1])
@@ -87,8 +87,8 @@ async def answering(*answers: bytes, endless: bytes = b"", pause: float = 0.0):
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with server:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", heard
-        for task in serving:
-            task.cancel()
+        for writer in serving.values():
+            writer.transport.abort()
         await asyncio.gather(*serving, return_exceptions=True)
 
 
@@ -346,11 +346,17 @@ async def test_a_source_is_read_at_its_interval(any_store, clock, tmp_path):
         fourth = await read_since(harness, "lb", third["lastReadTime"])
         assert (fourth["status"], "lastError" in fourth) == ("OK", False)
         assert await points(harness, "Penstock/Nginx", "Requests", Source="lb") == (50, 1)
+        clock.advance(1)
+        again = (await ours(harness, "PutMetricSource", **put))["source"]  # the same once more
+        assert {**again, "updateTime": 0} == {**fourth, "updateTime": 0}
+        fifth = await read_since(harness, "lb", fourth["lastReadTime"])
+        assert await points(harness, "Penstock/Nginx", "AcceptedConnections", Source="lb") == (0, 2)
+        assert fifth["createTime"] == made["createTime"]
         await ours(harness, "PutMetricSource", **put, enabled=False)
         assert (await ours(harness, "GetMetricSource", sourceName="lb"))["source"]["status"] == "DISABLED"
         clock.advance(60_000)
         await ours(harness, "DeleteMetricSource", sourceName="lb")
-        assert len(heard) == 4
+        assert len(heard) == 5
         code, _ = await refused(ours(harness, "GetMetricSource", sourceName="lb"))
         assert code == "MetricSourceNotFoundException"
         code, _ = await refused(ours(harness, "DeleteMetricSource", sourceName="lb"))

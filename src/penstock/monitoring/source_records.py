@@ -72,9 +72,13 @@ def count(conn: sa.Connection, place: Place) -> int:
     return conn.execute(counted.where(_c.account == place[0], _c.region == place[1])).scalar_one()
 
 
-def put(conn: sa.Connection, place: Place, name: str, **values: Any) -> None:
-    """Make a source, or give the one of this name other values."""
-    upsert(conn, sources, {**_key(place, name), **values}, {key: values[key] for key in values if key != "created"})
+_FRESH = {"progress": {}, "read_at": None, "good_at": None, "failures": 0, "error": ""}
+
+
+def put(conn: sa.Connection, place: Place, name: str, *, now: int, fresh: bool, **values: Any) -> None:
+    """Make a source, or give the one of this name other values; `fresh` forgets how it was read."""
+    changed = {**values, "updated": now, **(_FRESH if fresh else {})}
+    upsert(conn, sources, {**_key(place, name), **_FRESH, **values, "created": now, "updated": now}, changed)
 
 
 def delete(conn: sa.Connection, place: Place, name: str) -> None:

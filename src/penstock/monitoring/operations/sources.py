@@ -60,7 +60,6 @@ async def put_metric_source(app: App, call: Call, input: Input) -> Output:
             raise LimitExceededException(most=_MOST)
         credentials = _kept(app, row, kind, settings) if given is None else given
         same = row is not None and row.settings == settings and row.kind == kind.name
-        fresh = {"progress": {}, "read_at": None, "good_at": None, "failures": 0, "error": ""}
         sealed = app.sealer.seal(orjson.dumps(credentials), source_records.credentials_context(*place(call), name))
         source_records.put(
             conn,
@@ -69,9 +68,8 @@ async def put_metric_source(app: App, call: Call, input: Input) -> Output:
             kind=kind.name,
             settings=settings,
             credentials=sealed,
-            created=call.now,
-            updated=call.now,
-            **({} if same else fresh),
+            now=call.now,
+            fresh=not same,
         )
         return source_records.find(conn, place(call), name)
 
