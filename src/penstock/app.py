@@ -65,6 +65,7 @@ COMPONENTS = (
     "penstock.logs",
     "penstock.topics",
     "penstock.monitoring",
+    "penstock.notifications",
     "penstock.audit",
     "penstock.builds",
     "penstock.deployments",

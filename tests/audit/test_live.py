@@ -261,7 +261,7 @@ OF_AN_ACCOUNT = {  # what they change is the account itself
     ("iam", "GenerateCredentialReport"),
 }
 BY_THEMSELVES = {  # policies are asked about `*`, and the record names what was made, or what was shown
-    ("kms", "CreateKey"), ("organizations", "CreateAccount"), ("penstock", "CreateAccount"), ("penstock", "CreateHostAuthority"),
+    ("codestar-notifications", "DeleteTarget"), ("kms", "CreateKey"), ("organizations", "CreateAccount"), ("penstock", "CreateAccount"), ("penstock", "CreateHostAuthority"),
     ("penstock", "RotateHostAuthority"), ("penstock", "JoinHost"), ("penstock", "RenewHostCertificate"), ("rolesanywhere", "CreateProfile"),
     ("rolesanywhere", "CreateTrustAnchor"), ("rolesanywhere", "ImportCrl"), ("rolesanywhere-sessions", "CreateSession"), ("sns", "ConfirmSubscription"),
     ("sns", "Unsubscribe"), ("sts", "AssumeRole"), ("sts", "AssumeRoleWithWebIdentity"),

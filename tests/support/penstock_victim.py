@@ -310,6 +310,26 @@ def _alarm(server: Live, named: dict[Any, Any]) -> None:
     named["penstock", "sourceName"] = "victims"
 
 
+def _notifications(server: Live, named: dict[Any, Any], topic: str) -> None:
+    resource, kind = (
+        f"arn:aws:codecommit:us-east-1:{ACCOUNT}:victims-rule",
+        "codecommit-repository-branches-and-tags-deleted",
+    )
+    made = server.client("codestar-notifications").create_notification_rule(
+        Name="victims",
+        Resource=resource,
+        EventTypeIds=[kind],
+        Targets=[{"TargetType": "SNS", "TargetAddress": topic}],
+        DetailType="FULL",
+        Status="DISABLED",
+        Tags={"canary": CANARY},
+    )
+    given = {
+        "Arn": made["Arn"], "Resource": resource, "EventTypeIds": kind, "TargetType": "SNS", "TargetAddress": topic, "Name": "others",
+    }  # fmt: skip
+    named |= {("codestar-notifications", member): value for member, value in given.items()}
+
+
 def _data(server: Live, named: dict[Any, Any]) -> None:
     kms, ssm, logs, s3 = (server.client(name) for name in ("kms", "ssm", "logs", "s3"))
     tags = [{"TagKey": "canary", "TagValue": CANARY}]
@@ -363,6 +383,7 @@ def _data(server: Live, named: dict[Any, Any]) -> None:
         ("sns", "AttributeName"): "DisplayName",
         ("sns", "Token"): "victims",
     }
+    _notifications(server, named, topic)
     logs.create_log_group(logGroupName="victims", tags={"canary": CANARY})
     logs.create_log_stream(logGroupName="victims", logStreamName="victims")
     logs.put_log_events(
