@@ -118,6 +118,47 @@ async def test_people_are_asked_and_get_messages_and_can_leave(store, clock, tmp
             assert len(mailbox.mails) == 2
 
 
+async def test_messages_of_services_are_mails_for_people(store, clock, tmp_path):
+    """As text and as HTML: what happened, what to do, links that need a sign-in; nothing in them is markup, a header or fetched."""
+    evil = '<img src=https://evil.test/x> & "friends"\r\nBcc: all@example.com'
+    approval = {"pipelineName": "shop", "stageName": "Release", "actionName": "Ask", "customData": evil}
+    event = {"source": "aws.codebuild", "detail-type": "x", "detail": {"project-name": f"wéb\r\nBcc: a@b{evil}", "build-status": "FAILED", "build-id": "arn:aws:codebuild:us-east-1:1:build/web:1"}}  # fmt: skip
+    async with mail_server() as (mailbox, port):
+        async with mailing(store, clock, tmp_path, port) as (harness, owner):
+            arn = await topic(harness, owner)
+            await subscribed(harness, owner, arn, "you@example.com", "email")
+            subject = "APPROVAL NEEDED: AWS CodePipeline shop for action Ask"
+            await sns(
+                harness, owner, "Publish", TopicArn=arn, Message=json.dumps({"approval": approval}), Subject=subject
+            )
+            await sns(harness, owner, "Publish", TopicArn=arn, Message=json.dumps(event))
+            found = lambda: [mail for _, mail in mailbox.mails if "Confirmation" not in mail["Subject"]]  # noqa: E731
+            await eventually(lambda: len(found()) == 2)
+    asks, fails = sorted(found(), key=lambda mail: "APPROVAL" not in mail["Subject"])
+    assert asks["Subject"] == subject
+    assert fails["Subject"].startswith("Build of wéb Bcc: a@b")
+    for mail in (asks, fails):
+        assert mail["Bcc"] is None
+        assert mail.get_content_type() == "multipart/alternative"
+        assert [part.get_content_type() for part in mail.iter_parts()] == ["text/plain", "text/html"]
+        page = mail.get_body(("html",)).get_content()
+        assert not re.search(r"<(?!/?(html|head|meta|title|body|h1|p|table|tr|th|td|a|hr|!doctype)\b)", page)
+        assert not re.search(r"\bsrc=|url\(|@import", page.replace("&lt;img src=", ""))
+        assert {one.partition("?")[0] for one in re.findall(r'href="([^"]*)"', page)} <= {
+            "https://penstock.test/v1/topics/leave",
+            "https://penstock.test/console/builds/web%3A1",
+            "https://penstock.test/console/pipelines/shop",
+            "https://penstock.test/console/pipelines/shop/approvals/Release/Ask",
+        }
+        assert "https://penstock.test/v1/topics/leave?SubscriptionArn=" in mail.get_body(("plain",)).get_content()
+    text = asks.get_body(("plain",)).get_content()
+    assert text.startswith(
+        'Approval needed: shop, Release\n\n<img src=https://evil.test/x> & "friends"\nBcc: all@example.com\n'
+    )
+    assert "Approve or reject:\nhttps://penstock.test/console/pipelines/shop/approvals/Release/Ask\n" in text
+    assert "&lt;img src=https://evil.test/x&gt; &amp; &quot;friends&quot;" in asks.get_body(("html",)).get_content()
+
+
 async def test_programs_that_read_mail_get_the_notification(store, clock, tmp_path):
     async with mail_server() as (mailbox, port):
         async with mailing(store, clock, tmp_path, port, mail_from="ci@example.org") as (harness, owner):

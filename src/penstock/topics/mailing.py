@@ -14,9 +14,10 @@ from email.policy import SMTP
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
+from penstock.topics import mail_bodies, tokens
 from penstock.topics import subscription_rows as rows
-from penstock.topics import tokens
 from penstock.topics.mail_settings import MailSettings
+from penstock.topics.notices import notice_of
 from penstock.topics.outcomes import Failed
 from penstock.topics.signing import PREFIX
 from penstock.wire.scalars import format_timestamp
@@ -55,19 +56,27 @@ class Mailing:
         """Send a message. Raises Failed."""
         arn = rows.arn_of(subscription)
         leave = f"{self._app.public_url}{PREFIX}leave?{urlencode({'SubscriptionArn': arn})}"
-        text = content.for_protocol(subscription.protocol)
+        text, page, subject = content.for_protocol(subscription.protocol), "", content.subject
         if subscription.protocol == "email-json":
             body = await self._bodies.notification(subscription, topic, message, content)
             text = json.dumps(body, indent=2, ensure_ascii=False)
         else:
-            text += _FOOTER.format(link=leave)
+            notice = notice_of(text, content.subject, self._app.public_url)
+            if notice.known:
+                name = rows.topic_of(subscription).name
+                text, page = mail_bodies.as_text(notice, name, leave), mail_bodies.as_html(notice, name, leave)
+                subject = subject or notice.title
+            else:
+                text += _FOOTER.format(link=leave)
         mail = self._mail(
-            subscription.endpoint, content.subject or _SUBJECT, topic.attributes.get("DisplayName") or _NAME, message.at
+            subscription.endpoint, subject or _SUBJECT, topic.attributes.get("DisplayName") or _NAME, message.at
         )
         mail["Message-ID"] = f"<{message.id}.{subscription.id}@{self._host}>"
         mail["List-Unsubscribe"] = f"<{leave}>"
         mail["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
         mail.set_content(text)
+        if page:
+            mail.add_alternative(page, subtype="html")
         await self._send(mail)
 
     async def ask(self, subscription: Any, topic: Any, type: str, message_id: str, at: int) -> None:  # noqa: ARG002 - as of webhooks
