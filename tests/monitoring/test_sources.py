@@ -10,7 +10,10 @@ import tempfile
 import time
 from pathlib import Path
 
+import hypothesis
+import hypothesis.strategies as st
 import pytest
+from penstock_examples import examples
 from penstock_identity_harness import ACCOUNT, REGION, allow, harness_on, refused
 from penstock_issuer import issuer_at
 from penstock_waiting import eventually
@@ -229,6 +232,44 @@ def test_what_haproxy_counts():
     assert third["Responses2xx", "web", "web-1"] == 3
     with pytest.raises(ReadFailed, match="no rows of shop"):
         haproxy.found(STATISTICS, ["shop"], {})
+
+
+def test_a_table_takes_time_by_its_size_only():
+    """A head of many columns above many short rows: what a row costs must not depend on the head."""
+    head = "# pxname,svname,type" + "," * 400_000 + "\n"
+    began = time.thread_time()
+    with pytest.raises(ReadFailed, match="no rows"):
+        haproxy.found(head + "a,b,3\n" * 100_000, (), {})
+    with pytest.raises(ReadFailed, match="more than 100"):
+        haproxy.found(head + "a,b,2\n" * 100_000, (), {})
+    assert time.thread_time() - began < 10  # a thousand times as much, if it did
+
+
+_WORDS = st.sampled_from([*STATISTICS.replace("\n", ",").split(","), "\n", '"', "9" * 30, "-1", "\xb2", "\0"])
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text(max_size=5) | st.sampled_from(["1", "NaN", "host"]),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["metric", "value", "host"]), inner),
+    max_leaves=10,
+)
+
+
+@hypothesis.given(
+    st.lists(_WORDS, max_size=40).map(",".join), st.sampled_from([{}, {"web/web-1": {"stot": "x"}}, {"web/web-1": 3}])
+)
+@hypothesis.settings(max_examples=examples(300))
+def test_any_table_is_read_or_refused(rows, before):
+    text = STATISTICS.partition("\n")[0] + "\n" + rows
+    with contextlib.suppress(ReadFailed):
+        found = haproxy.found(text, (), before)
+        assert all(math.isfinite(one.value) for one in found.samples)
+
+
+@hypothesis.given(st.sampled_from(["scalar", "vector", "matrix"]), _JSON | st.lists(_JSON, max_size=3))
+@hypothesis.settings(max_examples=examples(300))
+def test_any_result_is_read_or_refused(kind, result):
+    with contextlib.suppress(ReadFailed):
+        found = prometheus.samples({"resultType": kind, "result": result}, "Value", ["host"])
+        assert all(math.isfinite(one.value) for one in found)
 
 
 def test_what_nginx_counts():

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import itertools
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,7 +35,10 @@ _COUNTERS = {
     "eresp": "ResponseErrors",
 }
 _GAUGES = {"scur": "CurrentSessions", "qcur": "QueuedRequests"}
+_NAMED = frozenset({"pxname", "svname", "type"})
+_NO_TABLE = "The answer is not HAProxy's table of statistics."
 _KEPT = tuple(dict.fromkeys((*_COUNTERS, *_RESPONSES)))
+_COLUMNS = _NAMED | {"status", *_GAUGES, *_KEPT}
 
 
 def _check(settings: Mapping[str, Any], sockets: Sequence[str]) -> None:
@@ -106,13 +110,13 @@ async def _ask(path: str) -> bytes:
 
 def found(text: str, proxies: Sequence[str], before: Mapping[str, Any]) -> Found:
     """What a table of statistics says of proxies (all of them when none is named), and since the read before. Raises ReadFailed."""
-    rows = list(_rows(text, proxies))
+    rows = list(itertools.islice(_rows(text, proxies), _ROWS + 1))
     if not rows:
         named = f" of {', '.join(proxies)}" if proxies else ""
         raise ReadFailed(f"The statistics have no rows{named}.")
     if len(rows) > _ROWS:
         raise ReadFailed(
-            f"There are {len(rows)} frontends, backends and servers, and {_ROWS} are read at most: name proxies."
+            f"There are more than {_ROWS} frontends, backends and servers: name those that are to be read as proxies."
         )
     samples: list[Sample] = []
     progress: dict[str, dict[str, int]] = {}
@@ -129,19 +133,25 @@ def found(text: str, proxies: Sequence[str], before: Mapping[str, Any]) -> Found
 
 
 def _rows(text: str, proxies: Sequence[str]) -> Iterator[dict[str, str]]:
-    lines = text.lstrip().removeprefix("# ").splitlines()
-    wanted = frozenset(proxies)
+    """What is known of each row, by the names of columns. The time is linear in the text, whatever its columns and rows are."""
+    wanted, read = frozenset(proxies), csv.reader(text.lstrip().removeprefix("# ").split("\n"))
     try:
-        for row in csv.DictReader(lines):
-            if row.get("pxname") is None or row.get("svname") is None or row.get("type") is None:
-                raise ReadFailed("The answer is not HAProxy's table of statistics.")
-            if row["type"] != _LISTENER and (not wanted or row["pxname"] in wanted):
-                yield row
+        places = {name: place for place, name in enumerate(next(read, ())) if name in _COLUMNS}
+        if not places.keys() >= _NAMED:
+            raise ReadFailed(_NO_TABLE)
+        for row in read:
+            if not row:
+                continue
+            found = {name: row[place] for name, place in places.items() if place < len(row)}
+            if not found.keys() >= _NAMED:
+                raise ReadFailed(_NO_TABLE)
+            if found["type"] != _LISTENER and (not wanted or found["pxname"] in wanted):
+                yield found
     except csv.Error:
-        raise ReadFailed("The answer is not HAProxy's table of statistics.") from None
+        raise ReadFailed(_NO_TABLE) from None
 
 
-def _count(row: Mapping[str, str | None], name: str) -> int | None:
+def _count(row: Mapping[str, str], name: str) -> int | None:
     text = row.get(name)
     if not text:
         return None

@@ -17,6 +17,7 @@ from penstock.monitoring.source_requests import Refusal, ask, check_url
 _MOST = 1 << 20  # bytes of an answer
 _SERIES = 100
 _NAME = "Value"
+_DIGITS = 400  # of a value; those of the largest one are 309
 
 
 def _check(settings: Mapping[str, Any], _sockets: Sequence[str]) -> None:
@@ -90,10 +91,10 @@ def _series(one: Any, labels: Sequence[str]) -> tuple[tuple[tuple[str, str], ...
 
 
 def _value(pair: Any) -> float:
+    text = pair[1] if isinstance(pair, list) and len(pair) == 2 else None
     try:
-        _, text = pair
-        return float(text)
-    except (TypeError, ValueError):
+        return float(text if isinstance(text, str) and len(text) <= _DIGITS else "")
+    except ValueError:
         raise ReadFailed("A value of the result is no number.") from None
 
 
