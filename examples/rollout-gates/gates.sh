@@ -6,10 +6,10 @@ health=${HEALTH_URL:-https://shop.example.com/health}
 prometheus=${PROMETHEUS_URL:-http://prometheus.example.com:9090}
 statistics=${HAPROXY_URL:-http://lb.example.com:8404/stats}
 
-aws penstock put-metric-source --source-name shop --interval-seconds 10 --http "url=$health,expectedText=healthy"
+aws penstock put-metric-source --source-name shop --interval-seconds 10 --http "url=$health,expectedText=healthy" >/dev/null
 aws penstock put-metric-source --source-name slow-requests --interval-seconds 15 \
-  --prometheus "{\"url\": \"$prometheus\", \"metricName\": \"P99Seconds\", \"query\": \"histogram_quantile(0.99, sum(rate(http_request_duration_seconds_bucket{job='shop'}[1m])) by (le))\"}"
-aws penstock put-metric-source --source-name lb --interval-seconds 10 --haproxy "url=$statistics,proxies=web"
+  --prometheus "{\"url\": \"$prometheus\", \"metricName\": \"P99Seconds\", \"query\": \"histogram_quantile(0.99, sum(rate(http_request_duration_seconds_bucket{job='shop'}[1m])) by (le))\"}" >/dev/null
+aws penstock put-metric-source --source-name lb --interval-seconds 10 --haproxy "url=$statistics,proxies=web" >/dev/null
 
 alarm() {
   name=$1 namespace=$2 metric=$3 dimensions=$4 statistic=$5 operator=$6 threshold=$7 missing=$8
