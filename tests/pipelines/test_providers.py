@@ -21,7 +21,7 @@ from penstock.pipelines.actions.provider import (
     Succeeded,
     Waiting,
 )
-from penstock.pipelines.model import HOUR, ActionTypeId, ArtifactLocation, Property
+from penstock.pipelines.model import HOUR, ActionTypeId, ArtifactLocation, Property, Revision
 from penstock.pipelines.pinning import changed_input
 from penstock.wire.errors import AccessDenied, InternalFailure, ServiceError
 
@@ -717,6 +717,13 @@ class TestApprovalsAndTopics:
             "expires": "2026-01-01T00:00Z",
             "approvalReviewLink": "https://p.test/console/pipelines/demo/approvals/Stage/act",
         }
+
+    async def test_a_topic_is_notified_of_what_the_run_brings(self):
+        services = Services(Publish={"MessageId": "m"})
+        many = tuple(Revision(id=f"r{number}", summary="s" * 300) for number in range(25))
+        await self.PROVIDER.start(replace(self.asking(services), brought=many))
+        changes = json.loads(services.input("Publish")["Message"])["approval"]["changes"]
+        assert (len(changes), changes[0]) == (20, {"id": "r0", "summary": "s" * 200})
 
     async def test_a_fifo_topic_takes_a_request_once(self):
         services = Services(Publish={"MessageId": "m"})

@@ -128,6 +128,29 @@ async def test_approving(harness):
     assert "token" not in latest
 
 
+async def test_people_are_shown_what_a_run_brings_since_the_last_that_passed(any_harness):
+    """Of a run that failed on its way too, and nothing that is there already."""
+    harness = any_harness
+    harness.scripted.shows_revisions = True
+    revisions = iter(("one", "two", "three", "three"))
+    source, build = SOURCE["actions"][0]["name"], BUILD["actions"][0]["name"]
+
+    def fetched(action):
+        id = next(revisions)
+        return Succeeded(outputs=action.outputs, revision=Revision(id=id, summary=f"Do {id}"))
+
+    harness.scripted.answers[source, "start"] = fetched
+    await harness.create(SOURCE, BUILD)
+    assert await harness.ended(await harness.first()) == "Succeeded"
+    harness.scripted.answers[build, "start"] = Failed(code="JobFailed", message="no")
+    for wanted in ("Failed", "Succeeded", "Succeeded"):
+        run = (await harness("StartPipelineExecution", name="demo"))["pipelineExecutionId"]
+        assert await harness.ended(run) == wanted
+        harness.scripted.answers.pop((build, "start"), None)
+    brought = [[one.id for one in action.brought] for action in harness.scripted.started if action.name == build]
+    assert brought == [["one"], ["two"], ["three", "two"], []]
+
+
 async def test_nobody_answers_a_request_that_is_not_made_yet(harness, monkeypatch):
     """Its text may refer to variables: who approved before they are resolved would not know what."""
     made = asyncio.Event()

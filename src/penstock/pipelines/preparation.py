@@ -12,11 +12,13 @@ from penstock.pipelines import records
 from penstock.pipelines.actions.provider import Action, Invoke
 from penstock.pipelines.artifacts import object_key
 from penstock.pipelines.declaration import declared_action, store_of
-from penstock.pipelines.model import APPROVAL_TIMEOUT, MINUTE, ActionStatus, ArtifactLocation, Key
+from penstock.pipelines.model import APPROVAL_TIMEOUT, MINUTE, ActionStatus, ArtifactLocation, Key, Revision
 from penstock.pipelines.records import type_of
 from penstock.pipelines.variables import PIPELINE, RESERVED, references
 from penstock.pipelines.versions import Versions
 from penstock.wire.call import partition_of
+
+_BROUGHT = 50  # revisions that are looked at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +131,30 @@ def _earlier(
         if namespace is not None:
             scope[namespace] = earlier.variables or {}
     return artifacts, scope
+
+
+def brought(conn: sa.Connection, row: Any) -> tuple[Revision, ...]:
+    """The revisions that an action's run brings to its stage, newest first: its own, and those of the runs since the last that passed it."""
+    e, a = records.executions.c, records.actions.c
+    number = conn.execute(sa.select(e.number).where(e.id == row.execution_id)).scalar()
+    if number is None:
+        return ()
+    passed = (
+        e.pipeline_id == row.pipeline_id,
+        e.number < number,
+        e.succeeded.contains(f"/{row.stage}/", autoescape=True),
+    )
+    last = conn.execute(sa.select(e.number).where(*passed).order_by(e.number.desc()).limit(1)).scalar() or 0
+    found = (
+        sa.select(e.number, a.revision)
+        .join(records.executions, e.id == a.execution_id)
+        .where(e.pipeline_id == row.pipeline_id, e.number.between(last, number), a.revision.is_not(None))
+        .order_by(e.number.desc(), a.ordinal.desc())
+        .limit(_BROUGHT)
+    )
+    revisions = [(one.number, Revision(**one.revision)) for one in conn.execute(found)]
+    there = {revision.id for at, revision in revisions if at == last}
+    return tuple({one.id: one for at, one in revisions if at > last and one.id not in there}.values())
 
 
 def action_of(

@@ -32,7 +32,7 @@ from penstock.pipelines.inputs import (
 )
 from penstock.pipelines.model import NO_DETAILS, ActionStatus, Details, Key
 from penstock.pipelines.pinning import changed_input
-from penstock.pipelines.preparation import Prepared, action_of, prepare, prepare_row, prepare_unread
+from penstock.pipelines.preparation import Prepared, action_of, brought, prepare, prepare_row, prepare_unread
 from penstock.pipelines.records import type_of
 from penstock.pipelines.roles import SERVICE, Acting, RoleRefused, action_session
 from penstock.pipelines.service import PipelineService
@@ -194,6 +194,8 @@ async def _start(service: PipelineService, prepared: Prepared) -> tuple[Outcome,
         return await provider.start(action_of(prepared, resolved)), details
     try:
         action = await _action(service, prepared, resolved)
+        if provider.shows_revisions:
+            action = replace(action, brought=await service.app.store.read(brought, prepared.row))
         return await changed_input(action) or await provider.start(action), details
     except RoleRefused as refused:
         return Failed(code="PermissionError", message=str(refused)), details

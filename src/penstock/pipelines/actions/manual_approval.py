@@ -13,6 +13,7 @@ from penstock.pipelines.model import APPROVAL_TIMEOUT, ActionType, ActionTypeId,
 from penstock.wire.errors import AccessDenied, ServiceError, passes
 from penstock.wire.scalars import iso
 
+_CHANGES, _SUMMARY = 20, 200  # revisions, characters of what each says
 _SUBJECT = 100  # characters (AWS: Publish)
 _MINUTES = len("2026-01-01T00:00")
 _ARN = re.compile(r"arn:aws[\w-]*:([^:]+):([^:]*):([0-9]{12}):([^:]+)")
@@ -49,6 +50,8 @@ def _request(action: Action) -> dict[str, Any]:
         "externalEntityLink": configuration.get("ExternalEntityLink"),
         "approvalReviewLink": f"{pipeline}/approvals/{quote(action.stage, safe='')}/{quote(action.name, safe='')}",
         "customData": configuration.get("CustomData"),
+        # An addition: AWS sends nothing of what is to be approved.
+        "changes": [{"id": one.id, "summary": one.summary[:_SUMMARY]} for one in action.brought[:_CHANGES]] or None,
     }
     said = {name: value for name, value in approval.items() if value is not None}
     return {"region": action.region, "consoleLink": pipeline, "approval": said}
@@ -71,6 +74,8 @@ class ManualApproval(Provider):
             refuse=_refuse,
         ),
     )
+
+    shows_revisions = True
 
     def acts(self, configuration: Mapping[str, str]) -> bool:
         """Only where a topic is notified."""

@@ -97,6 +97,7 @@ class Action:
     approval: str = ""  # of one that somebody has to answer: the token that answers it
     ends: int = 0  # of such a one: when it has failed for want of an answer, in ms
     site: str = ""  # the address of this installation
+    brought: tuple[Revision, ...] = ()  # what its run brings to the stage, for a provider that `shows_revisions`
 
     @property
     def token(self) -> str:
@@ -137,6 +138,7 @@ class Provider(ABC):
     types: ClassVar[tuple[ActionType, ...]]
     # Event type → the external id that its payload is about. Such an event makes the action be checked.
     reports: ClassVar[Mapping[str, Callable[[Mapping[str, Any]], str]]] = {}
+    shows_revisions: ClassVar[bool] = False  # people are shown what a run brings
     # Event type → the subject (see `watches`) that its payload is news of; None when nothing that is watched changed.
     news: ClassVar[Mapping[str, Callable[[Mapping[str, Any]], str | None]]] = {}
 
