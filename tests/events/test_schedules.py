@@ -1,8 +1,11 @@
 """EventBridge Scheduler in process: what is kept and refused, when targets are asked and for what, and what becomes of failures."""
 
 import asyncio
+import hashlib
+import hmac
 import json
 
+import orjson
 import pytest
 import sqlalchemy as sa
 from penstock_bridge import Busy, TopicNotFound
@@ -106,6 +109,7 @@ async def test_a_schedule_and_what_is_refused(any_bridge, of):
         ({"KmsKeyArn": f"arn:aws:kms:{REGION}:{ACCOUNT}:key/k"}, "leave out KmsKeyArn"),
         ({"Target": {"Arn": "x"}}, "not a target that Penstock has"),
         ({"Target": {"Arn": TOPIC.replace(ACCOUNT, OTHER)}}, "another account or region"),
+        ({"Target": {"Input": "x" * 262_145}}, "longer than 262144 bytes"),
         ({"Target": {"SqsParameters": {}}}, "does not have"),
         ({"Target": {"EventBridgeParameters": {"Source": "x", "DetailType": "y"}}}, "event buses"),
         ({"Target": {"Arn": f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/default"}}, "are required for an event bus"),
@@ -362,9 +366,18 @@ async def _settled(bridge, due):
 
 
 async def test_an_input_is_sealed(bridge, of):
-    """In the schedule and in what is asked."""
+    """In the schedule and in what is asked; the digest of a request is under a key."""
     scheduler, _ = await of(bridge)
-    await scheduler("CreateSchedule", Target={"Input": "hush"}, ScheduleExpression="at(2027-01-15T09:00:00)")
+    asked = {"Target": {"Input": "hush"}, "ScheduleExpression": "at(2027-01-15T09:00:00)"}
+    await scheduler("CreateSchedule", **asked, ClientToken="t")
+    (token,) = await rows(bridge, schedule_records.tokens)
+    full = (await scheduler("GetSchedule"))["Target"]
+    given = {"Name": "s", "FlexibleTimeWindow": OFF, **asked} | {
+        "Target": {n: full[n] for n in ("Arn", "RoleArn", "Input")}
+    }
+    text = orjson.dumps(["CreateSchedule", given], option=orjson.OPT_SORT_KEYS)
+    key = bridge.app.sealer.derive("tokens of schedules")
+    assert token.digest == hmac.new(key, text, hashlib.sha256).hexdigest()
     (row,) = await rows(bridge, schedule_records.schedules)
     assert b"hush" not in row.input
     assert "hush" not in json.dumps(row.content)

@@ -48,6 +48,7 @@ IN_THE_CLEAR = {
 # What is sealed and lies in no table, by the module that seals: it is over within days, or a file that a process renews.
 ELSEWHERE = {
     "app.py",
+    "events/operations/schedules.py",  # digests of requests, which a change of the master key voids
     "identity/denials.py",  # messages in records, which say nothing any more when the master key of their time is gone
     "store/sealed_tokens.py",  # cookies, session tokens and invitations, which are over within days
     "wire/tls.py",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -45,6 +46,8 @@ PAGES = Pages(lambda _token: ValidationException("The NextToken is not valid."),
 PAGE = 100
 TOKEN_MS = 86_400_000  # how long a ClientToken stands for its request
 _EARLY_MS = 300_000
+_LABEL = "tokens of schedules"
+_LARGEST = 262_144  # bytes of an input (AWS: EventBridge Scheduler quotas)
 # Of kinds of targets that Penstock does not have.
 _FOREIGN = (
     "EcsParameters",
@@ -65,7 +68,9 @@ def once_by_token(conn: sa.Connection, call: Call, input: Input, done: Callable[
         done()
         return
     asked = {name: value for name, value in input.items() if name != "ClientToken"}
-    digest = hashlib.sha256(orjson.dumps([call.operation, asked], option=orjson.OPT_SORT_KEYS)).hexdigest()
+    text = orjson.dumps([call.operation, asked], option=orjson.OPT_SORT_KEYS)
+    # Under a key, so that nobody guesses by the table what an input says. After a change of the master key a token stands for nothing.
+    digest = hmac.new(call.app.sealer.derive(_LABEL), text, hashlib.sha256).hexdigest()
     known = schedule_rows.digest_of_token(conn, place(call), token, since=call.now - TOKEN_MS)
     if known is None:
         done()
@@ -259,6 +264,8 @@ async def _checked(app: App, call: Call, input: Input) -> dict[str, Any]:
 
 
 def _check_target(app: App, call: Call, target: Mapping[str, Any]) -> None:
+    if len(target.get("Input", "").encode()) > _LARGEST:
+        raise TargetError(f"The target's Input is longer than {_LARGEST} bytes.")
     for name in _FOREIGN:
         if name in target:
             raise TargetError(f"{name} is for a kind of target that Penstock does not have.")
