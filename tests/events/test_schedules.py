@@ -13,7 +13,9 @@ from penstock_identity_harness import ACCOUNT, OTHER, REGION, allow, refused, tr
 from penstock_waiting import eventually
 
 from penstock.events import invoking, records, schedule_records, scheduling
-from penstock.store.jobs import JobState
+from penstock.events.interest import RuleBook
+from penstock.store.jobs import Fenced, JobState
+from penstock.store.leases import Claimant
 from penstock.store.records import jobs
 from penstock.wire.errors import AccessDenied
 
@@ -196,6 +198,46 @@ async def test_groups_and_lists(any_bridge, of):
     await any_bridge.app.work.stop()
     assert await listed() == ["default/a", "default/c"]
     assert len(await timers(any_bridge)) == 1
+
+
+async def taken(bridge, kind):
+    """A job in a worker's hands."""
+    claimant = Claimant(worker="one", lease_ms=30_000, regions=())
+    now = bridge.clock.now()
+    (job,) = await bridge.app.store.write(lambda conn: claimant.claim(conn, {(kind,): 1}, now=now))
+    return job
+
+
+async def test_a_group_that_was_made_anew_keeps_its_schedules(bridge, of):
+    """Though the job that deleted the one before it runs again."""
+    scheduler, _ = await of(bridge)
+    await scheduler("CreateScheduleGroup", Name="g")
+    await scheduler("DeleteScheduleGroup", Name="g")
+    job = await taken(bridge, scheduling.EMPTY_GROUP)
+    await scheduling.empty_group(RuleBook(bridge.app), job)
+    await scheduler("CreateScheduleGroup", Name="g")
+    await scheduler("CreateSchedule", GroupName="g")
+    with pytest.raises(Fenced):
+        await scheduling.empty_group(RuleBook(bridge.app), job)
+    assert len((await scheduler("ListSchedules", GroupName="g"))["Schedules"]) == 1
+    await scheduler("DeleteScheduleGroup", Name="g")
+    await scheduling.empty_group(RuleBook(bridge.app), await taken(bridge, scheduling.EMPTY_GROUP))
+    await _gone(scheduler)
+    assert await timers(bridge) == []
+
+
+async def test_what_was_given_up_is_asked_again_at_once(bridge, of):
+    """The job that gave it up has ended by then, though its handler has not."""
+    scheduler, _ = await of(bridge)
+    book = RuleBook(bridge.app)
+    bridge.stand.fails["news"] = [1, TopicNotFound()]
+    await scheduler("CreateSchedule", Target={"Input": "again"})
+    await scheduling.fire(book, await taken(bridge, scheduling.FIRE))
+    await invoking.invoke(book, await taken(bridge, scheduling.INVOKE))
+    (letter,) = await letters(bridge)
+    await bridge.app.store.write(invoking.invoke_again, letter, bridge.clock.now())
+    await invoking.invoke(book, await taken(bridge, scheduling.INVOKE))
+    assert said(bridge) == [("news", "again")]
 
 
 async def _gone(scheduler):

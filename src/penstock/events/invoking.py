@@ -29,6 +29,7 @@ from penstock.events.schedule_targets import (
     universal,
 )
 from penstock.events.scheduling import enqueue_invocation, group_arn, schedule_arn
+from penstock.store import jobs
 from penstock.store.failpoints import failpoint
 from penstock.store.jobs import Job
 from penstock.store.work import Retry, backoff_ms
@@ -72,7 +73,7 @@ async def invoke(book: RuleBook, job: Job) -> None:
         failed = Failed(
             "TIMEOUT", "No server was up to invoke the target before the MaximumEventAgeInSeconds had passed."
         )
-        await app.store.write(_give_up, row, failed, late)
+        await app.store.write(_give_up, job, row, failed, late)
         return
     try:
         await _ask(app, row)
@@ -84,10 +85,15 @@ async def invoke(book: RuleBook, job: Job) -> None:
         if again and not late:
             await app.store.write(schedule_rows.change_invocation, row.id, attempts=row.attempts + 1)
             raise Retry(backoff_ms(row.attempts + 1, row.id), counts=False) from None
-        await app.store.write(_give_up, row, failed, late if again else "")
+        await app.store.write(_give_up, job, row, failed, late if again else "")
         return
     failpoint("schedules.invoked")
-    await app.store.write(schedule_rows.remove_invocation, row.id)
+    await app.store.write(_done, job, row)
+
+
+def _done(conn: sa.Connection, job: Job, row: Any) -> None:
+    jobs.complete(conn, job)
+    schedule_rows.remove_invocation(conn, row.id)
 
 
 async def _ask(app: App, row: Any) -> None:
@@ -128,8 +134,10 @@ def _asked(app: App, row: Any) -> Asked:
     return templated(service, target, given_text, token=row.id, given=bool(text))
 
 
-def _give_up(conn: sa.Connection, row: Any, failed: Failed, condition: str) -> None:
+def _give_up(conn: sa.Connection, job: Job, row: Any, failed: Failed, condition: str) -> None:
     place = (row.account, row.region)
+    # The job ends with the letter: whoever sees that and asks again would find the job alive, and make no other.
+    jobs.complete(conn, job)
     delivery_rows.letter_of_invocation(
         conn,
         row,

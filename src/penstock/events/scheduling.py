@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from penstock.events import schedule_rows
 from penstock.events.interest import RuleBook
-from penstock.events.records import DEFAULT, Place
+from penstock.events.records import Place
 from penstock.events.schedule_records import input_context, invocation_context
 from penstock.store import jobs
 from penstock.store.jobs import Job
@@ -152,16 +152,22 @@ def enqueue_invocation(conn: sa.Connection, place: Place, id: str) -> None:
 
 async def empty_group(book: RuleBook, job: Job) -> None:
     """Delete the schedules of a group that goes, then the group."""
-    place, name = (job.account, job.region), job.payload["group"]
-    while await book.app.store.write(_some, place, name):
+    while await book.app.store.write(_some, job):
         pass
 
 
-def _some(conn: sa.Connection, place: Place, group: str) -> bool:
+def _some(conn: sa.Connection, job: Job) -> bool:
+    """Delete some of a group; False when nothing is left to do. The job ends with the group, of whose name there may be another one at once."""
+    place, group = (job.account, job.region), job.payload["group"]
+    row = schedule_rows.group(conn, place, group, lock=True)
+    if row is None or row.state != "DELETING":
+        jobs.complete(conn, job)
+        return False
     names = schedule_rows.names_of(conn, place, group, _BATCH)
     for name in names:
         if schedule_rows.schedule(conn, place, group, name, lock=True) is not None:
             forget(conn, place, group, name)
-    if not names and group != DEFAULT:
+    if not names:
+        jobs.complete(conn, job)
         schedule_rows.delete_group(conn, place, group)
     return bool(names)
