@@ -1,4 +1,4 @@
-"""Log events into a server and out of it again: 1 GB of lines of 100 bytes by PutLogEvents, then FilterLogEvents for terms that few lines have.
+"""Log events into a server and out of it again: 1 GB of lines of 100 bytes by PutLogEvents, then FilterLogEvents and queries for terms that few lines have.
 
 BENCH_LOG_MB=100 python bench/run.py logs    with less
 """
@@ -21,6 +21,11 @@ _SEARCHES = {
     "a term in one of 100,000 lines": "seldom",
     "JSON": '{ $.level = "FATAL" && $.n > 5 }',
     "a regular expression": r"%FATAL\s\d+%",
+}
+_QUERIES = {
+    "a term in one of 100,000 lines": 'filter @message like "seldom"',
+    "a regular expression": "filter @message like /FATAL.{0,9}often/",
+    "a count of all by level": "stats count(*) by level",
 }
 _FAST = {"a term that no line has", "a term in one of 100,000 lines"}
 
@@ -54,7 +59,21 @@ def measure() -> list[Row]:
                     **bar,  # type: ignore[arg-type]
                 )
             )
-        return rows
+        return rows + [_query(logs, name, query) for name, query in _QUERIES.items()]
+
+
+def _query(logs: Any, name: str, query: str) -> Row:
+    began = time.perf_counter()
+    id = logs.start_query(logGroupName="bench", startTime=0, endTime=2**31, queryString=query)["queryId"]
+    while (found := logs.get_query_results(queryId=id))["status"] in ("Scheduled", "Running"):
+        time.sleep(0.02)
+    took = time.perf_counter() - began
+    bar = {"bar": "≥ 200 MB/s", "met": MB / took >= 200} if name in _FAST else {"bar": "", "met": None}
+    return Row(
+        what=f"a query of Logs Insights through them for {name}",
+        measured=f"{MB / took:.0f} MB/s, {found['status']}, {len(found['results'])} rows",
+        **bar,  # type: ignore[arg-type]
+    )
 
 
 def _write(logs: Any, server: Served) -> str:

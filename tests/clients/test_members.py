@@ -50,6 +50,7 @@ COVERED = {
     ("scheduler", "Target.KinesisParameters"),
     ("scheduler", "Target.SageMakerPipelineParameters"),
     ("scheduler", "Target.SqsParameters"),
+    ("logs", "parameters.description"),  # of a query definition: kept as they are
     ("kms", "Recipient"),
     ("rolesanywhere", "notificationSettings"),
     ("sts", "ProvidedContexts"),

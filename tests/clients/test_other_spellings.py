@@ -78,6 +78,7 @@ MORE: dict[str, dict[str, Any]] = {
     "logs:GetLogEvents": {"logStreamName": "s"},
     "logs:PutLogGroupDeletionProtection": {"deletionProtectionEnabled": True},
     "logs:PutRetentionPolicy": {"retentionInDays": 7},
+    "logs:StartQuery": {"startTime": 1, "endTime": 2, "queryString": "fields @message"},
     "logs:TagResource": {"tags": {"a": "b"}},
     "iam:AttachRolePolicy": {"RoleName": "spelt"},
     "iam:DetachRolePolicy": {"RoleName": "spelt"},

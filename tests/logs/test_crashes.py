@@ -88,7 +88,7 @@ def receiver():
 
 
 def test_each_crash_point_has_a_scene():
-    assert [point for point in points() if point.startswith("logs.")] == ["logs.appended", "logs.sent"]
+    assert [point for point in points() if point.startswith("logs.")] == ["logs.appended", "logs.queried", "logs.sent"]
 
 
 def test_what_a_filter_sends_survives_kill_9(tmp_path: Path, receiver: Any):
@@ -115,3 +115,27 @@ def test_what_a_filter_sends_survives_kill_9(tmp_path: Path, receiver: Any):
         server.end()
     assert [text for _, text in receiver.got].count("x 1") == 2
     assert len({id for id, _ in receiver.got}) == 2
+
+
+def test_a_query_that_was_broken_off_is_run_again(tmp_path: Path):
+    names = {"logGroupName": "g", "logStreamName": "s"}
+    now = SystemClock().now()
+    server = Server(tmp_path, "logs.queried")
+    try:
+        logs = server.client()
+        logs.create_log_group(logGroupName="g")
+        logs.create_log_stream(**names)
+        logs.put_log_events(**names, logEvents=[{"timestamp": now, "message": "x"}])
+        query = logs.start_query(
+            logGroupName="g", startTime=0, endTime=now // 1000 + 60, queryString="display @message"
+        )["queryId"]
+        assert server.process.wait(60) != 0
+        server.end()
+        server = Server(tmp_path)
+        logs = server.client()
+        until(lambda: logs.get_query_results(queryId=query)["status"] == "Complete")
+        assert [row[0] for row in logs.get_query_results(queryId=query)["results"]] == [
+            {"field": "@message", "value": "x"}
+        ]
+    finally:
+        server.end()

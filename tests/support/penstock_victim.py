@@ -391,9 +391,18 @@ def _data(server: Live, named: dict[Any, Any]) -> None:
         logStreamName="victims",
         logEvents=[{"timestamp": server.app.clock.now(), "message": CANARY}],
     )
+    asked = {"startTime": 1, "endTime": server.app.clock.now() // 1000 + 1, "queryString": "fields @message"}
+    query = logs.start_query(logGroupName="victims", **asked)["queryId"]
+    found = until(lambda: logs.get_query_results(queryId=query)["results"])
+    pointer = next(cell["value"] for cell in found[0] if cell["field"] == "@ptr")
+    definition = logs.put_query_definition(name="victims", queryString=f"filter x = '{CANARY}'")["queryDefinitionId"]
     named |= {
         ("logs", "resourceArn"): f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group:victims",
         ("logs", "timestamp"): server.app.clock.now(),
+        ("logs", "queryId"): query,
+        ("logs", "queryDefinitionId"): definition,
+        ("logs", "queryString"): "fields @message",
+        ("logs", "logRecordPointer"): pointer,
         ("logs", "destinationArn"): f"arn:aws:sns:us-east-1:{ACCOUNT}:victims",
     }
     s3.create_bucket(Bucket="victims-bucket")

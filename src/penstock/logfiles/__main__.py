@@ -2,6 +2,7 @@
 
 Each message on the socket (`PLAIN` or, where what is read may be sealed, `SEALED`) brings a connection, for which this process forks one that reads a request from it, answers, and ends. The
 request is a frame: four bytes of length, then JSON. The answer is two: what the server reads, and the events, which it hands on as they are.
+That of a query begins with frames of how far it is, and has one more for each part of its results.
 A search ends with its connection, so with the caller that waits for it, or with the server.
 
 Reading is Python's own work; within the server it would take turns with the event loop. Here it has processes of its own, at a
@@ -31,6 +32,7 @@ FRAME = struct.Struct("!I")
 _NICENESS = 10
 _MEMORY = 512 * 1024**2  # bytes of address space
 _PROCESSOR_S = 20
+_QUERY_S = 3_600
 
 
 def main() -> int:
@@ -64,18 +66,31 @@ def _serve(connection: socket.socket) -> None:
     request = orjson.loads(_received(connection, length))
     threading.Thread(target=_end_with, args=(connection,), daemon=True).start()
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
-    resource.setrlimit(resource.RLIMIT_CPU, (_PROCESSOR_S, _PROCESSOR_S))
-    events = b""
+    querying = request.get("kind") == "query"
+    longest = _QUERY_S if querying else _PROCESSOR_S
+    resource.setrlimit(resource.RLIMIT_CPU, (longest, longest))
+    contents: list[bytes] = []
     try:
-        found = answer(request)
-        events = orjson.dumps(found.pop("events"))
+        if querying:
+            found = answer(request, lambda statistics: _send(connection, orjson.dumps({"progress": statistics})))
+            parts = found.pop("parts", [])
+            contents = [content for _, _, content in parts]
+            found["parts"] = [(first, rows) for first, rows, _ in parts]
+        else:
+            found = answer(request)
+            contents = [orjson.dumps(found.pop("events"))]
     except MemoryError:
         found = {"too_large": True}
     except Exception:  # noqa: BLE001 - the server logs it
         found = {"failed": traceback.format_exc()}
-    for content in (orjson.dumps(found), events):
-        connection.sendall(FRAME.pack(len(content)))
-        connection.sendall(content)
+    found.pop("events", None)
+    for content in (orjson.dumps(found), *(contents or ([] if querying else [b""]))):
+        _send(connection, content)
+
+
+def _send(connection: socket.socket, content: bytes) -> None:
+    connection.sendall(FRAME.pack(len(content)))
+    connection.sendall(content)
 
 
 def _received(connection: socket.socket, length: int) -> bytes:

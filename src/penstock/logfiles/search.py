@@ -28,14 +28,16 @@ T = TypeVar("T")
 Found = tuple[list[tuple[str, Event]], Key | None]
 
 
-def answer(request: dict[str, Any]) -> dict[str, Any]:
-    """Read as the request says; its `kind` is `page`, `search`, `tail`, `measure`, `match` or `test`, its `keys` open what is sealed, by id and in hexadecimal.
+def answer(request: dict[str, Any], report: Callable[[dict[str, Any]], None] | None = None) -> dict[str, Any]:
+    """Read as the request says; its `kind` is `page`, `search`, `tail`, `measure`, `match`, `query`, `record` or `test`, its `keys` open what is sealed, by id and in hexadecimal.
 
     `locked` is whether something is sealed under another key. `incomplete` are the paths of streams whose index has to be completed first,
     unless the request says that as much as can be `was_completed`.
     """
     if request["kind"] == "test":
         return test(pattern=request["pattern"], messages=request["messages"])
+    if request["kind"] == "query":
+        request["report"] = report or (lambda _statistics: None)
     lacking: set[str] = set()
     kinds: dict[str, Callable[..., dict[str, Any]]] = {
         "page": page,
@@ -43,6 +45,8 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         "tail": tail,
         "measure": measure,
         "match": matching,
+        "query": _query,
+        "record": _record,
     }
     completed = request.pop("was_completed", False)
     request["keys"] = {key_id: bytes.fromhex(key) for key_id, key in request.pop("keys", {}).items()}
@@ -161,6 +165,18 @@ class Sample(Generic[T]):
         """Those that are left."""
         many = len(self._kept)
         return self._kept if many <= self._limit else [self._kept[n * many // self._limit] for n in range(self._limit)]
+
+
+def _query(**request: Any) -> dict[str, Any]:
+    from penstock.logfiles.queries.running import run  # noqa: PLC0415 - other readers start without it
+
+    return run(**request)
+
+
+def _record(**request: Any) -> dict[str, Any]:
+    from penstock.logfiles.queries.records import record  # noqa: PLC0415
+
+    return record(**request)
 
 
 def test(*, pattern: str, messages: list[str]) -> dict[str, Any]:

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from penstock.component import Component, Guard, JobKind
-from penstock.logs import filter_rows, measured, records, sending, subscription_rows
+from penstock.logs import filter_rows, measured, querying, records, sending, subscription_rows
 from penstock.logs.logstore import LogStore
-from penstock.logs.operations import events, groups, live_tail, metric_filters, subscription_filters
+from penstock.logs.operations import events, groups, live_tail, metric_filters, queries, subscription_filters
 from penstock.wire.arns import parse_arn
 from penstock.wire.profiles import ErrorProfile
 from penstock.wire.services import Service
@@ -27,7 +27,7 @@ def component(app: App) -> Component[LogStore]:
         name="logs",
         state=logs,
         services=(Service(name="logs", profile=ErrorProfile(code="InvalidParameterException")),),
-        operations=(groups, events, live_tail, metric_filters, subscription_filters),
+        operations=(groups, events, live_tail, metric_filters, subscription_filters, queries),
         guards=(Guard(service="logs", keys={"aws:resourcetag/": lambda _logs, arn: _tags(app, arn)}),),
         jobs=(
             JobKind(kind=filter_rows.MEASURE, run=functools.partial(measured.measure, app)),
@@ -36,8 +36,16 @@ def component(app: App) -> Component[LogStore]:
                 run=functools.partial(sending.send, sending.Sender(app)),
                 concurrency=sending.AT_ONCE,
             ),
+            JobKind(
+                kind=querying.QUERY,
+                run=functools.partial(querying.run, querying.Querier(app)),
+                max_attempts=querying.ATTEMPTS,
+                concurrency=querying.AT_ONCE,
+                on_dead=functools.partial(querying.give_up, app),
+            ),
         ),
         readings=sending.READINGS,
+        expiring=querying.EXPIRING,
         start=(
             logs.start,
             functools.partial(measured.resume, app, logs),

@@ -29,6 +29,10 @@ class ResourceNotFoundException(ServiceError):
     """The specified {what} does not exist."""
 
 
+class MalformedQueryException(ServiceError):
+    """The query cannot be read."""
+
+
 class LimitExceededException(ServiceError):
     """Resource limit exceeded."""
 

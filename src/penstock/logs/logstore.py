@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import resource
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -130,20 +131,42 @@ class LogStore:
         messages = [{**one, "file": files[one["path"]]} for one in found["messages"]]
         return found | {"messages": messages, "ends": {files[path]: end for path, end in found["ends"].items()}}
 
+    async def query(
+        self,
+        streams: Sequence[tuple[str, str, str, int]],
+        progress: Callable[[dict[str, Any]], Awaitable[None]],
+        **request: Any,
+    ) -> dict[str, Any]:
+        """What a query finds in streams (log, name, file, start). See logfiles.queries.running."""
+        given = [(log, name, str(self._path(file)), start) for log, name, file, start in streams]
+        files = [file for _, _, file, _ in streams]
+        asked = {"kind": "query", "streams": given} | request
+        return await self._completed(files, asked, functools.partial(self._readers.query, progress=progress))
+
+    async def record(self, log: str, name: str, file: str, offset: int, *, keys: Mapping[str, str]) -> dict[str, Any]:
+        """The fields of an event. See logfiles.queries.records."""
+        request = {"kind": "record", "log": log, "name": name, "path": str(self._path(file)), "offset": offset}
+        return await self._ask([file], request | {"keys": keys})
+
     async def test(self, pattern: str, messages: Sequence[str]) -> dict[str, Any]:
         """Which of some messages match a pattern. See logfiles.search.test."""
         return await self._readers.ask({"kind": "test", "pattern": pattern, "messages": messages})
 
     async def _ask(self, files: Iterable[str], request: dict[str, Any]) -> dict[str, Any]:
+        return await self._completed(files, request, self._readers.ask)
+
+    async def _completed(
+        self, files: Iterable[str], request: dict[str, Any], ask: Callable[..., Awaitable[dict[str, Any]]]
+    ) -> dict[str, Any]:
         """Ask the readers. They write no file, so an index that lacks events is completed here, once for each request."""
         try:
-            return await self._readers.ask(request)
+            return await ask(request)
         except Incomplete as found:
             paths = set(found.paths)
             lacking = [file for file in files if str(self._path(file)) in paths]
         for file in lacking:
             await self.inspect(file, StreamFiles.complete)
-        return await self._readers.ask({**request, "was_completed": True})
+        return await ask({**request, "was_completed": True})
 
     async def remove(self, files: Sequence[str]) -> None:
         """Delete streams' files."""

@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import orjson
@@ -55,18 +56,25 @@ class Readers:
             raise _gone() from None
         finally:
             self._places.give_back()
-        found = orjson.loads(content)
-        if "too_large" in found:
-            raise InvalidParameterException(
-                "The request reads more log streams at the same time than there is memory for. Name fewer of them, or a shorter time."
-            )
-        if "incomplete" in found:
-            raise Incomplete(found["incomplete"])
-        if "locked" in found:
-            raise Locked
-        if "failed" in found:
-            raise RuntimeError(found["failed"])
-        return found | {"events": orjson.Fragment(events)}
+        return _checked(orjson.loads(content)) | {"events": orjson.Fragment(events)}
+
+    async def query(
+        self, request: dict[str, Any], progress: Callable[[dict[str, Any]], Awaitable[None]]
+    ) -> dict[str, Any]:
+        """The answer to a query (see logfiles.queries.running), whose parts have their bytes; `progress` gets the statistics meanwhile.
+
+        It takes as long as it takes: the caller bounds the time. Raises as `ask`.
+        """
+        content = orjson.dumps(request)
+        with await self._connection(SEALED if request.get("keys") else PLAIN) as connection:
+            try:
+                await asyncio.get_running_loop().sock_sendall(connection, FRAME.pack(len(content)) + content)
+                while "progress" in (found := orjson.loads(await _frame(connection))):
+                    await progress(found["progress"])
+                parts = [(first, rows, await _frame(connection)) for first, rows in found.get("parts", ())]
+            except ConnectionError:
+                raise _gone() from None
+        return _checked(found) | {"parts": parts}
 
     async def close(self) -> None:
         """End the process that forks; the next request starts another."""
@@ -121,6 +129,21 @@ class Readers:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await FILES.run(process.wait)
+
+
+def _checked(found: dict[str, Any]) -> dict[str, Any]:
+    """An answer that is none of those that say why there is no other."""
+    if "too_large" in found:
+        raise InvalidParameterException(
+            "The request reads more log streams at the same time than there is memory for. Name fewer of them, or a shorter time."
+        )
+    if "incomplete" in found:
+        raise Incomplete(found["incomplete"])
+    if "locked" in found:
+        raise Locked
+    if "failed" in found:
+        raise RuntimeError(found["failed"])
+    return found
 
 
 async def _frame(connection: socket.socket) -> bytes:

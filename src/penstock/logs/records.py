@@ -248,6 +248,11 @@ def find_stream(conn: sa.Connection, account: str, region: str, group: str, name
     return conn.execute(query.where(_within(account, region, group), streams.c.name == name)).first()
 
 
+def stream_of(conn: sa.Connection, file: str) -> sa.Row[Any] | None:
+    """The stream that has a file."""
+    return conn.execute(sa.select(streams).where(streams.c.file == file)).first()
+
+
 def insert_stream(conn: sa.Connection, row: Mapping[str, Any]) -> None:
     """Keep a new stream."""
     conn.execute(streams.insert(), dict(row))

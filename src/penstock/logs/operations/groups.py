@@ -44,10 +44,10 @@ def group_name(call: Call, input: Input) -> str:
         raise ValidationException("LogGroup name and LogGroup ARN are mutually exclusive parameters.")
     if not name and not identifier:
         raise InvalidParameterException("Either logGroupName or logGroupIdentifier must be specified.")
-    return _identified(call, str(name or identifier))
+    return identified(call, str(name or identifier))
 
 
-def _identified(call: Call, identifier: str) -> str:
+def identified(call: Call, identifier: str) -> str:
     """A group's name, given by itself or as its ARN; any other ARN is left as it is, which is the name of no group."""
     kind, _, name = (resource_here(call, identifier, "logs") or "").partition(":")
     return name.partition(":")[0] if kind == "log-group" else identifier
@@ -102,9 +102,9 @@ def _keyed(call: Call, input: Input) -> str:
         raise InvalidParameterException("Name the log group by logGroupName, or by its ARN as resourceIdentifier.")
     if identifier and ":log-group:" not in identifier:
         raise InvalidParameterException(
-            "Keys for results of queries are not served, since there are no queries: give the ARN of a log group as resourceIdentifier."
+            "Keys for results of queries are not served (those are sealed under the server's master key): give the ARN of a log group as resourceIdentifier."
         )
-    return str(name) if name else _identified(call, str(identifier))
+    return str(name) if name else identified(call, str(identifier))
 
 
 def _keyed_arn(call: Call, input: Input) -> str:
@@ -327,7 +327,7 @@ async def describe_log_groups(logs: LogStore, call: Call, input: Input) -> Outpu
         call.region,
         prefix=input.get("logGroupNamePrefix", ""),
         part=input.get("logGroupNamePattern", ""),
-        names=[_identified(call, identifier) for identifier in identifiers],
+        names=[identified(call, identifier) for identifier in identifiers],
         group_class=input.get("logGroupClass", ""),
         after=PAGES.after(call, input),
         limit=limit + 1,
