@@ -70,6 +70,7 @@ CASES: list[tuple[str, list[tuple[str, ...]]]] = [
     ("filter level = 'NONE' | stats count(*)", [("0",)]),
     ("filter level = 'NONE' | stats count(*) by ms", []),
     ("filter @message like 'nowhere'", []),
+    ("filter @logStream = 's' and level = 'INFO' | stats count(*)", [("5",)]),
 ]  # fmt: skip
 
 
@@ -86,6 +87,13 @@ def test_bounds_and_statistics(stream: Path):
     assert found["statistics"] == {
         "recordsMatched": 5.0, "recordsScanned": 11.0, "bytesScanned": float(size), "logGroupsScanned": 1.0, "resultCount": 5.0,
     }  # fmt: skip
+
+
+def test_a_value_is_found_however_json_writes_it(tmp_path: Path):
+    files = StreamFiles(tmp_path / "j.log")
+    files.append([(1, '{"a": "\\u0078y"}'), (2, '{"a": "xy"}'), (3, '{"a": "z"}'), (4, "xy"), (5, '{"a": true}')], 5)
+    assert rows(files.path, "filter a = 'xy' | stats count(*)") == [("2",)]
+    assert rows(files.path, "filter a = 'true' | stats count(*)") == [("1",)]
 
 
 def test_what_is_held_is_bounded(stream: Path, monkeypatch: pytest.MonkeyPatch):

@@ -114,6 +114,19 @@ def test_rows_come_page_by_page_and_a_pointer_leads_to_the_event(logs: Any, grou
     assert error(logs.get_log_record, logRecordPointer=pointer["value"])[0] == "ResourceNotFoundException"
 
 
+def test_the_fields_of_a_group_are_counted(logs: Any, group: str):
+    now = write(logs, group, '{"a": {"b": 1}}', "no JSON", '{"a": {"b": 2}, "c": "x"}', '{"c": null}')
+    found = logs.get_log_group_fields(logGroupName=group, time=now // 1000)["logGroupFields"]
+    percents = {one["name"]: one["percent"] for one in found}
+    assert {name: percents[name] for name in ("@message", "@timestamp", "a.b", "c")} == {
+        "@message": 100, "@timestamp": 100, "a.b": 50, "c": 25,
+    }  # fmt: skip
+    assert [one["percent"] for one in found] == sorted((one["percent"] for one in found), reverse=True)
+    assert logs.get_log_group_fields(logGroupIdentifier=group, time=1)["logGroupFields"] == []
+    missing = ("ResourceNotFoundException", "The specified log group does not exist.")
+    assert error(logs.get_log_group_fields, logGroupName="/none") == missing
+
+
 def test_what_cannot_be_asked_is_refused(logs: Any, group: str):
     with pytest.raises(ClientError) as refused:
         start(logs, "fields @message\n| stats avg(x", logGroupName=group)

@@ -29,7 +29,7 @@ Found = tuple[list[tuple[str, Event]], Key | None]
 
 
 def answer(request: dict[str, Any], report: Callable[[dict[str, Any]], None] | None = None) -> dict[str, Any]:
-    """Read as the request says; its `kind` is `page`, `search`, `tail`, `measure`, `match`, `query`, `record` or `test`, its `keys` open what is sealed, by id and in hexadecimal.
+    """Read as the request says; its `kind` is `page`, `search`, `tail`, `measure`, `match`, `query`, `record`, `fields` or `test`, its `keys` open what is sealed, by id and in hexadecimal.
 
     `locked` is whether something is sealed under another key. `incomplete` are the paths of streams whose index has to be completed first,
     unless the request says that as much as can be `was_completed`.
@@ -47,6 +47,7 @@ def answer(request: dict[str, Any], report: Callable[[dict[str, Any]], None] | N
         "match": matching,
         "query": _query,
         "record": _record,
+        "fields": _fields,
     }
     completed = request.pop("was_completed", False)
     request["keys"] = {key_id: bytes.fromhex(key) for key_id, key in request.pop("keys", {}).items()}
@@ -177,6 +178,12 @@ def _record(**request: Any) -> dict[str, Any]:
     from penstock.logfiles.queries.records import record  # noqa: PLC0415
 
     return record(**request)
+
+
+def _fields(**request: Any) -> dict[str, Any]:
+    from penstock.logfiles.queries.records import fields  # noqa: PLC0415
+
+    return fields(**request)
 
 
 def test(*, pattern: str, messages: list[str]) -> dict[str, Any]:

@@ -148,6 +148,11 @@ class LogStore:
         request = {"kind": "record", "log": log, "name": name, "path": str(self._path(file)), "offset": offset}
         return await self._ask([file], request | {"keys": keys})
 
+    async def fields(self, log: str, streams: Mapping[str, str], **request: Any) -> dict[str, Any]:
+        """How many events of streams (name → file) have a field. See logfiles.queries.records."""
+        given = [(log, name, str(self._path(file))) for name, file in streams.items()]
+        return await self._ask(streams.values(), {"kind": "fields", "streams": given} | request)
+
     async def test(self, pattern: str, messages: Sequence[str]) -> dict[str, Any]:
         """Which of some messages match a pattern. See logfiles.search.test."""
         return await self._readers.ask({"kind": "test", "pattern": pattern, "messages": messages})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import heapq
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
@@ -16,7 +17,7 @@ from penstock.logfiles.patterns import EVERYTHING, Pattern
 from penstock.logfiles.queries import grammar
 from penstock.logfiles.queries.aggregating import Budget, Groups, TooMuch
 from penstock.logfiles.queries.expressions import Record, evaluate, holds, order
-from penstock.logfiles.queries.functions import Time, text_of
+from penstock.logfiles.queries.functions import Time, number_of, text_of
 from penstock.logfiles.queries.grammar import (
     Command,
     Dedup,
@@ -29,6 +30,7 @@ from penstock.logfiles.queries.grammar import (
     Parse,
     Sort,
     Stats,
+    Value,
 )
 from penstock.logfiles.reading import adjacent, appended
 from penstock.logfiles.streams import START, Event, StreamFiles
@@ -39,7 +41,7 @@ _PART = 1 << 20  # bytes of a part of the results
 _AT_ONCE = 1 << 18
 _TELL_S = 0.5
 _ANCHORS = ("^", "$", "\\A", "\\z", "\\b", "\\B", "\\Z", "(?")
-_BASE = ("@timestamp", "@ingestionTime", "@message", "@logStream", "@log", "@ptr")
+_PLAIN = re.compile(r"[A-Za-z0-9_ .:-]+\Z")
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -58,6 +60,24 @@ class _Part(Pattern):
         return -1 if found is None else found.start()
 
 
+class _Signs(Pattern):
+    """Events that have one of some texts."""
+
+    def __init__(self, *signs: bytes) -> None:
+        self._signs = signs
+        self._data = b""
+        self._places: list[int] = []
+
+    def after(self, data: bytes, at: int) -> int:
+        """See Pattern. Where each stands is remembered: one that is rare is not looked for anew at each event that has another."""
+        if data is not self._data:
+            self._data, self._places = data, [data.find(sign, at) for sign in self._signs]
+        for number, sign in enumerate(self._signs):
+            if 0 <= self._places[number] < at:
+                self._places[number] = data.find(sign, at)
+        return min((place for place in self._places if place >= 0), default=-1)
+
+
 def _searched(commands: Sequence[Command]) -> Pattern:
     """What lets events be passed over without a look: a part of the message that the first filters ask for."""
     for command in commands:
@@ -73,6 +93,10 @@ def _searched(commands: Sequence[Command]) -> Pattern:
                         return _Part(part.encode("utf-8", "replace"), None)
                     if regex is not None and not any(anchor in part for anchor in _ANCHORS):
                         return _Part(b"", regex)
+                case Operation(sign="=", operands=(Name(name=name), Value(value=str(text)))):
+                    # A value of JSON stands in the message as it is, or with characters as \u….
+                    if not name.startswith("@") and _PLAIN.match(text) and number_of(text) is None:
+                        return _Signs(text.encode(), b"\\u")
                 case _:
                     pass
     return EVERYTHING

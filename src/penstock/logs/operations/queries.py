@@ -21,7 +21,7 @@ from penstock.logs.errors import (
 )
 from penstock.logs.logstore import LogStore
 from penstock.logs.operations import PAGES, operation
-from penstock.logs.operations.groups import existing_group, identified
+from penstock.logs.operations.groups import existing_group, group_arn, group_name, identified
 from penstock.logs.query_records import SCHEDULED
 from penstock.logs.unlocking import unlocked
 from penstock.pools import LOGS
@@ -35,6 +35,8 @@ _DEFAULT = 10_000  # rows
 _PAGE = 10_000
 _LARGEST = 4 << 20  # bytes of a page of results, about
 _LISTED = 100
+_STREAMS = 2_000  # of a group, the newest, whose fields are looked at
+_MINUTE = 60_000  # ms
 _DEFINITIONS = 1_000
 _SECONDS = 100_000_000_000  # what is less is in seconds, else in milliseconds
 _LANGUAGE = "CWLI"
@@ -227,6 +229,24 @@ async def get_log_record(logs: LogStore, call: Call, input: Input) -> Output:
     if not found or int(found["@timestamp"]) < kept:
         raise ResourceNotFoundException(what="log record")
     return {"logRecord": found}
+
+
+@operation("GetLogGroupFields", resource=group_arn, abandonable=True)
+async def get_log_group_fields(logs: LogStore, call: Call, input: Input) -> Output:
+    """Which fields the events of a quarter of an hour have, and how many of them in percent."""
+    name = group_name(call, input)
+    group = await existing_group(call, name)
+    given = input.get("time")
+    start, end = call.now - 15 * _MINUTE, call.now
+    if given is not None:
+        middle = given if given >= _SECONDS else given * 1_000
+        start, end = middle - 8 * _MINUTE, middle + 8 * _MINUTE
+    kept = 0 if group.retention is None else call.now - group.retention * records.DAY
+    streams = await call.app.store.read(records.list_tailed, call.account, call.region, name, limit=_STREAMS)
+    reading = functools.partial(logs.fields, f"{call.account}:{name}", streams, start=max(start, kept), end=end + 1)
+    found = await unlocked(logs, call, {name: group.data_key}, reading)
+    fields = [{"name": one, "percent": round(100 * many / found["total"])} for one, many in found["fields"]]
+    return {"logGroupFields": fields}
 
 
 @operation("PutQueryDefinition")
