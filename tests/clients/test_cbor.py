@@ -296,6 +296,7 @@ def story(side: Side) -> Iterator[dict[str, Any]]:
             "EndTime": span["EndTime"],
         },
         "PutMetricAlarm": alarm | metric | asked | {"Tags": capitals},
+        "PutCompositeAlarm": {"AlarmName": "ê", "AlarmRule": 'ALARM("é") OR FALSE'},
         "SetAlarmState": alarm | {"StateValue": "OK", "StateReason": "déjà"},
         "DisableAlarmActions": {"AlarmNames": ["é"]},
         "EnableAlarmActions": {"AlarmNames": ["é"]},
@@ -305,7 +306,7 @@ def story(side: Side) -> Iterator[dict[str, Any]]:
         "TagResource": {"ResourceARN": arn, "Tags": capitals},
         "ListTagsForResource": {"ResourceARN": arn},
         "UntagResource": {"ResourceARN": arn, "TagKeys": ["k"]},
-        "DeleteAlarms": {"AlarmNames": ["é"]},
+        "DeleteAlarms": {"AlarmNames": ["ê", "é"]},
     }.items():
         yield call("cloudwatch", name, **given)
 

@@ -49,6 +49,7 @@ ONLY: dict[tuple[str, str], dict[str, Any]] = {
         "EndTime": 60,
     },
     ("cloudwatch", "GetMetricStatistics"): {"Statistics": ["Sum"], "EndTime": 60, "Period": 60},
+    ("cloudwatch", "PutCompositeAlarm"): {"AlarmRule": "FALSE"},
     ("cloudwatch", "PutMetricAlarm"): {  # of a metric without data: its state changes by nobody's call
         "Namespace": "victims",
         "MetricName": "nothing",

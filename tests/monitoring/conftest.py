@@ -2,6 +2,7 @@
 
 import penstock_identity_harness
 import pytest
+from penstock_alarms import alarmed, now, owner, topics  # noqa: F401
 
 import penstock.monitoring
 

@@ -186,6 +186,46 @@ def test_an_alarm_of_the_aws_cli_follows_its_data_by_itself(live):
     assert summaries[-2:] == ["Alarm updated from INSUFFICIENT_DATA to ALARM", 'Alarm "cli" created']
 
 
+def test_composite_alarms_and_expressions_of_the_aws_cli_follow_by_themselves(live):
+    metric = {"Namespace": "Composed", "MetricName": "Errors"}
+    queries = [
+        {"Id": "m1", "MetricStat": {"Metric": metric, "Period": 60, "Stat": "Maximum"}, "ReturnData": False},
+        {"Id": "e1", "Expression": "m1 * 10", "ReturnData": True},
+    ]
+    live.aws(
+        "cloudwatch", "put-metric-alarm", "--alarm-name", "computed", "--metrics", json.dumps(queries), "--evaluation-periods", "1",
+        "--threshold", "40", "--comparison-operator", "GreaterThanThreshold", "--treat-missing-data", "ignore",
+    )  # fmt: skip
+    live.aws(
+        "cloudwatch",
+        "put-composite-alarm",
+        "--alarm-name",
+        "composed",
+        "--alarm-rule",
+        "ALARM(computed)",
+        "--tags",
+        "Key=Team,Value=a",
+    )
+    client = live.client("cloudwatch")
+    client.put_metric_data(Namespace="Composed", MetricData=[{"MetricName": "Errors", "Value": 5.0}])
+
+    def composed():
+        return client.describe_alarms(AlarmNames=["composed"], AlarmTypes=["CompositeAlarm"])["CompositeAlarms"][0]
+
+    until(lambda: composed()["StateValue"] == "ALARM")
+    found = live.aws("cloudwatch", "describe-alarms", "--alarm-names", "computed")["MetricAlarms"][0]
+    assert (found["StateValue"], found["Metrics"]) == (
+        "ALARM",
+        [{**queries[0], "MetricStat": {**queries[0]["MetricStat"], "Metric": metric}}, queries[1]],
+    )
+    tags = client.list_tags_for_resource(ResourceARN=composed()["AlarmArn"])["Tags"]
+    assert tags == [{"Key": "Team", "Value": "a"}]
+    with pytest.raises(ClientError) as refused:
+        client.put_composite_alarm(AlarmName="x", AlarmRule="()")
+    assert refused.value.response["Error"]["Code"] == "ValidationError"
+    client.delete_alarms(AlarmNames=["composed", "computed"])
+
+
 @pytest.mark.parametrize("protocol", ["json", "query", "smithy-rpc-v2-cbor"])
 def test_alarms_over_each_protocol(live, protocol):
     client = client_speaking(live, protocol, "cloudwatch")

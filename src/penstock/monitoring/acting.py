@@ -69,7 +69,7 @@ async def _publish(app: App, job: Job, alarm: str) -> None:
 
 async def _note(app: App, job: Job, summary: str, data: dict[str, str]) -> None:
     values = {
-        "kind": METRIC_ALARM,
+        "kind": job.payload.get("kind", METRIC_ALARM),
         "item": "Action",
         "summary": summary[:255],
         "data": json.dumps(data, separators=(",", ":")),

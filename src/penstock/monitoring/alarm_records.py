@@ -34,7 +34,7 @@ sources = sa.Table(  # what alarms look at: metrics by their ids, other alarms b
     metadata,
     sa.Column("account", sa.String(12), primary_key=True),
     sa.Column("region", sa.String(32), primary_key=True),
-    sa.Column("source", sa.String(300), primary_key=True),  # metric/ID or alarm/NAME
+    sa.Column("source", sa.String(300), primary_key=True),  # metric/ID, alarm/NAME, suppressor/NAME
     sa.Column("alarm", sa.String(255), primary_key=True),
 )
 sa.Index("ix_cloudwatch_alarm_sources_alarm", sources.c.account, sources.c.region, sources.c.alarm)
@@ -95,6 +95,38 @@ def hasten(conn: sa.Connection, place: Place, metrics: Iterable[str], now: int) 
     _LOOKING_AT.later(conn, given, check=check)
 
 
+def hasten_parents(conn: sa.Connection, place: Place, name: str, now: int) -> None:
+    """Let the composite alarms be evaluated that an alarm is in the rule of, or whose actions it suppresses."""
+
+    def check(count: int) -> None:
+        if count:
+            wake(conn, DUE)
+
+    given = {"account": place[0], "region": place[1], "now": now, "sources": [f"alarm/{name}", f"suppressor/{name}"]}
+    _LOOKING_AT.later(conn, given, check=check)
+
+
+def states(conn: sa.Connection, place: Place, names: Sequence[str]) -> list[Any]:
+    """The rows of alarms, unlocked."""
+    here = (_a.account == place[0]) & (_a.region == place[1]) & _a.id.in_(names)
+    return list(conn.execute(sa.select(alarms).where(here).order_by(_a.id)).all())
+
+
+def sources_of(conn: sa.Connection, place: Place, names: Sequence[str]) -> list[str]:
+    """What alarms look at."""
+    here = (_s.account == place[0]) & (_s.region == place[1]) & _s.alarm.in_(names)
+    return list(conn.execute(sa.select(_s.source).where(here).distinct()).scalars())
+
+
+def looking_at(conn: sa.Connection, place: Place, sources_: Sequence[str]) -> list[tuple[str, str]]:
+    """Sources out of these, each with the name of an alarm that looks at it."""
+    here = (_s.account == place[0]) & (_s.region == place[1]) & _s.source.in_(sources_)
+    return [
+        (row.source, row.alarm)
+        for row in conn.execute(sa.select(_s.source, _s.alarm).where(here).order_by(_s.source, _s.alarm))
+    ]
+
+
 _ANY_DUE = Statement(sa.select(_a.id).where(_a.due <= sa.bindparam("now")).limit(1))
 
 
@@ -105,7 +137,7 @@ def any_due(conn: sa.Connection, now: int) -> bool:
 
 def due(conn: sa.Connection, now: int, limit: int) -> list[Any]:
     """Alarms that are due, locked. Another process gets others."""
-    columns = (_a.account, _a.region, _a.id, _a.value, _a.watch)
+    columns = (_a.account, _a.region, _a.id, _a.value, _a.watch, _a.kind)
     found = sa.select(*columns).where(_a.due <= now).order_by(_a.due).limit(limit)
     return list(conn.execute(found.with_for_update(skip_locked=True)).all())
 

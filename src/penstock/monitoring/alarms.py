@@ -22,10 +22,13 @@ from penstock.monitoring.model import (
     Effect,
     Found,
     Input,
+    Released,
     StateValue,
+    Suppressing,
     Transitioned,
 )
 from penstock.monitoring.queries import measured_by, period_of
+from penstock.monitoring.rules import children, parse
 from penstock.monitoring.series import metric_of
 from penstock.store.aggregate import RowAggregate
 from penstock.store.codec import Codec
@@ -33,6 +36,9 @@ from penstock.store.ids import ordered_uuid
 from penstock.wire.call import partition_of
 
 METRIC_ALARM = "MetricAlarm"
+COMPOSITE_ALARM = "CompositeAlarm"
+NEVER = 1 << 53
+"""When an alarm is due that is evaluated only when something has happened (ms)."""
 ACTION = "monitoring.action"
 """The kind of the jobs that run an action of an alarm."""
 
@@ -81,8 +87,32 @@ def watch_of(account: str, region: str, config: Mapping[str, Any]) -> Watch:
     )
 
 
+def name_of(account: str, region: str, given: str) -> str | None:
+    """The name of an alarm of an account and region by its name or ARN; None when the ARN is of another place."""
+    if not given.startswith("arn:"):
+        return given
+    prefix = arn_of(account, region, "")
+    return given.removeprefix(prefix) if given.startswith(prefix) else None
+
+
+def names_of(account: str, region: str, rule: str) -> dict[str, str]:
+    """The names of the alarms of a rule, by how the rule names them. Raises RuleError."""
+    named = ((given, name_of(account, region, given)) for given in children(parse(rule)))
+    return {given: given if name is None else name for given, name in named}
+
+
+def suppressor_of(account: str, region: str, config: Mapping[str, Any]) -> str:
+    """The name of the alarm that suppresses the actions of a composite alarm; "" when there is none."""
+    given = config.get("ActionsSuppressor", "")
+    return name_of(account, region, given) or given
+
+
 def sources_of(account: str, region: str, config: Mapping[str, Any]) -> list[str]:
     """What an alarm of a configuration looks at."""
+    if "AlarmRule" in config:
+        found = [f"alarm/{name}" for name in names_of(account, region, config["AlarmRule"]).values()]
+        suppressor = suppressor_of(account, region, config)
+        return [*dict.fromkeys(found), *([f"suppressor/{suppressor}"] if suppressor else [])]
     metrics = [one.metric for one in measured_by(config["Metrics"])] if config.get("Metrics") else [metric_of(config)]
     return list(dict.fromkeys(f"metric/{metric.id(account, region)}" for metric in metrics))
 
@@ -93,8 +123,8 @@ class Alarm(RowAggregate[AlarmState, Input, Effect]):
     kind, service = "alarm", "cloudwatch"
     table, engine = alarm_records.alarms, staticmethod(decide)
     states = Codec("the state of an alarm", AlarmState)
-    inputs = Codec("an input of an alarm", Configured, ActionsSwitched, Found)
-    effects = Codec("an effect of an alarm", ConfigurationChanged, Transitioned)
+    inputs = Codec("an input of an alarm", Configured, ActionsSwitched, Found, Suppressing)
+    effects = Codec("an effect of an alarm", ConfigurationChanged, Transitioned, Released)
 
     def __init__(self, conn: sa.Connection, row: Any) -> None:
         super().__init__(conn, row)
@@ -112,9 +142,20 @@ class Alarm(RowAggregate[AlarmState, Input, Effect]):
             "sequence": self.sequence,
             "value": self.state.value.value,
         }
-        if self._reconfigured:
+        if self.state.composite:
+            # One that is due already stays so: an alarm of its rule is in another state.
+            waits = sa.case(
+                (self.table.c.due <= self.now, self.table.c.due), else_=self.state.suppressed_until or NEVER
+            )
+            values |= {"kind": COMPOSITE_ALARM, "due": 0 if self._reconfigured else waits}
+        elif self._reconfigured:
             values |= {"watch": asdict(watch_of(self.account, self.region, self.state.config)), "due": 0}
         self.conn.execute(self.table.update().where(self._at(self.account, self.region, self.id)).values(**values))
+
+    @property
+    def alarm_kind(self) -> str:
+        """Its kind, as clients know it."""
+        return COMPOSITE_ALARM if self.state.composite else METRIC_ALARM
 
     @property
     def arn(self) -> str:
@@ -128,6 +169,8 @@ class Alarm(RowAggregate[AlarmState, Input, Effect]):
                 self._configure(previous)
             case Transitioned():
                 self._transition(effect)
+            case Released(before=before):
+                self._act(before)
 
     def _configure(self, previous: Mapping[str, Any]) -> None:
         self._reconfigured = True
@@ -155,6 +198,13 @@ class Alarm(RowAggregate[AlarmState, Input, Effect]):
             actor=self.actor,
             cause=self.cause,
         )
+        alarm_records.hasten_parents(self.conn, (self.account, self.region), self.id, self.now)
+        if not before.held:
+            self._act(before)
+
+    def _act(self, before: Transitioned) -> None:
+        """Run the actions of its state."""
+        state = self.state
         if not state.config["ActionsEnabled"]:
             return
         for action in dict.fromkeys(state.config.get(ACTIONS[state.value], ())):
@@ -162,6 +212,7 @@ class Alarm(RowAggregate[AlarmState, Input, Effect]):
                 ACTION,
                 {
                     "alarm": self.id,
+                    "kind": self.alarm_kind,
                     "action": action,
                     "at": self.now,
                     "value": state.value,
@@ -178,7 +229,7 @@ class Alarm(RowAggregate[AlarmState, Input, Effect]):
             self.id,
             self.now,
             ordered_uuid(),
-            kind=METRIC_ALARM,
+            kind=self.alarm_kind,
             item=item,
             summary=summary[:255],
             data=json.dumps(data, separators=(",", ":"))[:4095],
@@ -192,4 +243,5 @@ def removed(conn: sa.Connection, alarm: Alarm, *, now: int, actor: str, cause: s
     alarm.note("ConfigurationUpdate", f'Alarm "{alarm.id}" deleted', data)
     detail = configuration_detail(alarm.id, alarm.state, {}, operation="delete")
     alarm.emit(CONFIGURATION_CHANGED, detail, correlation=alarm.arn, actor=actor, cause=cause)
+    alarm_records.hasten_parents(conn, (alarm.account, alarm.region), alarm.id, now)
     alarm_records.delete(conn, (alarm.account, alarm.region), alarm.id)

@@ -25,6 +25,12 @@ class InvalidNextToken(ServiceError):
     """The value of NextToken is not valid: it was given out for another request, or by another server. Begin with the first page."""
 
 
+class LimitExceededFault(ServiceError):
+    """The alarm {name} is in the rules of {most} composite alarms already, and can be in no more. Take it out of one that needs it no longer."""
+
+    code = "LimitExceeded"
+
+
 class ResourceNotFound(ServiceError):
     """There is no alarm of that name or ARN in this account and region. `aws cloudwatch describe-alarms` lists those that there are."""
 

@@ -15,7 +15,8 @@ import sqlalchemy as sa
 from penstock.application import App
 from penstock.loops import Loop
 from penstock.monitoring import alarm_records, records, series
-from penstock.monitoring.alarms import Alarm
+from penstock.monitoring.alarms import COMPOSITE_ALARM, NEVER, Alarm
+from penstock.monitoring.composites import look
 from penstock.monitoring.evaluation import BEYOND, Point, Points, Watch, find
 from penstock.monitoring.expressions import Budget, Series, Span
 from penstock.monitoring.model import Found, StateValue
@@ -56,18 +57,32 @@ class Evaluator:
 
     def _evaluate(self, conn: sa.Connection) -> None:
         app, now = self._app, self._app.clock.now()
+        due: list[tuple[Any, Alarm | Watch]] = []
         put_off: list[dict[str, Any]] = []
         for row in alarm_records.due(conn, now, _BATCH):
-            watch = Watch(**row.watch)
+            place = {"account": row.account, "region": row.region, "id": row.id}
+            if row.kind == COMPOSITE_ALARM:
+                composite = Alarm.find(conn, **place)
+                assert composite is not None
+                due.append((row, composite))
+                until = composite.state.suppressed_until
+                put_off.append({**place, "due": until if until > now else NEVER})
+            else:
+                watch = Watch(**row.watch)
+                due.append((row, watch))
+                put_off.append({**place, "due": _next(row.id, watch, now // 1000)})
+        # First of all: what becomes of one of these may have another one of them evaluated once more.
+        alarm_records.set_due(conn, put_off)
+        for row, watch in due:
+            if isinstance(watch, Alarm):
+                look(conn, watch, now, app.ids.seed())
+                continue
             found = evaluate(conn, watch, StateValue(row.value), now // 1000, place=(row.account, row.region))
             if found is not None and found.value != row.value:
                 alarm = Alarm.find(conn, row.account, row.region, row.id)
                 assert alarm is not None
                 with alarm:
                     alarm.apply(found, now=now, seed=app.ids.seed())
-            place = {"account": row.account, "region": row.region, "id": row.id}
-            put_off.append({**place, "due": _next(row.id, watch, now // 1000)})
-        alarm_records.set_due(conn, put_off)
 
 
 def _next(name: str, watch: Watch, now: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -23,6 +24,12 @@ _NAMED = {
     "treatMissingData": "TreatMissingData",
     "evaluateLowSampleCountPercentile": "EvaluateLowSampleCountPercentile",
 }
+_SUPPRESSION = {
+    "alarmRule": "AlarmRule",
+    "actionsSuppressor": "ActionsSuppressor",
+    "actionsSuppressorWaitPeriod": "ActionsSuppressorWaitPeriod",
+    "actionsSuppressorExtensionPeriod": "ActionsSuppressorExtensionPeriod",
+}
 _STATISTICS = {
     "Average": "AVERAGE",
     "Sum": "SUM",
@@ -34,6 +41,8 @@ _STATISTICS = {
 
 def _configuration(config: Mapping[str, Any]) -> dict[str, Any]:
     """What EventBridge's events say of the metric of an alarm."""
+    if "AlarmRule" in config:
+        return {ours: config[theirs] for ours, theirs in _SUPPRESSION.items() if theirs in config}
     described = {"description": config["AlarmDescription"]} if "AlarmDescription" in config else {}
     if config.get("Metrics"):
         return described | {"metrics": [_query(one) for one in config["Metrics"]]}
@@ -81,8 +90,19 @@ def state_detail(name: str, state: AlarmState, before: Transitioned) -> dict[str
         "alarmName": name,
         "configuration": _configuration(state.config),
         "previousState": _state(before.value, before.reason, before.reason_data, before.updated),
-        "state": _state(state.value, state.reason, state.reason_data, state.updated),
+        "state": _suppressed(state) | _state(state.value, state.reason, state.reason_data, state.updated),
     }
+
+
+def _suppressed(state: AlarmState) -> dict[str, Any]:
+    if not state.suppressed_by:
+        return {}
+    return {"actionsSuppressedBy": state.suppressed_by, "actionsSuppressedReason": suppressed_reason(state)}
+
+
+def suppressed_reason(state: AlarmState) -> str:
+    """Why a composite alarm runs no actions, in AWS's words."""
+    return f"Actions suppressed by {state.suppressed_by}"
 
 
 def configuration_detail(
@@ -93,7 +113,7 @@ def configuration_detail(
         "alarmName": name,
         "operation": operation,
         "configuration": _full(name, state.config, state.configured),
-        "state": _state(state.value, state.reason, state.reason_data, state.updated),
+        "state": _suppressed(state) | _state(state.value, state.reason, state.reason_data, state.updated),
     }
     return detail | ({"previousConfiguration": _full(name, previous, None)} if previous else {})
 
@@ -101,17 +121,19 @@ def configuration_detail(
 def _full(name: str, config: Mapping[str, Any], at: int | None) -> dict[str, Any]:
     stated = {ours: config[theirs] for ours, theirs in _NAMED.items() if theirs in config}
     when = {} if at is None else {"timestamp": stamp(at)}
-    return {"alarmName": name, **stated, **when, **_configuration(config)}
+    described = {"description": config["AlarmDescription"]} if "AlarmDescription" in config else {}
+    return {"alarmName": name, **described, **stated, **when, **_configuration(config)}
 
 
 def alarm_message(arn: str, state: AlarmState, before: Transitioned) -> dict[str, Any]:
     """What a topic is sent; the long name of the region is for whoever sends it."""
     config = state.config
     name, account = arn.split(":", 6)[6], arn.split(":")[4]
+    stated = {"AlarmName": name, "AlarmDescription": config.get("AlarmDescription"), "AWSAccountId": account}
+    if state.composite:
+        return stated | _of_composite(arn, state, before)
     return {
-        "AlarmName": name,
-        "AlarmDescription": config.get("AlarmDescription"),
-        "AWSAccountId": account,
+        **stated,
         "AlarmConfigurationUpdatedTimestamp": stamp(state.configured),
         "NewStateValue": state.value,
         "NewStateReason": state.reason,
@@ -133,6 +155,32 @@ def alarm_message(arn: str, state: AlarmState, before: Transitioned) -> dict[str
             **({"Metrics": [_triggering(one) for one in config["Metrics"]]} if config.get("Metrics") else {}),
         },
     }
+
+
+def _of_composite(arn: str, state: AlarmState, before: Transitioned) -> dict[str, Any]:
+    return {
+        "NewStateValue": state.value,
+        "NewStateReason": state.reason,
+        "StateChangeTime": stamp(state.updated),
+        "Region": "",
+        "AlarmArn": arn,
+        "OldStateValue": before.value,
+        **{name: list(state.config.get(name, ())) for name in ("OKActions", "AlarmActions", "InsufficientDataActions")},
+        "AlarmRule": state.config["AlarmRule"],
+        "TriggeringChildren": _triggering_alarms(state.reason_data),
+    }
+
+
+def _triggering_alarms(data: str) -> list[dict[str, Any]]:
+    """The alarms that a reason names; none in the data of somebody who has set the state by hand."""
+    try:
+        listed = json.loads(data)["triggeringAlarms"]
+        return [
+            {"Arn": one["arn"], "State": {"Value": one["state"]["value"], "Timestamp": one["state"]["timestamp"]}}
+            for one in listed
+        ]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return []
 
 
 def _measured(config: Mapping[str, Any]) -> dict[str, Any]:

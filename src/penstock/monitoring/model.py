@@ -16,17 +16,47 @@ class StateValue(StrEnum):
     INSUFFICIENT_DATA = "INSUFFICIENT_DATA"  # nobody knows
 
 
+class SuppressedBy(StrEnum):
+    """Why a composite alarm runs no actions."""
+
+    WAIT = "WaitPeriod"
+    EXTENSION = "ExtensionPeriod"
+    ALARM = "Alarm"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transitioned:
+    """Note and publish another state, and run the actions of it."""
+
+    value: StateValue  # before
+    reason: str
+    reason_data: str
+    updated: int
+    held: bool = False  # its actions are suppressed
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlarmState:
     """An alarm. Times are ms since the epoch."""
 
-    config: Mapping[str, Any] = field(default_factory=dict)  # as PutMetricAlarm takes it, without tags
+    config: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # as PutMetricAlarm or PutCompositeAlarm takes it, without tags
     configured: int = 0  # when its configuration was last written; 0: it is being made
     value: StateValue = StateValue.INSUFFICIENT_DATA
     reason: str = ""
     reason_data: str = ""  # JSON
     updated: int = 0  # when the state was last written
     transitioned: int = 0  # when it last became another one
+    # Of a composite alarm whose actions another alarm suppresses:
+    suppressed_by: str = ""  # WaitPeriod ExtensionPeriod Alarm
+    suppressed_until: int = 0  # when the period ends
+    held: Transitioned | None = None  # the transition whose actions are suppressed
+
+    @property
+    def composite(self) -> bool:
+        """Whether its state follows from those of other alarms."""
+        return "AlarmRule" in self.config
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,9 +81,17 @@ class Found:
     reason: str
     reason_data: str = ""
     by_hand: bool = False
+    suppressing: bool = False  # the alarm that suppresses its actions is in ALARM
 
 
-Input = Configured | ActionsSwitched | Found
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suppressing:
+    """The alarm that suppresses the actions of a composite alarm was looked at, or a period has ended."""
+
+    active: bool  # it is in ALARM
+
+
+Input = Configured | ActionsSwitched | Found | Suppressing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,13 +102,10 @@ class ConfigurationChanged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Transitioned:
-    """Note and publish another state, and run the actions of it."""
+class Released:
+    """Run the actions of its state that were suppressed."""
 
-    value: StateValue  # before
-    reason: str
-    reason_data: str
-    updated: int
+    before: Transitioned
 
 
-Effect = ConfigurationChanged | Transitioned
+Effect = ConfigurationChanged | Transitioned | Released

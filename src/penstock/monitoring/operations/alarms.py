@@ -5,27 +5,41 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
 
 from penstock.application import App, Call
 from penstock.monitoring import alarm_records
-from penstock.monitoring.alarms import METRIC_ALARM, Alarm, arn_of, removed
+from penstock.monitoring.alarms import (
+    COMPOSITE_ALARM,
+    METRIC_ALARM,
+    Alarm,
+    arn_of,
+    names_of,
+    removed,
+    suppressor_of,
+)
+from penstock.monitoring.composites import is_suppressed
 from penstock.monitoring.errors import (
     InvalidFormat,
     InvalidParameterCombination,
     InvalidParameterValue,
+    LimitExceededFault,
     MissingParameter,
     ResourceNotFound,
     ValidationError,
 )
 from penstock.monitoring.evaluation import BEYOND, OPERATORS
+from penstock.monitoring.messages import suppressed_reason
 from penstock.monitoring.model import ActionsSwitched, AlarmState, Configured, Found, Input, StateValue
 from penstock.monitoring.operations import PAGES, cloudwatch, place
 from penstock.monitoring.operations.metrics import checked_period
 from penstock.monitoring.operations.tags import checked_tags
 from penstock.monitoring.queries import Plan, check_cost, read
+from penstock.monitoring.records import Place
+from penstock.monitoring.rules import RuleError
 from penstock.monitoring.series import metric_of
 from penstock.monitoring.statistics import SIMPLE, UnknownStatistic, statistic
 from penstock.pools import MATH
@@ -42,6 +56,9 @@ _KEPT = (
     "EvaluationPeriods", "DatapointsToAlarm", "Threshold", "ComparisonOperator", "TreatMissingData",
     "EvaluateLowSampleCountPercentile", "Metrics",
 )  # fmt: skip
+_PERIODS = ("ActionsSuppressorWaitPeriod", "ActionsSuppressorExtensionPeriod")
+_LONGEST = 86_400  # seconds of each; AWS's model has no bound
+_PARENTS = 150  # AWS: composite alarms that an alarm is in the rule of
 _ACTIONS = ("OKActions", "AlarmActions", "InsufficientDataActions")
 _OF_METRIC = ("MetricName", "Namespace", "Period")
 _REQUIRED = ("EvaluationPeriods", "ComparisonOperator", "Threshold")
@@ -65,7 +82,12 @@ def _all_named(call: Call, input: Given) -> str | list[str]:
 @cloudwatch("PutMetricAlarm", resource=_named)
 async def put_metric_alarm(app: App, call: Call, input: Given) -> None:
     """Make an alarm, or give one another configuration, which keeps its state. Tags are those of a new one only."""
-    config = await MATH.run(_checked, call, input) if input.get("Metrics") else _checked(call, input)
+    await _put(
+        app, call, input, await MATH.run(_checked, call, input) if input.get("Metrics") else _checked(call, input)
+    )
+
+
+async def _put(app: App, call: Call, input: Given, config: Mapping[str, Any]) -> None:
     tags = checked_tags(input.get("Tags"))
     name = input["AlarmName"]
     if tags:
@@ -75,6 +97,13 @@ async def put_metric_alarm(app: App, call: Call, input: Given) -> None:
         made = Alarm.create(conn, *place(call), name)
         alarm = made or Alarm.find(conn, *place(call), name)
         assert alarm is not None
+        if made is None and alarm.state.composite is not ("AlarmRule" in config):
+            kind = "composite alarm" if alarm.state.composite else "metric alarm"
+            raise ValidationError(
+                f"The alarm {name} is a {kind}. Give the new one another name, or delete the other first."
+            )
+        if "AlarmRule" in config:
+            _check_alarms(conn, call, name, config)
         with alarm:
             _apply(app, call, alarm, Configured(config=config))
         if made is not None and tags:
@@ -82,6 +111,58 @@ async def put_metric_alarm(app: App, call: Call, input: Given) -> None:
         wake(conn, alarm_records.DUE)
 
     await app.store.write(tx)
+
+
+def _check_alarms(conn: sa.Connection, call: Call, name: str, config: Mapping[str, Any]) -> None:
+    """Raise ValidationError when alarms that a composite alarm names are not there, or have too many composite alarms already."""
+    named = names_of(*place(call), config["AlarmRule"])
+    there = {row.id for row in alarm_records.states(conn, place(call), sorted(set(named.values())))}
+    missing = [given for given, one in named.items() if one not in there]
+    if missing:
+        raise ValidationError(
+            f"Could not save the composite alarm as alarms [{', '.join(missing)}] in the alarm rule do not exist"
+        )
+    suppressor = suppressor_of(*place(call), config)
+    if suppressor and alarm_records.alarm(conn, place(call), suppressor) is None:
+        raise ValidationError(
+            f"Could not save the composite alarm as the actions suppressor {suppressor} does not exist"
+        )
+    parents: dict[str, set[str]] = {}
+    for source, parent in alarm_records.looking_at(conn, place(call), [f"alarm/{one}" for one in sorted(there)]):
+        parents.setdefault(source, set()).add(parent)
+    full = [source for source, found in parents.items() if len(found - {name}) >= _PARENTS]
+    if full:
+        raise LimitExceededFault(name=full[0].removeprefix("alarm/"), most=_PARENTS)
+
+
+@cloudwatch("PutCompositeAlarm", resource=_named)
+async def put_composite_alarm(app: App, call: Call, input: Given) -> None:
+    """Make an alarm whose state follows from those of others, or give one another configuration, which keeps its state."""
+    if input.get("ActionConfiguration") is not None:
+        raise ValidationError(
+            "Alarms with ActionConfiguration are not served by this version of Penstock: notifications have no tags."
+        )
+    try:
+        names_of(*place(call), input["AlarmRule"])
+    except RuleError as error:
+        raise ValidationError(str(error)) from None
+    periods = [name for name in _PERIODS if input.get(name) is not None]
+    if input.get("ActionsSuppressor") is None:
+        if periods:
+            raise ValidationError(f"{periods[0]} can only be given with ActionsSuppressor.")
+    elif len(periods) < len(_PERIODS):
+        missing = next(name for name in _PERIODS if name not in periods)
+        raise ValidationError(f"{missing} is required when ActionsSuppressor is given.")
+    for name in periods:
+        if not 0 <= input[name] <= _LONGEST:
+            raise ValidationError(f"{name} must be between 0 and {_LONGEST} seconds.")
+    kept = {
+        name: input[name]
+        for name in ("AlarmDescription", "AlarmRule", "ActionsSuppressor", *_PERIODS)
+        if input.get(name) is not None
+    }
+    actions = {name: list(input.get(name) or ()) for name in _ACTIONS}
+    await _put(app, call, input, {**kept, **actions, "ActionsEnabled": input.get("ActionsEnabled", True)})
 
 
 def _apply(app: App, call: Call, alarm: Alarm, input: Input) -> None:
@@ -218,40 +299,81 @@ def to_api(row: Any) -> Output:
         "StateReason": state.reason,
         "StateUpdatedTimestamp": state.updated,
         "StateTransitionedTimestamp": state.transitioned,
-        **({} if state.config.get("Metrics") else {"Dimensions": []}),
+        **({} if state.config.get("Metrics") or state.composite else {"Dimensions": []}),
         **state.config,
     }
+    if state.suppressed_by:
+        said |= {"ActionsSuppressedBy": state.suppressed_by, "ActionsSuppressedReason": suppressed_reason(state)}
     return said | ({"StateReasonData": state.reason_data} if state.reason_data else {})
 
 
 @cloudwatch("DescribeAlarms", resource=_all_named)
 async def describe_alarms(app: App, call: Call, input: Given) -> Output:
-    """Alarms by name, a page at a time. There are alarms of metrics only."""
+    """Alarms by name, a page at a time: of metrics, unless other types are asked for."""
     names, prefix = input.get("AlarmNames"), input.get("AlarmNamePrefix", "")
     if names and prefix:
         raise InvalidParameterCombination("AlarmNamePrefix and AlarmNames cannot be specified together.")
     relatives = [name for name in ("ChildrenOfAlarmName", "ParentsOfAlarmName") if input.get(name)]
-    if relatives:
-        return {"MetricAlarms": [], "CompositeAlarms": []}  # only composite alarms have any, and there are none
+    if relatives and len(set(input) - {"MaxRecords", "NextToken"}) > 1:
+        raise ValidationError(f"{relatives[0]} can be given with MaxRecords and NextToken only.")
     wanted = input.get("AlarmTypes") or [METRIC_ALARM]
     limit = input.get("MaxRecords", _PAGE)
     (after,) = PAGES.after(call, input) or ("",)
+    if relatives:
+        wanted = [METRIC_ALARM, COMPOSITE_ALARM]
+        related = _children_of if input.get("ChildrenOfAlarmName") else _parents_of
+        names = await app.store.scan(related, place(call), input[relatives[0]])
     found = await app.store.scan(
         alarm_records.page,
         place(call),
         after=[after] if after else None,
         limit=limit + 1,
         prefix=prefix,
-        names=names or None,
+        names=names if relatives else names or None,
         value=input.get("StateValue", ""),
         kinds=wanted,
     )
     page = PAGES.page(call, input, found, limit=limit, keyset=lambda row: (row.id,))
-    listed = [to_api(row) for row in page.rows]
+    if relatives:
+        kept = _OF_CHILDREN if input.get("ChildrenOfAlarmName") else _OF_PARENTS
+        rows = [(row.kind, {name: value for name, value in to_api(row).items() if name in kept}) for row in page.rows]
+        return {
+            "MetricAlarms": _of_kind(rows, METRIC_ALARM),
+            "CompositeAlarms": _of_kind(rows, COMPOSITE_ALARM),
+            **page.more,
+        }
+    rows = [(row.kind, to_api(row)) for row in page.rows]
     action = input.get("ActionPrefix", "")
     if action:
-        listed = [one for one in listed if any(arn.startswith(action) for kind in _ACTIONS for arn in one[kind])]
-    return {"MetricAlarms": listed, "CompositeAlarms": [], **page.more}
+        rows = [
+            (kind, one) for kind, one in rows if any(arn.startswith(action) for name in _ACTIONS for arn in one[name])
+        ]
+    return {
+        "MetricAlarms": _of_kind(rows, METRIC_ALARM),
+        "CompositeAlarms": _of_kind(rows, COMPOSITE_ALARM),
+        **page.more,
+    }
+
+
+# AWS: what DescribeAlarms says of the alarms of a rule, and of those whose rule an alarm is in.
+_OF_CHILDREN = ("AlarmName", "AlarmArn", "StateValue", "StateUpdatedTimestamp")
+_OF_PARENTS = ("AlarmName", "AlarmArn")
+
+
+def _of_kind(rows: Sequence[tuple[str, Output]], wanted: str) -> list[Output]:
+    return [one for kind, one in rows if kind == wanted]
+
+
+def _children_of(conn: sa.Connection, where: Place, name: str) -> list[str]:
+    return [
+        source.removeprefix("alarm/")
+        for source in alarm_records.sources_of(conn, where, [name])
+        if source.startswith("alarm/")
+    ]
+
+
+def _parents_of(conn: sa.Connection, where: Place, name: str) -> list[str]:
+    return [parent for _, parent in alarm_records.looking_at(conn, where, [f"alarm/{name}"])]
 
 
 @cloudwatch("DescribeAlarmsForMetric")
@@ -268,13 +390,33 @@ async def describe_alarms_for_metric(app: App, call: Call, input: Given) -> Outp
 
 @cloudwatch("DeleteAlarms", resource=_all_named)
 async def delete_alarms(app: App, call: Call, input: Given) -> None:
-    """Forget alarms: all of them, or none when one is not there."""
+    """Forget alarms: all of them, or none when one is not there or cannot be deleted."""
 
     def tx(conn: sa.Connection) -> None:
-        for alarm in _locked(conn, call, input["AlarmNames"]):
+        alarms = _locked(conn, call, input["AlarmNames"])
+        _check_deletion(conn, call, alarms)
+        for alarm in alarms:
             removed(conn, alarm, now=call.now, actor=call.session.arn, cause=call.request_id)
 
     await app.store.write(tx)
+
+
+def _check_deletion(conn: sa.Connection, call: Call, alarms: Sequence[Alarm]) -> None:
+    """Raise ValidationError for more than one composite alarm, and for alarms that others are composed of."""
+    if sum(alarm.state.composite for alarm in alarms) > 1:
+        raise ValidationError("Only one composite alarm can be deleted at a time.")
+    names = {alarm.id for alarm in alarms}
+    found = alarm_records.looking_at(conn, place(call), [f"alarm/{name}" for name in sorted(names)])
+    needed = sorted(
+        {
+            source.removeprefix("alarm/")
+            for source, parent in found
+            if parent not in names or source == f"alarm/{parent}"
+        }
+    )
+    if needed:
+        said = "it" if len(needed) == 1 else "them"
+        raise ValidationError(f"Cannot delete {','.join(needed)} as there are composite alarm(s) depending on {said}.")
 
 
 def _locked(conn: sa.Connection, call: Call, names: Sequence[str]) -> list[Alarm]:
@@ -301,8 +443,10 @@ async def set_alarm_state(app: App, call: Call, input: Given) -> None:
 
     def tx(conn: sa.Connection) -> None:
         (alarm,) = _locked(conn, call, [input["AlarmName"]])
+        suppressing = is_suppressed(conn, place(call), alarm.state.config)
         with alarm:
-            _apply(app, call, alarm, given)
+            _apply(app, call, alarm, replace(given, suppressing=suppressing))
+        wake(conn, alarm_records.DUE)
 
     await app.store.write(tx)
 
