@@ -13,6 +13,7 @@ from pathlib import Path
 import hypothesis
 import hypothesis.strategies as st
 import pytest
+import sqlalchemy as sa
 from penstock_examples import examples
 from penstock_identity_harness import ACCOUNT, REGION, allow, harness_on, refused
 from penstock_issuer import issuer_at
@@ -28,6 +29,8 @@ from penstock.monitoring.source_kind import Asked, Found, ReadFailed
 from penstock.monitoring.source_settings import MonitoringSettings
 from penstock.monitoring.sources import haproxy, kinds, nginx, prometheus
 from penstock.monitoring.sources.http import statuses
+from penstock.store.jobs import job_of
+from penstock.store.records import jobs
 from penstock.wire.errors import AccessDenied
 
 LOOPBACK = EgressSettings(egress_networks=("127.0.0.0/8",))
@@ -415,6 +418,30 @@ async def test_what_a_read_found_of_a_source_that_was_changed_meanwhile_counts_n
         await ours(harness, "PutMetricSource", sourceName="p", http={"url": url})
         assert (await read_since(harness, "p"))["status"] == "OK"
         assert await points(harness, "Penstock/Probes", "Success", Source="p") == (1, 1)
+
+
+async def test_a_source_outlives_the_workers_that_died_with_it(any_store, clock, tmp_path):
+    async with watching(any_store, clock, tmp_path) as harness, answering(answer(STUB)) as (url, _):
+        put = {"sourceName": "lb", "nginx": {"url": url}, "intervalSeconds": 10}
+        await ours(harness, "PutMetricSource", **put)
+        first = await read_since(harness, "lb")
+        ours_only = jobs.c.kind == source_reading.READ
+
+        async def waiting():
+            chosen = sa.select(jobs).where(ours_only, jobs.c.state == "ready")
+            return await any_store.read(lambda conn: conn.execute(chosen).first())
+
+        died = jobs.update().where(ours_only).values(failures=19)
+        await any_store.write(lambda conn: conn.execute(died))
+        clock.advance(10_000)
+        await read_since(harness, "lb", first["lastReadTime"])
+        assert (await eventually(waiting)).failures == 0
+        await source_reading.give_up(harness.app, job_of((await waiting())._mapping), "its worker died each time")
+        shown = (await ours(harness, "GetMetricSource", sourceName="lb"))["source"]
+        assert (shown["status"], "died each time" in shown["lastError"]) == ("FAILING", True)
+        clock.advance(1)
+        await ours(harness, "PutMetricSource", **put)
+        assert (await read_since(harness, "lb", shown["lastReadTime"]))["status"] == "OK"
 
 
 async def test_what_another_machine_says_is_kept_as_text_of_one_line(any_store, clock, tmp_path):
