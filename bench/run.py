@@ -32,6 +32,7 @@ ROWS = {
     "events": "bench.events",
     "rules": "bench.event_rules",
     "alarms": "bench.alarms",
+    "schedules": "bench.schedules",
     "requests": "bench.requests_vs_moto",
     "build": "bench.build_vs_buildbot",
     "overhead": "bench.build_overhead",
