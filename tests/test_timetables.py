@@ -240,5 +240,6 @@ def test_what_never_comes_is_known_at_once():
 
 def test_zones():
     assert zone_of("Europe/Berlin") is not None
+    assert zone_of("UTC") is dt.UTC
     for name in ("Europe", "../../etc/passwd", "/etc/passwd", "", "Mars/Olympus", "Europe/Berlin\0", "x" * 50):
         assert zone_of(name) is None, name
