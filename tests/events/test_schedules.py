@@ -226,18 +226,18 @@ async def test_a_group_that_was_made_anew_keeps_its_schedules(bridge, of):
     assert await timers(bridge) == []
 
 
-async def test_what_was_given_up_is_asked_again_at_once(bridge, of):
+async def test_what_was_given_up_is_asked_again_at_once(any_bridge, of):
     """The job that gave it up has ended by then, though its handler has not."""
-    scheduler, _ = await of(bridge)
-    book = RuleBook(bridge.app)
-    bridge.stand.fails["news"] = [1, TopicNotFound()]
+    scheduler, _ = await of(any_bridge)
+    book = RuleBook(any_bridge.app)
+    any_bridge.stand.fails["news"] = [1, TopicNotFound()]
     await scheduler("CreateSchedule", Target={"Input": "again"})
-    await scheduling.fire(book, await taken(bridge, scheduling.FIRE))
-    await invoking.invoke(book, await taken(bridge, scheduling.INVOKE))
-    (letter,) = await letters(bridge)
-    await bridge.app.store.write(invoking.invoke_again, letter, bridge.clock.now())
-    await invoking.invoke(book, await taken(bridge, scheduling.INVOKE))
-    assert said(bridge) == [("news", "again")]
+    await scheduling.fire(book, await taken(any_bridge, scheduling.FIRE))
+    await invoking.invoke(book, await taken(any_bridge, scheduling.INVOKE))
+    (letter,) = await letters(any_bridge)
+    await any_bridge.app.store.write(invoking.invoke_again, letter, any_bridge.clock.now())
+    await invoking.invoke(book, await taken(any_bridge, scheduling.INVOKE))
+    assert said(any_bridge) == [("news", "again")]
 
 
 async def _gone(scheduler):
