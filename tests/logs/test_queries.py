@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 import uuid
@@ -176,6 +177,31 @@ def test_a_query_that_waits_is_stopped_and_an_account_has_so_many(
     live.run(live.app.store.write(lambda conn: cancel(conn, kind=querying.QUERY, dedup=second)))
     live.run(querying.give_up(live.app, live.app, _job(second), "it broke off each time"))
     assert ended(logs, second)["status"] == "Failed"
+
+
+def test_a_query_that_runs_says_how_far_it_is_and_ends_when_it_is_stopped(
+    live: Any, logs: Any, group: str, monkeypatch: pytest.MonkeyPatch
+):
+    ends: list[str] = []
+
+    async def endless(_logs: Any, _streams: Any, progress: Any, **_: Any) -> Any:
+        try:
+            while True:
+                await progress({"bytesScanned": 7.0, "recordsScanned": 3.0})
+                await asyncio.sleep(0.01)
+        finally:
+            ends.append("ended")
+
+    monkeypatch.setattr("penstock.logs.logstore.LogStore.query", endless)
+    id = start(logs, "fields a", logGroupName=group)
+    until(lambda: logs.get_query_results(queryId=id)["statistics"]["bytesScanned"] == 7)
+    found = logs.get_query_results(queryId=id)
+    assert (found["status"], found["statistics"]["recordsScanned"], found["results"]) == ("Running", 3, [])
+    assert logs.stop_query(queryId=id)["success"]
+    until(lambda: ends)
+    assert ended(logs, id)["status"] == "Cancelled"
+    monkeypatch.setattr(querying, "_LONGEST_S", 0.01)
+    assert ended(logs, start(logs, "fields a", logGroupName=group))["status"] == "Timeout"
 
 
 class _job:  # noqa: N801 - as much of a job as it takes

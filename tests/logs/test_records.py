@@ -7,9 +7,10 @@ import functools
 
 import sqlalchemy as sa
 
-from penstock.logs import filter_rows, query_records, subscription_rows
+from penstock.logs import filter_rows, query_records, querying, subscription_rows
 from penstock.logs.records import delete_group, delete_stream, insert_group, insert_stream, list_groups, sent
 from penstock.store.database import Store
+from penstock.store.retention import Sweeper
 
 
 async def test_of_many_who_make_a_group_at_once_one_does(any_store: Store):
@@ -147,3 +148,25 @@ async def test_queries_their_results_and_definitions(any_store: Store):
     assert [one.id for one in await any_store.read(listed, *place)] == ["d"]
     assert await any_store.write(query_records.delete_definition, *place, "d")
     assert await any_store.read(query_records.find_definition, *place, "d") is None
+
+
+async def test_queries_go_with_their_results_after_a_week(any_store: Store):
+    week = 7 * 86_400_000
+    row = {
+        "account": "1" * 12, "region": "us-east-1", "query": "q", "groups": ["/g"], "begin": 1, "end": 2, "limit": 3, "caller": "arn",
+        "status": "Complete", "statistics": {}, "parts": 1,
+    }  # fmt: skip
+    now = any_store.clock.now()
+
+    def fill(conn: sa.Connection) -> None:
+        for id, created in (("old", now - week - 1), ("new", now - week + 60_000)):
+            query_records.insert_query(conn, row | {"id": id, "created": created})
+            kept = {"query": id, "part": 0, "first": 0, "rows": 1, "content": b"x"}
+            query_records.put_results(conn, kept)
+
+    await any_store.write(fill)
+    await Sweeper(any_store, expiring=querying.EXPIRING).sweep()
+    assert await any_store.read(query_records.find_query, "old") is None
+    assert await any_store.read(query_records.results_from, "old", 0, 1) is None
+    assert await any_store.read(query_records.find_query, "new") is not None
+    assert await any_store.read(query_records.results_from, "new", 0, 1) is not None
