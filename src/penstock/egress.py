@@ -12,7 +12,10 @@ import ipaddress
 import re
 import socket
 import ssl
-from collections.abc import Mapping, Sequence
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -25,6 +28,9 @@ from penstock.pools import NAMES
 MAX_BYTES = 1 << 20  # of an answer, with its head
 _ADDRESSES = 4  # of one name that are tried
 _READ = 64 << 10
+_OF_HOST, _OF_SLOW_HOST, _OF_ACCOUNT = 32, 2, 48  # requests at a time
+_SLOW_S = 1.0  # after which a host counts as slow
+_SLOW_HOSTS = 1_000  # that are remembered
 _URL = re.compile(r"(https?)://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?(/[\x21\x22\x24-\x7e]*)?")
 
 _LINE = re.compile(r"[\x20-\x7e\x80-\ud7ff\ue000-\U0010ffff]+")  # half of a pair has no UTF-8
@@ -59,6 +65,41 @@ class Request(NamedTuple):
     headers: Sequence[tuple[str, str]] = ()
     content: bytes = b""
     plain: bool = False  # whether http will do
+    inside: bool = False  # whether http will do for an address in the operator's networks
+
+
+class Occupied(Exception):
+    """As many requests to this host, or of this account, are under way as may be: nothing was sent."""
+
+
+class Shares:
+    """What each host and account may have of the requests at a time, so that a slow one holds up no other."""
+
+    def __init__(self) -> None:
+        self._going: Counter[str] = Counter()
+        self._slow: dict[str, None] = {}
+
+    @asynccontextmanager
+    async def take(self, host: str, account: str) -> AsyncIterator[None]:
+        """One request to a host for an account. Raises Occupied."""
+        most = _OF_SLOW_HOST if host in self._slow else _OF_HOST
+        if self._going[host] >= most or self._going[account] >= _OF_ACCOUNT:
+            raise Occupied
+        self._going[host] += 1
+        self._going[account] += 1
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self._slow.pop(host, None)
+            if time.monotonic() - began > _SLOW_S:
+                self._slow[host] = None
+                if len(self._slow) > _SLOW_HOSTS:
+                    self._slow.pop(next(iter(self._slow)))
+            for key in (host, account):
+                self._going[key] -= 1
+                if not self._going[key]:
+                    del self._going[key]
 
 
 class Answer(NamedTuple):
@@ -121,9 +162,9 @@ class Egress:
         or Untrusted, each with a reason for the log.
         """
         place = _place(request)
-        addresses = [
-            one for one in await NAMES.run(resolve, place.host, place.port) if may_be_asked(one[0], self._networks)
-        ][:_ADDRESSES]
+        may_be = may_be_asked if place.secure or request.plain else _is_within
+        found = await NAMES.run(resolve, place.host, place.port)
+        addresses = [one for one in found if may_be(one[0], self._networks)][:_ADDRESSES]
         if not addresses:
             raise Unreachable(f"{place.host} has no address that may be asked")
         trust = self._context() if place.secure else None
@@ -138,6 +179,10 @@ class Egress:
             return await _ask(place, addresses, pinned, request, limit)
         except ssl.SSLCertVerificationError as error:
             raise Untrusted(f"{place.host}: {error.verify_message}") from None
+
+    def check(self, url: str) -> None:
+        """Raises Unusable, with a sentence, for an address that is not asked: it takes https, or http where the operator has networks."""
+        _place(Request(url, inside=bool(self._networks)))
 
     def _context(self) -> ssl.SSLContext:
         if self._trust is None:
@@ -160,15 +205,22 @@ def may_be_asked(address: str, networks: Sequence[Network]) -> bool:
     found = ipaddress.ip_address(address)
     if isinstance(found, ipaddress.IPv6Address):
         found = found.ipv4_mapped or found
-    if any(found.version == network.version and found in network for network in networks):
+    if _is_within(address, networks):
         return True
     return reachable.carried(found) is None and not reachable.never(found) and not reachable.private(found)
 
 
+def _is_within(address: str, networks: Sequence[Network]) -> bool:
+    found = ipaddress.ip_address(address)
+    if isinstance(found, ipaddress.IPv6Address):
+        found = found.ipv4_mapped or found
+    return any(found.version == network.version and found in network for network in networks)
+
+
 def _place(request: Request) -> _Place:
     found = _URL.fullmatch(request.url)
-    if found is None or (found[1] == "http" and not request.plain):
-        raise Unusable(f"{request.url[:200]!r} is no address of https{' or http' * request.plain}")
+    if found is None or (found[1] == "http" and not (request.plain or request.inside)):
+        raise Unusable(f"{request.url[:200]!r} is no address of https{' or http' * (request.plain or request.inside)}")
     port = int(found[3] or (443 if found[1] == "https" else 80))
     if not 0 < port < 65_536:
         raise Unusable(f"{request.url[:200]!r} names no port")

@@ -5,7 +5,8 @@ import asyncio
 import pytest
 from penstock_topics import Endpoint, topics_on
 
-from penstock.topics import webhooks, work
+from penstock import egress
+from penstock.topics import work
 
 
 @pytest.fixture
@@ -37,5 +38,5 @@ async def endpoint():
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch):
     """A busy machine makes no endpoint of these tests a slow one, and what finds no place looks again at once: the clock stands still."""
-    monkeypatch.setattr(webhooks, "_SLOW_S", 3_600)
+    monkeypatch.setattr(egress, "_SLOW_S", 3_600)
     monkeypatch.setattr(work, "_BUSY_MS", (0, 0))

@@ -16,9 +16,10 @@ from penstock_keys import refused
 from penstock_topics import answer, many, row, sns, subscribed, topic, working
 from penstock_waiting import eventually
 
+from penstock import egress
 from penstock.store.records import jobs
 from penstock.store.retention import Sweeper
-from penstock.topics import filters, leaving, message_rows, records, webhooks, work
+from penstock.topics import filters, leaving, message_rows, records, work
 from penstock.topics.links import Links
 from penstock.topics.signing import Signer
 
@@ -310,7 +311,7 @@ async def test_too_many_requests_is_tried_again(harness, owner, endpoint, clock)
 
 async def test_hostile_receivers_harm_no_other_delivery(harness, owner, endpoint, monkeypatch):
     """Silent ones hold few places, an endless answer is cut off, an address inside is never asked."""
-    monkeypatch.setattr(webhooks, "_OF_HOST", 6)
+    monkeypatch.setattr(egress, "_OF_HOST", 6)
     arn = await topic(harness, owner)
     await subscribed(harness, owner, arn, f"{endpoint.url}/endless")
     inside = await subscribed(harness, owner, arn, "http://169.254.169.254/latest/meta-data")
@@ -331,7 +332,7 @@ def tried(conn, id):
 
 
 async def test_only_so_many_deliveries_go_to_a_host_at_a_time(harness, owner, endpoint, monkeypatch):
-    monkeypatch.setattr(webhooks, "_OF_HOST", 2)
+    monkeypatch.setattr(egress, "_OF_HOST", 2)
     arn = await topic(harness, owner)
     await harness.app.store.write(many, await harness.app.store.read(row, arn), 12, url=endpoint.url + "/{}")
     async with working(harness):

@@ -7,14 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
-from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from penstock.egress import Request, Unreachable, Untrusted, Unusable
+from penstock.egress import Occupied, Request, Shares, Unreachable, Untrusted, Unusable
 from penstock.topics import chatting, retries, webhook_secrets
 from penstock.topics import subscription_rows as rows
 from penstock.topics.chat import ATTRIBUTE, formats
@@ -32,11 +28,8 @@ if TYPE_CHECKING:
 SECONDS = 15.0  # for a whole exchange (AWS: SNS, HTTP endpoints)
 AT_ONCE = 64
 _MOST = 16 << 10  # bytes of an answer that are read
-_OF_HOST, _OF_SLOW_HOST, _OF_ACCOUNT = 32, 2, 48  # at a time
 _TOO_MANY = 429
 _LONGEST_S = 3_600  # that a receiver may ask to wait
-_SLOW_S = 1.0
-_SLOW_HOSTS = 1_000  # that are remembered
 _AGENT = "Amazon Simple Notification Service Agent"
 
 
@@ -46,8 +39,7 @@ class Webhooks:
     def __init__(self, app: App, bodies: Bodies) -> None:
         self._app = app
         self._bodies = bodies
-        self._going: Counter[str] = Counter()
-        self._slow: dict[str, None] = {}
+        self._shares = Shares()
 
     async def notify(self, subscription: Any, topic: Any, message: Any, content: Message) -> None:
         """Send a message. Raises Failed, or Busy."""
@@ -100,42 +92,20 @@ class Webhooks:
         request = Request(
             subscription.endpoint, "POST", [*headers, ("User-Agent", _AGENT)], body.encode(), plain=subscription.protocol == "http"
         )  # fmt: skip
-        async with self._place(host, subscription.account):
-            try:
-                async with asyncio.timeout(SECONDS):
-                    answer = await self._app.egress.send(request, most=_MOST, cut=True)
-            except Throttled:  # too many names are looked up
-                raise Busy from None
-            except TimeoutError:
-                raise Failed(f"{host} has not answered within {SECONDS:.0f} seconds") from None
-            except (Unreachable, Untrusted, Unusable) as error:
-                raise Failed(str(error)) from None
+        try:
+            async with self._shares.take(host, subscription.account), asyncio.timeout(SECONDS):
+                answer = await self._app.egress.send(request, most=_MOST, cut=True)
+        except (Occupied, Throttled):  # or too many names are looked up
+            raise Busy from None
+        except TimeoutError:
+            raise Failed(f"{host} has not answered within {SECONDS:.0f} seconds") from None
+        except (Unreachable, Untrusted, Unusable) as error:
+            raise Failed(str(error)) from None
         if 200 <= answer.status < 300:
             return
         final = answer.status < 500 and answer.status != _TOO_MANY
         after = _pause_s(answer.headers.get("retry-after", "")) if answer.status in (_TOO_MANY, 503) else 0
         raise Failed(f"{host} answers with status {answer.status}", final=final, status=answer.status, after=after)
-
-    @asynccontextmanager
-    async def _place(self, host: str, account: str) -> AsyncIterator[None]:
-        most = _OF_SLOW_HOST if host in self._slow else _OF_HOST
-        if self._going[host] >= most or self._going[account] >= _OF_ACCOUNT:
-            raise Busy
-        self._going[host] += 1
-        self._going[account] += 1
-        began = time.monotonic()
-        try:
-            yield
-        finally:
-            self._slow.pop(host, None)
-            if time.monotonic() - began > _SLOW_S:
-                self._slow[host] = None
-                if len(self._slow) > _SLOW_HOSTS:
-                    self._slow.pop(next(iter(self._slow)))
-            for key in (host, account):
-                self._going[key] -= 1
-                if not self._going[key]:
-                    del self._going[key]
 
 
 def _format(subscription: Any) -> ChatFormat | None:
