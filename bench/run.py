@@ -31,6 +31,7 @@ ROWS = {
     "soak": "bench.soak",
     "events": "bench.events",
     "rules": "bench.event_rules",
+    "targets": "bench.event_delivery",
     "alarms": "bench.alarms",
     "schedules": "bench.schedules",
     "requests": "bench.requests_vs_moto",

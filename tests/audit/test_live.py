@@ -262,7 +262,7 @@ OF_AN_ACCOUNT = {  # what they change is the account itself
 }
 BY_THEMSELVES = {  # policies are asked about `*`, and the record names what was made, or what was shown
     ("codestar-notifications", "DeleteTarget"), ("kms", "CreateKey"), ("organizations", "CreateAccount"), ("penstock", "CreateAccount"), ("penstock", "CreateHostAuthority"),
-    *(("logs", name) for name in ("DeleteQueryDefinition", "PutQueryDefinition", "StopQuery")),
+    *(("logs", name) for name in ("DeleteQueryDefinition", "DeleteResourcePolicy", "PutQueryDefinition", "PutResourcePolicy", "StopQuery")),
     ("penstock", "RotateHostAuthority"), ("penstock", "JoinHost"), ("penstock", "RenewHostCertificate"), ("rolesanywhere", "CreateProfile"),
     ("rolesanywhere", "CreateTrustAnchor"), ("rolesanywhere", "ImportCrl"), ("rolesanywhere-sessions", "CreateSession"), ("sns", "ConfirmSubscription"),
     ("sns", "Unsubscribe"), ("sts", "AssumeRole"), ("sts", "AssumeRoleWithWebIdentity"),

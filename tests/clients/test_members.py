@@ -35,11 +35,12 @@ COVERED = {
     ("codepipeline", "conditions"),  # what a stage asks before and after is refused
     ("codepipeline", "gitConfiguration"),  # refused unless the source is a connection, which none is
     ("codepipeline", "triggers"),
+    ("events", "AuthParameters.ConnectivityParameters"),  # refused
+    ("events", "InvocationConnectivityParameters"),
     ("events", "LogConfig.IncludeDetail"),  # refused with the Level that it belongs to
     ("events", "Targets.AppSyncParameters"),  # refused: of targets that Penstock does not have
     ("events", "Targets.BatchParameters"),
     ("events", "Targets.EcsParameters"),
-    ("events", "Targets.HttpParameters"),
     ("events", "Targets.KinesisParameters"),
     ("events", "Targets.RedshiftDataParameters"),
     ("events", "Targets.RunCommandParameters"),

@@ -35,6 +35,10 @@ HANDED_OVER = {
     "iam:SimulateCustomPolicy", "iam:SimulatePrincipalPolicy",  # CallerArn is read by no one but the policies that are given
     "cloudtrail:CreateTrail", "cloudtrail:UpdateTrail",  # refused: trails go to buckets only
     "secretsmanager:CreateSecret",  # refused: secrets have no replicas
+    # A connection in exactly one spelling, with its id; it is authorised when it is made.
+    "events:CreateApiDestination", "events:ListApiDestinations", "events:UpdateApiDestination",
+    # A bus or an archive of the caller's, in exactly one spelling.
+    "events:CreateArchive", "events:ListArchives", "events:ListReplays", "events:StartReplay",
     "events:ListRuleNamesByTarget", "events:PutRule",  # a target that is compared, and a role that is passed
     "logs:PutSubscriptionFilter",  # a destination that decides by its policy, and a role that is passed; tests/logs/test_subscriptions.py
     "scheduler:CreateSchedule", "scheduler:UpdateSchedule",  # KmsKeyArn is refused, and a role is passed
@@ -112,6 +116,8 @@ ON_ANOTHER = {
     "iam:AttachRolePolicy", "iam:DetachRolePolicy", "iam:AttachGroupPolicy", "iam:DetachGroupPolicy", "iam:AttachUserPolicy", "iam:DetachUserPolicy",
     "logs:DescribeLogGroups",
     "sns:ConfirmSubscription",  # its token alone decides
+    # Refused, or about nothing: policies are those of accounts.
+    "logs:DeleteResourcePolicy", "logs:DescribeResourcePolicies", "logs:PutResourcePolicy",
 }  # fmt: skip
 
 

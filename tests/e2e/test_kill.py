@@ -25,6 +25,8 @@ SLOW = {
     "events.accepted",  # a rule of EventBridge that takes what happens
     "events.arrived",
     "events.delivered",
+    "events.replay_started",
+    "events.replayed",
     "logs.queried",  # a query: tests/logs/test_crashes.py
     "logs.sent",  # a subscription filter: tests/logs/test_crashes.py
     "keys.rotating",  # a key that is 90 days old

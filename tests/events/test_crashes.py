@@ -1,6 +1,7 @@
 """Kill -9 at each crash point of events: what was answered, and what the platform has done, goes to its target all the same."""
 
 import contextlib
+import datetime as dt
 import json
 import os
 import sqlite3
@@ -14,7 +15,8 @@ from penstock_waiting import until
 
 from penstock.store.failpoints import points
 
-POINTS = [point for point in points() if point.startswith("events.")]
+REPLAYS = {"events.replay_started": 1, "events.replayed": 3}  # when each is reached that many times
+POINTS = [point for point in points() if point.startswith("events.") and point not in REPLAYS]
 TOPIC = "arn:aws:sns:us-east-1:111111111111:nobody"  # what cannot be delivered is kept, so that it can be counted
 
 
@@ -45,6 +47,12 @@ class Server:
         with contextlib.closing(sqlite3.connect(f"file:{self.data}/penstock.db?mode=ro", uri=True)) as database:
             bodies = [json.loads(body) for (body,) in database.execute("SELECT body FROM event_dead_letters")]
         return {body["id"] for body in bodies} | {body["detail"].get("object", {}).get("key") for body in bodies}
+
+    def replayed(self, name):
+        """The ids of the events of a replay whose delivery was given up."""
+        with contextlib.closing(sqlite3.connect(f"file:{self.data}/penstock.db?mode=ro", uri=True)) as database:
+            bodies = [json.loads(body) for (body,) in database.execute("SELECT body FROM event_dead_letters")]
+        return [body["id"] for body in bodies if body.get("replay-name") == name]
 
     def rows(self, table):
         """How many rows a table has."""
@@ -96,6 +104,41 @@ def test_no_event_is_lost(started):
         server.end()
     server = started()
     until(lambda: expected <= server.kept(), why=lambda: expected - server.kept())
+
+
+@pytest.mark.timeout(200)
+def test_a_replay_goes_on_where_it_was(started):
+    """Each event arrives again, and what was written before the crash does not a second time."""
+    server = started()
+    events = server.client("events")
+    bus = "arn:aws:events:us-east-1:111111111111:event-bus/default"
+    events.create_archive(ArchiveName="all", EventSourceArn=bus)
+    put = [{"Source": "shop", "DetailType": "x", "Detail": "{}"} for _ in range(5)]
+    ids = {one["EventId"] for one in events.put_events(Entries=put)["Entries"]}
+    events.put_rule(Name="again", EventPattern=json.dumps({"replay-name": [{"exists": True}]}))
+    events.put_targets(Rule="again", Targets=[{"Id": "1", "Arn": TOPIC}])
+    server.end()
+    hour = dt.timedelta(hours=1)
+    now = dt.datetime.now(dt.UTC)
+    for point, times in REPLAYS.items():
+        server = started(f"{point}:{times}")
+        asked = {
+            "ReplayName": point,
+            "EventSourceArn": bus.replace("event-bus/default", "archive/all"),
+            "EventStartTime": now - hour,
+            "EventEndTime": now + hour,
+            "Destination": {"Arn": bus},
+        }
+        with contextlib.suppress(botocore.exceptions.BotoCoreError):
+            server.client("events").start_replay(**asked)
+        assert server.process.wait(60) == -9, point
+        server.end()
+        server = started()
+        events = server.client("events")
+        until(lambda events=events, point=point: events.describe_replay(ReplayName=point)["State"] == "COMPLETED")
+        until(lambda server=server, point=point: len(server.replayed(point)) >= 5)
+        server.end()
+        assert sorted(server.replayed(point)) == sorted(ids)
 
 
 @pytest.mark.timeout(200)

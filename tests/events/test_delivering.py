@@ -9,7 +9,7 @@ from penstock_bridge import RAN, Busy, TopicNotFound, emitted
 from penstock_identity_harness import ACCOUNT, OTHER, REGION, allow, trusting
 from penstock_waiting import eventually
 
-from penstock.events import delivering, delivery_rows, interest, records
+from penstock.events import arriving, delivering, delivery_rows, interest, records
 from penstock.store.records import deliveries as store_deliveries
 from penstock.store.records import jobs
 
@@ -34,7 +34,7 @@ def topic(id="1", name="news", **more):
 @pytest.fixture
 async def may_publish(working, monkeypatch):
     """Every topic lets EventBridge publish: the stand-in has no policies, so the call is made by who may."""
-    from penstock.events import destinations
+    from penstock.events.destinations import topics
 
     sessions = []
 
@@ -42,7 +42,7 @@ async def may_publish(working, monkeypatch):
         sessions.append((service, account, source))
         return working.owner
 
-    monkeypatch.setattr(destinations, "service_session", by_owner)
+    monkeypatch.setattr(topics, "service_session", by_owner)
     return sessions
 
 
@@ -214,7 +214,7 @@ async def attempts_pass(bridge, number):
 
 async def _next_due(bridge):
     c = jobs.c
-    kinds = (delivering.DELIVER, delivering.DELIVER_ALONE)
+    kinds = (arriving.DELIVER, delivering.DELIVER_ALONE)
     later = sa.select(sa.func.min(c.due)).where(c.kind.in_(kinds), c.state == "ready", c.due > bridge.clock.now())
     return await bridge.app.store.read(lambda conn: conn.execute(later).scalar_one())
 

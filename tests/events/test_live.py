@@ -135,6 +135,111 @@ def test_dead_letters_on_the_command_line(live, events, capsys):
     assert listed() == []
 
 
+def test_events_are_written_into_a_log_group(live, events):
+    logs = live.client("logs")
+    arn = "arn:aws:logs:us-east-1:111111111111:log-group:/events/shop"
+    logs.create_log_group(logGroupName="/events/shop")
+    events.put_rule(Name="logged", EventPattern='{"source":["logged"]}')
+    transformer = {
+        "InputPathsMap": {"t": "$.time", "n": "$.detail.n"},
+        "InputTemplate": '{"timestamp": <t>, "message": "ordered <n>"}',
+    }
+    targets = [{"Id": "all", "Arn": arn}, {"Id": "made", "Arn": f"{arn}:*", "InputTransformer": transformer}]
+    events.put_targets(Rule="logged", Targets=targets)
+    letters = live.client("penstock").list_event_dead_letters
+
+    def put(number):
+        entry = {"Source": "logged", "DetailType": "x", "Detail": json.dumps({"n": number})}
+        return events.put_events(Entries=[entry])["Entries"][0]["EventId"]
+
+    def written():
+        return [one["message"] for one in logs.filter_log_events(logGroupName="/events/shop")["events"]]
+
+    put(0)  # nobody has let EventBridge write
+    dead = until(lambda: [one for one in letters()["deadLetters"] if one["targetArn"].startswith(arn)][1:])
+    assert (dead[0]["errorCode"], written()) == ("NO_PERMISSIONS", [])
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Service": ["events.amazonaws.com", "delivery.logs.amazonaws.com"]},
+        "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
+        "Resource": f"{arn}:*",
+    }
+    document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    logs.put_resource_policy(policyName="events", policyDocument=document)
+    id = put(1)
+    messages = until(lambda: len(written()) == 2 and written())
+    whole = next(json.loads(one) for one in messages if one.startswith("{"))
+    assert (whole["id"], whole["detail"]) == (id, {"n": 1})
+    assert "ordered 1" in messages
+    (policy,) = logs.describe_resource_policies()["resourcePolicies"]
+    assert (policy["policyName"], policy["policyDocument"]) == ("events", document)
+    refusals = {
+        "Policy with name [none] does not exist.": (logs.delete_resource_policy, {"policyName": "none"}),
+        "Policies of single log groups": (
+            logs.put_resource_policy,
+            {"policyName": "x", "policyDocument": document, "resourceArn": arn},
+        ),
+        "names an action of another service: s3:": (
+            logs.put_resource_policy,
+            {"policyName": "x", "policyDocument": document.replace("logs:Put", "s3:Put")},
+        ),
+        "names another resource": (
+            logs.put_resource_policy,
+            {"policyName": "x", "policyDocument": document.replace("1111:log-group", "1112:log-group")},
+        ),
+        "Give the policy a policyName": (logs.put_resource_policy, {"policyDocument": document}),
+    }
+    for said, (call, input) in refusals.items():
+        assert said in error_of(call, **input)[1]
+    for number in range(9):
+        logs.put_resource_policy(policyName=f"p{number}", policyDocument=document)
+    refusal = error_of(logs.put_resource_policy, policyName="eleventh", policyDocument=document)
+    assert refusal == ("LimitExceededException", "Resource limit exceeded.")
+    for policy in logs.describe_resource_policies(limit=50)["resourcePolicies"]:
+        logs.delete_resource_policy(policyName=policy["policyName"])
+    assert logs.describe_resource_policies()["resourcePolicies"] == []
+    for wrong in ({"Input": "{}"}, {"InputTransformer": {"InputTemplate": '{"message": "x"}'}}):
+        target = {"Id": "w", "Arn": arn, **wrong}
+        assert "target w" in error_of(events.put_targets, Rule="logged", Targets=[target])[1]
+
+
+def test_what_terraform_calls_for_connections_archives_and_policies(live, events):
+    """Made, read back as its refresh does, and deleted; what is gone answers the code that it waits for."""
+    secret = {"ApiKeyAuthParameters": {"ApiKeyName": "X-Key", "ApiKeyValue": "v"}}
+    events.create_connection(Name="tf", AuthorizationType="API_KEY", AuthParameters=secret)
+    connection = events.describe_connection(Name="tf")
+    assert connection["ConnectionState"] == "AUTHORIZED"
+    assert connection["AuthParameters"] == {"ApiKeyAuthParameters": {"ApiKeyName": "X-Key"}}
+    events.create_api_destination(
+        Name="tf",
+        ConnectionArn=connection["ConnectionArn"],
+        InvocationEndpoint="https://example.com",
+        HttpMethod="POST",
+    )
+    destination = events.describe_api_destination(Name="tf")
+    assert (destination["ApiDestinationState"], destination["InvocationRateLimitPerSecond"]) == ("ACTIVE", 300)
+    bus = "arn:aws:events:us-east-1:111111111111:event-bus/default"
+    events.create_archive(ArchiveName="tf", EventSourceArn=bus, RetentionDays=3)
+    archive = live.aws("events", "describe-archive", "--archive-name", "tf")
+    assert (archive["EventSourceArn"], archive["RetentionDays"], archive["State"]) == (bus, 3, "ENABLED")
+    statement = {"Sid": "s", "Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::222222222222:root"}}
+    policy = {"Version": "2012-10-17", "Statement": [{**statement, "Action": "events:PutEvents", "Resource": bus}]}
+    events.put_permission(EventBusName="default", Policy=json.dumps(policy))
+    assert json.loads(events.describe_event_bus(Name="default")["Policy"]) == policy
+    events.remove_permission(EventBusName="default", RemoveAllPermissions=True)
+    assert "Policy" not in events.describe_event_bus(Name="default")
+    live.aws("events", "delete-archive", "--archive-name", "tf")
+    live.aws("events", "delete-api-destination", "--name", "tf")
+    assert live.aws("events", "delete-connection", "--name", "tf")["ConnectionState"] == "DELETING"
+    gone = [
+        (events.describe_connection, {"Name": "tf"}),
+        (events.describe_api_destination, {"Name": "tf"}),
+        (events.describe_archive, {"ArchiveName": "tf"}),
+        (events.describe_replay, {"ReplayName": "tf"}),
+    ]
+    assert {error_of(call, **input)[0] for call, input in gone} == {"ResourceNotFoundException"}
+
+
 def test_schedules_as_clients_have_them(live, events):
     """What Terraform and the AWS CLI call; a nightly rule; what a schedule could not do."""
     scheduler = live.client("scheduler")

@@ -58,6 +58,7 @@ INTO_COLUMNS = {
     "certificates/operations/authorities.py",
     "audit/records.py",
     "deployments/hostcommands/signer.py",
+    "events/authorizing.py",
     "events/operations/schedules.py",
     "events/scheduling.py",
     "identity/accounts.py",

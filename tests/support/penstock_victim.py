@@ -46,6 +46,7 @@ TIMED = (
     "objects.collect",
     "pipelines.sweep",
     "deployments.watch",
+    "rules.pack_archive",
 )  # jobs that come again by themselves, and find nothing to do
 _LOGS = {"Service": "logs.us-east-1.amazonaws.com"}
 _KEY = {  # the policy of the key: its account's, and CloudWatch Logs may use it
@@ -79,11 +80,34 @@ def _rules(server: Live, named: dict[Any, Any]) -> None:
     events.create_event_bus(Name="victims", Description=CANARY, Tags=_TAGS)
     rule = events.put_rule(Name="victims", EventPattern=pattern, Description=CANARY, Tags=_TAGS)["RuleArn"]
     events.put_targets(Rule="victims", Targets=[{"Id": "victims", "Arn": topic}])
+    bus = f"arn:aws:events:us-east-1:{ACCOUNT}:event-bus/default"
+    archive = events.create_archive(
+        ArchiveName="victims", EventSourceArn=bus, EventPattern=pattern, Description=CANARY
+    )["ArchiveArn"]
     events.put_events(Entries=[{"Source": CANARY, "DetailType": CANARY, "Detail": "{}"}])
     ours = server.client("penstock")
     (letter,) = until(lambda: ours.list_event_dead_letters()["deadLetters"])
     event = dict.fromkeys(("id", "account", "source", "time", "region", "detail-type"), CANARY)
+    secret = {"BasicAuthParameters": {"Username": CANARY, "Password": CANARY}}
+    connection = events.create_connection(
+        Name="victims", Description=CANARY, AuthorizationType="BASIC", AuthParameters=secret
+    )["ConnectionArn"]
+    address = f"https://{CANARY}.example"
+    events.create_api_destination(
+        Name="victims", Description=CANARY, ConnectionArn=connection, InvocationEndpoint=address, HttpMethod="POST"
+    )
+    # Of a time without events: it ends by itself.
+    times = {"EventStartTime": 1, "EventEndTime": 2}
+    events.start_replay(
+        ReplayName="victims", Description=CANARY, EventSourceArn=archive, Destination={"Arn": bus}, **times
+    )
     named |= {
+        ("events", "EventSourceArn"): archive,
+        ("events", "Destination"): {"Arn": bus},
+        ("events", "AuthorizationType"): "BASIC",
+        ("events", "AuthParameters"): secret,
+        ("events", "ConnectionArn"): connection,
+        ("events", "InvocationEndpoint"): address,
         ("events", "Arn"): topic,
         ("events", "TargetArn"): topic,
         ("events", "ResourceARN"): rule,
@@ -396,7 +420,14 @@ def _data(server: Live, named: dict[Any, Any]) -> None:
     found = until(lambda: logs.get_query_results(queryId=query)["results"])
     pointer = next(cell["value"] for cell in found[0] if cell["field"] == "@ptr")
     definition = logs.put_query_definition(name="victims", queryString=f"filter x = '{CANARY}'")["queryDefinitionId"]
+    writes = {"Principal": {"Service": "events.amazonaws.com"}, "Action": "logs:PutLogEvents", "Resource": "*"}
+    log_policy = json.dumps(
+        {"Version": "2012-10-17", "Statement": [{"Sid": "Canary5f1c", "Effect": "Allow", **writes}]}
+    )
+    logs.put_resource_policy(policyName="victims", policyDocument=log_policy)
     named |= {
+        ("logs", "policyName"): "victims",
+        ("logs", "policyDocument"): log_policy,
         ("logs", "resourceArn"): f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group:victims",
         ("logs", "timestamp"): server.app.clock.now(),
         ("logs", "queryId"): query,
@@ -483,6 +514,8 @@ def _delivery(server: Live, named: dict[Any, Any]) -> None:
     deployment = deploy.create_deployment(
         applicationName="victims", deploymentGroupName="victims", description=CANARY, revision=revision
     )["deploymentId"]
+    # One that is stopped before it has picked its hosts has none.
+    until(lambda: deploy.get_deployment(deploymentId=deployment)["deploymentInfo"]["status"] == "InProgress")
     deploy.stop_deployment(deploymentId=deployment)
     pipeline = _pipeline(role)
     pipelines.create_pipeline(pipeline=pipeline, tags=_LOWER_TAGS)

@@ -9,9 +9,14 @@ import sqlalchemy as sa
 
 from penstock.component import Component, Guard, JobKind, Subscription
 from penstock.events import (
+    archive_rows,
+    archiving,
+    arriving,
+    authorizing,
     delivering,
     invoking,
     records,
+    replaying,
     schedule_records,
     schedule_rows,
     scheduled_rules,
@@ -20,10 +25,14 @@ from penstock.events import (
 )
 from penstock.events.interest import RuleBook
 from penstock.events.operations import (
+    api_destinations,
+    archives,
     buses,
+    connections,
     entries,
     letters,
     patterns,
+    replays,
     rules,
     schedule_groups,
     schedules,
@@ -42,8 +51,10 @@ if TYPE_CHECKING:
 __all__ = ["component"]
 
 _AT_ONCE = 16  # targets that are asked at a time
+_OUTSIDE = 64  # over a network, and waited for
 _DAY_MS = 86_400_000
 _KEPT_DAYS = 14  # of dead letters, as in a queue of SQS at most
+_KEPT_REPLAYS_DAYS = 90  # (AWS: replays are deleted 90 days after their end)
 
 
 def component(app: App) -> Component[RuleBook]:
@@ -58,10 +69,29 @@ def component(app: App) -> Component[RuleBook]:
             # An input may bear whatever the operation that it is for takes.
             Service("scheduler", secrets=("Target$Input",)),
         ),
-        operations=(buses, rules, targets, tags, entries, patterns, letters, schedules, schedule_groups),
+        operations=(
+            buses,
+            rules,
+            targets,
+            tags,
+            entries,
+            patterns,
+            letters,
+            connections,
+            api_destinations,
+            archives,
+            replays,
+            schedules,
+            schedule_groups,
+        ),
         jobs=(
-            JobKind(kind=delivering.DELIVER, run=delivering.deliver, concurrency=_AT_ONCE),
+            JobKind(kind=arriving.DELIVER, run=delivering.deliver, concurrency=_AT_ONCE),
             JobKind(kind=delivering.DELIVER_ALONE, run=delivering.deliver_alone, concurrency=_AT_ONCE),
+            JobKind(kind=arriving.DELIVER_OUTSIDE, run=delivering.deliver, concurrency=_OUTSIDE),
+            JobKind(kind=delivering.DELIVER_OUTSIDE_ALONE, run=delivering.deliver_alone, concurrency=_AT_ONCE),
+            JobKind(kind=archiving.PACK, run=archiving.pack_together, concurrency=1),
+            JobKind(kind=replaying.REPLAY, run=replaying.replay, concurrency=2),
+            JobKind(kind=authorizing.AUTHORIZE, run=authorizing.authorize, concurrency=_AT_ONCE),
             JobKind(kind=scheduled_rules.FIRE, run=scheduled_rules.fire),
             JobKind(kind=scheduling.FIRE, run=scheduling.fire),
             JobKind(kind=scheduling.INVOKE, run=invoking.invoke, concurrency=_AT_ONCE),
@@ -82,6 +112,10 @@ def component(app: App) -> Component[RuleBook]:
         expiring=(
             Expiring(
                 table=records.dead_letters, over=lambda now: records.dead_letters.c.at < now - _KEPT_DAYS * _DAY_MS
+            ),
+            Expiring(table=records.archived, over=archive_rows.over),
+            Expiring(
+                table=records.replays, over=lambda now: records.replays.c.ended < now - _KEPT_REPLAYS_DAYS * _DAY_MS
             ),
             Expiring(
                 table=schedule_records.invocations,

@@ -26,6 +26,7 @@ class New(NamedTuple):
     ordering: str
     event: str
     hops: int
+    kind: str  # of the job that hands it over
 
 
 class About(NamedTuple):
@@ -89,6 +90,18 @@ def about(conn: sa.Connection, row: Any) -> About | None:
     target = conn.execute(sa.select(c.content).where(this)).scalar_one_or_none()
     body = conn.execute(sa.select(envelopes.c.body).where(envelopes.c.id == row.event)).scalar_one_or_none()
     return None if target is None or body is None else About(target, body)
+
+
+def count_waiting(conn: sa.Connection, place: Place, most: int) -> int:
+    """How many deliveries of a place wait for their turn, counted up to `most`."""
+    c = deliveries.c
+    these = sa.select(c.id).where(c.account == place[0], c.region == place[1], c.state == "pending").limit(most)
+    return conn.execute(sa.select(sa.func.count()).select_from(these.subquery())).scalar_one()
+
+
+def now_of(conn: sa.Connection) -> int:
+    """The time of a transaction, in ms."""
+    return transaction_of(conn).clock.now()
 
 
 def count_attempt(conn: sa.Connection, id: str) -> None:

@@ -27,10 +27,32 @@ class BusNotFound(ResourceNotFoundException):
     code = "ResourceNotFoundException"
 
 
+class ResourceExists(ResourceAlreadyExistsException):
+    """There is a thing of this kind and name already."""
+
+    code = "ResourceAlreadyExistsException"
+
+
+class ConnectionNotFound(ResourceNotFoundException):
+    """Failed to describe the connection(s). Connection '{name}' does not exist."""
+
+    code = "ResourceNotFoundException"
+
+
+class ApiDestinationNotFound(ResourceNotFoundException):
+    """Failed to describe the api-destination(s). An api-destination '{name}' does not exist."""
+
+    code = "ResourceNotFoundException"
+
+
 class RuleNotFound(ResourceNotFoundException):
     """Rule {name} does not exist on EventBus {bus}."""
 
     code = "ResourceNotFoundException"
+
+
+class IllegalStatusException(ServiceError):
+    """Replay {name} is not in a valid state for this operation."""
 
 
 class LimitExceededException(ServiceError):

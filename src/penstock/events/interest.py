@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 
 from penstock.application import App
-from penstock.events import records
+from penstock.egress import Shares
+from penstock.events import archive_rows, records
 from penstock.events.conditions import Branch
 from penstock.events.envelopes import envelope_of
 from penstock.events.finding import Rules
@@ -31,11 +32,28 @@ _COMPILED = 256  # buses whose rules are kept
 _LARGEST = 20_000  # branches of a bus that are compared within transactions; of more, each event is looked at later
 
 
+ARCHIVE = "archive/"
+"""Beginning of the key of an archive among the names of rules, which have no slash."""
+
+
+_CALL = "AWS API Call via CloudTrail"
+_ALL_CALLS = "ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS"
+
+
 class _Bus(NamedTuple):
     version: int  # of its place, when its rules were read
     rules: Rules[str]
-    patterns: Mapping[str, list[Branch]]  # of its rules, for when one of them has changed
+    patterns: Mapping[str | None, list[Branch]]  # of its rules and archives, for when one of them has changed
     large: bool
+    all_calls: frozenset[str]  # rules that take calls too which only read
+
+    def wanting(self, event: dict[str, Any]) -> list[str]:
+        """The names of the rules that take an event."""
+        found = self.rules.wanting(event)
+        of_aws = event["source"].startswith("aws.") and event["detail-type"] == _CALL
+        if found and of_aws and event["detail"].get("readOnly") is True:
+            return [name for name in found if name in self.all_calls]
+        return found
 
 
 class RuleBook:
@@ -46,6 +64,9 @@ class RuleBook:
         self._places: set[Place] = set()
         self._reread = 0.0  # of the monotonic clock
         self._known: dict[tuple[Place, str], _Bus] = {}
+        self.shares = Shares()  # of requests to addresses that users name
+        self.asking: dict[str, asyncio.Lock] = {}  # connections whose tokens are asked for, by id
+        self.turns: dict[str, tuple[int, int]] = {}  # API destinations by id: second, and requests left in it
         self._keeping = threading.Lock()  # threads of readers share what is known
 
     async def change(self, place: Place, change: Callable[[sa.Connection], T]) -> T:
@@ -81,14 +102,14 @@ class RuleBook:
         bus = self._bus(conn, place, DEFAULT)
         if not bus.patterns:
             return False
-        return bus.large or bool(bus.rules.wanting(envelope_of(type, event)))
+        return bus.large or bool(bus.wanting(envelope_of(type, event)))
 
     def _bus(self, conn: sa.Connection, place: Place, bus: str) -> _Bus:
         """The enabled rules of a bus. Those of others are no reason to compile anything."""
         version = records.version(conn, place)
         known = self._known.get((place, bus))
         if known is None or known.version != version:
-            known = _compiled(version, records.enabled(conn, place, bus), {} if known is None else known.patterns)
+            known = _compiled(version, _wishes(conn, place, bus), {} if known is None else known.patterns)
             with self._keeping:
                 self._known.pop((place, bus), None)
                 self._known[place, bus] = known
@@ -97,13 +118,27 @@ class RuleBook:
         return known
 
     async def wanting(self, place: Place, bus: str, event: dict[str, Any]) -> list[str]:
-        """The names of the enabled rules of a bus that take an event."""
+        """The names of the enabled rules of a bus that take an event, and the keys of its archives."""
         found = await self.app.store.read(self._bus, place, bus)
-        return sorted(found.rules.wanting(event))
+        return sorted(found.wanting(event))
 
 
-def _compiled(version: int, rows: list[Any], read: Mapping[str, list[Branch]]) -> _Bus:
-    patterns = {row.pattern: read.get(row.pattern) or parse(row.pattern) for row in rows}
-    rules = [(row.name, patterns[row.pattern]) for row in rows]
+class _Wish(NamedTuple):
+    name: str
+    pattern: str | None
+    all_calls: bool
+
+
+def _wishes(conn: sa.Connection, place: Place, bus: str) -> list[_Wish]:
+    """The enabled rules and the archives of a bus, each with its pattern; an archive without one keeps everything."""
+    found = [_Wish(row.name, row.pattern, row.state == _ALL_CALLS) for row in records.enabled(conn, place, bus)]
+    kept = archive_rows.of_bus(conn, place, bus)
+    return found + [_Wish(ARCHIVE + row.id, row.pattern or None, all_calls=False) for row in kept]
+
+
+def _compiled(version: int, wishes: Sequence[_Wish], read: Mapping[str | None, list[Branch]]) -> _Bus:
+    texts = {one.pattern for one in wishes}
+    patterns = {text: read.get(text) or ([{}] if text is None else parse(text)) for text in texts}
+    rules = [(one.name, patterns[one.pattern]) for one in wishes]
     large = sum(len(branches) for _, branches in rules) > _LARGEST
-    return _Bus(version, Rules(rules), patterns, large)
+    return _Bus(version, Rules(rules), patterns, large, frozenset(one.name for one in wishes if one.all_calls))

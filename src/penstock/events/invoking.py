@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from penstock.application import App
 from penstock.events import delivery_rows, schedule_rows
 from penstock.events.delivering import exhausted, judged
-from penstock.events.destinations import Failed
+from penstock.events.destinations.destination import Failed
 from penstock.events.envelopes import seconds
 from penstock.events.interest import RuleBook
 from penstock.events.schedule_records import invocation_context

@@ -256,9 +256,9 @@ def all_places(conn: sa.Connection) -> set[Place]:
 
 
 def enabled(conn: sa.Connection, place: Place, bus: str) -> list[Any]:
-    """Name and pattern of the rules of a bus that want events."""
+    """Name, pattern and state of the rules of a bus that want events."""
     c = rules.c
-    these = sa.select(c.name, c.pattern).where(
+    these = sa.select(c.name, c.pattern, c.state).where(
         c.account == place[0], c.region == place[1], c.bus == bus, c.state != "DISABLED", c.pattern.is_not(None)
     )
     return list(conn.execute(these.order_by(c.name)).all())

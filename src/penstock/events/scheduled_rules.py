@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from penstock.events import records
-from penstock.events.delivering import Arrived, for_rules, write
+from penstock.events.arriving import Arrived, Wanted, for_rules, write
 from penstock.events.envelopes import envelope
 from penstock.events.interest import RuleBook
 from penstock.events.records import DEFAULT, Place
@@ -82,7 +82,7 @@ def _fire(conn: sa.Connection, job: Job, now: int) -> None:
             resources=[arn],
             detail={},
         )
-        write(conn, event, for_rules(conn, Arrived(place, DEFAULT, arn, event), [name]), now)
+        write(conn, [Wanted(place, event, for_rules(conn, Arrived(place, DEFAULT, arn, event), [name]))])
     following_one = following(parsed(row.schedule), now, since=at)
     records.change_rule(conn, place, DEFAULT, name, next=following_one)
     _set_timer(conn, place, name, following_one)

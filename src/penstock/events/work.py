@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from penstock.events import delivery_rows
-from penstock.events.delivering import Arrived, wanted_by, write
+from penstock.events.arriving import Arrived, wanted_by, write
 from penstock.events.envelopes import envelope_of
 from penstock.events.interest import RuleBook
 from penstock.events.records import DEFAULT
@@ -25,9 +25,9 @@ async def arrive(book: RuleBook, event: Event) -> None:
     seen = envelope_of(type, event)
     hops = await app.store.read(_hops, event, seen["resources"], app.clock.now())
     place = (event.account, event.region)
-    new = await wanted_by(book, Arrived(place, DEFAULT, event.aggregate, seen, hops))
-    if new:
-        await app.store.write(write, seen, new, app.clock.now())
+    wanted = await wanted_by(book, Arrived(place, DEFAULT, event.aggregate, seen, hops))
+    if wanted.by_any:
+        await app.store.write(write, [wanted])
         failpoint("events.arrived")
 
 

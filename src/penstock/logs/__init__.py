@@ -9,8 +9,17 @@ from typing import TYPE_CHECKING
 from penstock.component import Component, Guard, JobKind
 from penstock.logs import filter_rows, measured, querying, records, sending, subscription_rows
 from penstock.logs.logstore import LogStore
-from penstock.logs.operations import events, groups, live_tail, metric_filters, queries, subscription_filters
+from penstock.logs.operations import (
+    events,
+    groups,
+    live_tail,
+    metric_filters,
+    queries,
+    resource_policies,
+    subscription_filters,
+)
 from penstock.wire.arns import parse_arn
+from penstock.wire.identity import ResourcePolicy
 from penstock.wire.profiles import ErrorProfile
 from penstock.wire.services import Service
 
@@ -27,8 +36,15 @@ def component(app: App) -> Component[LogStore]:
         name="logs",
         state=logs,
         services=(Service(name="logs", profile=ErrorProfile(code="InvalidParameterException")),),
-        operations=(groups, events, live_tail, metric_filters, subscription_filters, queries),
-        guards=(Guard(service="logs", keys={"aws:resourcetag/": lambda _logs, arn: _tags(app, arn)}),),
+        operations=(groups, events, live_tail, metric_filters, resource_policies, subscription_filters, queries),
+        guards=(
+            Guard(
+                service="logs",
+                root=_root,
+                policy=lambda _logs, root: _policies(app, root),
+                keys={"aws:resourcetag/": lambda _logs, arn: _tags(app, arn)},
+            ),
+        ),
         jobs=(
             JobKind(kind=filter_rows.MEASURE, run=functools.partial(measured.measure, app)),
             JobKind(
@@ -53,6 +69,22 @@ def component(app: App) -> Component[LogStore]:
         ),
         stop=(logs.stop,),
     )
+
+
+def _root(arn: str) -> str:
+    """The ARN of what has the policies for a group or stream: all of an account in a region."""
+    parts = arn.split(":", 5)
+    return ":".join([*parts[:5], "*"]) if len(parts) == 6 else arn
+
+
+async def _policies(app: App, root: str) -> ResourcePolicy | None:
+    """The resource policies of an account in a region."""
+    named = parse_arn(root, "logs")
+    if named is None:
+        return None
+    rows = await app.store.read(records.resource_policies_of, named.account, named.region)
+    ids = {arn: id for row in rows for arn, id in row.ids.items()}
+    return ResourcePolicy(account=named.account, documents=[row.document for row in rows], ids=ids)
 
 
 async def _tags(app: App, arn: str) -> Mapping[str, str]:

@@ -333,3 +333,25 @@ def write_down(conn: sa.Connection, known: Sequence[Mapping[str, Any]]) -> None:
             .where(streams.c.file == values["file"])
             .values({key: value for key, value in values.items() if key != "file"})
         )
+
+
+# --- policies ---------------------------------------------------------------------------------------------------------
+
+
+def resource_policies_of(conn: sa.Connection, account: str, region: str, *, lock: bool = False) -> list[sa.Row[Any]]:
+    """The resource policies of an account in a region, which are few, by name."""
+    c = resource_policies.c
+    query = sa.select(resource_policies).where(c.account == account, c.region == region).order_by(c.name)
+    return list(conn.execute(query.with_for_update() if lock else query))
+
+
+def put_resource_policy(conn: sa.Connection, account: str, region: str, name: str, **values: Any) -> None:
+    """Keep a resource policy; one of its name is replaced."""
+    upsert(conn, resource_policies, {"account": account, "region": region, "name": name, **values}, values)
+
+
+def delete_resource_policy(conn: sa.Connection, account: str, region: str, name: str) -> bool:
+    """Forget a resource policy; whether there was one."""
+    c = resource_policies.c
+    this = (c.account == account) & (c.region == region) & (c.name == name)
+    return conn.execute(resource_policies.delete().where(this)).rowcount > 0

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
-import sqlalchemy as sa
 
 from penstock.application import Call
-from penstock.events.delivering import Arrived, wanted_by, write
+from penstock.events.arriving import Arrived, wanted_by, write
 from penstock.events.envelopes import envelope
-from penstock.events.errors import BusNotFound, ValidationException
+from penstock.events.errors import ValidationException
 from penstock.events.interest import RuleBook
 from penstock.events.matching import MAX_DEPTH, is_deeper
-from penstock.events.operations import bus_arn, bus_name, events, place
+from penstock.events.operations import bus_arn, events, place
+from penstock.events.records import DEFAULT, Place
 from penstock.store.failpoints import failpoint
+from penstock.wire.arns import parse_arn
 from penstock.wire.call import Input, Output
 from penstock.wire.registry import Recorded
 
@@ -23,19 +24,28 @@ _TIME = 14  # bytes that a time counts
 
 
 def _resources(call: Call, input: Input) -> list[str]:
-    """The buses of the entries. One of another account is none of the caller's: its policy is asked for."""
-    return list({_bus(call, entry)[1]: None for entry in input["Entries"]})
+    """The buses of the entries."""
+    return list({_bus(call, entry).text: None for entry in input["Entries"]})
 
 
-def _bus(call: Call, entry: Input) -> tuple[str, str]:
-    """The name of an entry's bus, and the ARN that policies are asked about."""
-    try:
-        name = bus_name(call, entry.get("EventBusName"))
-    except BusNotFound:
+class _Bus(NamedTuple):
+    place: Place
+    name: str
+    text: str  # its ARN
+
+
+def _bus(call: Call, entry: Input) -> _Bus:
+    """The bus of an entry. One of another account is named by its ARN, and its policy is asked for."""
+    given = entry.get("EventBusName") or DEFAULT
+    if not given.startswith("arn:"):
+        return _Bus(place(call), given, bus_arn(call, given))
+    arn = parse_arn(given, "events")
+    name = "" if arn is None else arn.resource.removeprefix("event-bus/")
+    if arn is None or (arn.partition, arn.region) != (call.partition, call.region) or name in ("", arn.resource):
         raise ValidationException(
-            f"Parameter EventBusName is not valid: {entry['EventBusName']} is no bus of this account and region."
-        ) from None
-    return name, bus_arn(call, name)
+            f"Parameter EventBusName is not valid: {given} is not the ARN of an event bus of this region."
+        )
+    return _Bus((arn.account, arn.region), name, given)
 
 
 @events("PutEvents", resource=_resources, recorded=Recorded.DATA)
@@ -54,8 +64,8 @@ async def put_events(book: RuleBook, call: Call, input: Input) -> Output:
             continue
         event = _event(call, entry)
         answers.append({"EventId": event["id"]})
-        name, _ = _bus(call, entry)
-        arrived.append(Arrived(place(call), name, entry["Source"], event))
+        bus = _bus(call, entry)
+        arrived.append(Arrived(bus.place, bus.name, entry["Source"], event))
     await _accept(book, call, arrived)
     failed = sum("ErrorCode" in answer for answer in answers)
     return {"FailedEntryCount": failed, "Entries": answers}
@@ -63,15 +73,10 @@ async def put_events(book: RuleBook, call: Call, input: Input) -> Output:
 
 async def _accept(book: RuleBook, call: Call, arrived: list[Arrived]) -> None:
     # A bus that does not exist has no rules: AWS answers with an id, and the event goes nowhere (recorded).
-    wanted = [(one.event, await wanted_by(book, one)) for one in arrived]
-    if not any(new for _, new in wanted):
+    wanted = [await wanted_by(book, one) for one in arrived]
+    if not any(one.by_any for one in wanted):
         return
-
-    def tx(conn: sa.Connection) -> None:
-        for event, new in wanted:
-            write(conn, event, new, call.now)
-
-    await call.app.store.write(tx)
+    await call.app.store.write(write, wanted)
     failpoint("events.accepted")
 
 

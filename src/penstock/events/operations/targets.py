@@ -29,7 +29,17 @@ _FOREIGN = (
     "SageMakerPipelineParameters",
     "AppSyncParameters",
 )
-_KEPT = ("Id", "Arn", "RoleArn", "Input", "InputPath", "InputTransformer", "DeadLetterConfig", "RetryPolicy")
+_KEPT = (
+    "Id",
+    "Arn",
+    "RoleArn",
+    "Input",
+    "InputPath",
+    "InputTransformer",
+    "DeadLetterConfig",
+    "RetryPolicy",
+    "HttpParameters",
+)
 
 
 @events("PutTargets", resource=of_targets)
@@ -96,9 +106,9 @@ async def list_rule_names_by_target(book: RuleBook, call: Call, input: Input) ->
 
 async def _check(call: Call, target: Input) -> None:
     id = target["Id"]
-    destination = check_arn(target["Arn"], *place(call))
+    arn, destination = check_arn(call.app, target["Arn"], *place(call))
     for name in _FOREIGN:
-        if name in target:
+        if name in target and name not in destination.parameters:
             raise ValidationException(
                 f"Parameter {name} is not valid for target {id}. Reason: it is for another kind of target."
             )
@@ -112,7 +122,8 @@ async def _check(call: Call, target: Input) -> None:
         _check_path(id, target["InputPath"])
     if "InputTransformer" in target:
         _check_transformer(id, target["InputTransformer"])
-    if destination.role and "RoleArn" not in target:
+    destination.check(target)
+    if (destination.role or (arn.account, arn.region) != place(call)) and "RoleArn" not in target:
         raise ValidationException(f"RoleArn is required for target {target['Arn']}.")
     if "RoleArn" in target:
         await call.app.identity.pass_role(call, target["RoleArn"], source_arn=target["Arn"])
