@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from penstock.audit import delivery
+from penstock.audit import api_calls, delivery
 from penstock.audit.errors import (
     InvalidEventCategoryException,
     InvalidLookupAttributesException,
@@ -44,6 +44,7 @@ def component(app: App) -> Component[Shipping]:
         services=(Service("cloudtrail", profile=_PROFILE),),
         operations=(events, trails, tags),
         jobs=(JobKind(kind=delivery.DELIVERY, run=delivery.deliver, max_attempts=1_000),),
+        events=(api_calls.CALLED,),
         pages=(PAGE,),
         start=(shipping.start,),
         stop=(shipping.stop,),

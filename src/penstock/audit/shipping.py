@@ -11,7 +11,7 @@ import itertools
 import logging
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ import sqlalchemy as sa
 
 from penstock import durable, metrics
 from penstock.application import App
-from penstock.audit import records
+from penstock.audit import api_calls, records, trail_rows
 from penstock.audit.attributes import marks_of
 from penstock.audit.packing import pack
 from penstock.audit.records import Block, Kept
@@ -59,6 +59,7 @@ class _Place:
     offset: int = 0  # bytes
     lines: int = 0
     waiting_since: int = 0  # ms; 0: nothing waits
+    seen: int = 0  # bytes up to which was looked for what somebody wants at once
 
 
 class Shipping:
@@ -122,13 +123,31 @@ class Shipping:
         while waiting := self._trail.lines - place.lines if self._trail.chain == chain else 0:
             place.waiting_since = place.waiting_since or now
             _show(waiting, now - place.waiting_since)
-            if waiting < LINES and now - place.waiting_since < _OLDEST_MS:
+            if (
+                waiting < LINES
+                and now - place.waiting_since < _OLDEST_MS
+                and not await self._wanted_at_once(path, place)
+            ):
                 return
             moved = await self._ship(chain, path, place, partly=waiting < LINES)
             if not moved:
                 return
         place.waiting_since = 0
         _show(0, 0)
+
+    async def _wanted_at_once(self, path: Path, place: _Place) -> bool:
+        """Whether somebody wants a call among the lines that came since this was asked last."""
+        start, size = max(place.seen, place.offset), await FILES.run(_size, path)
+        if size <= start:
+            return False
+        trails = await self.app.store.read(trail_rows.with_periods)
+        if not trails:
+            place.seen = size
+            return False
+        lines = await FILES.run(_read, path, start)
+        place.seen = start + sum(map(len, lines)) + len(lines)
+        found = await FILES.run(api_calls.of_lines, lines, trails)
+        return bool(found) and await self.app.store.read(api_calls.any_wanted, self.app.store.subscribers, found)
 
     async def _begin(self, chain: str) -> Kept:
         app = self.app
@@ -140,7 +159,9 @@ class Shipping:
         if not made:
             return 0
         before = place.lines
-        kept = await self.app.store.write(self._add, chain, made, state)
+        trails = await self.app.store.read(trail_rows.with_periods)
+        calls = await FILES.run(api_calls.of_blocks, made, trails) if trails else []
+        kept = await self.app.store.write(self._add, chain, made, state, calls)
         failpoint("audit.shipped")
         place.waiting_since = 0
         if kept == before + sum(block.lines for block in made):
@@ -150,12 +171,20 @@ class Shipping:
             await FILES.run(_skip, path, place, kept)
         return place.lines - before
 
-    def _add(self, conn: sa.Connection, chain: str, made: list[Block], state: str) -> int:
-        """Add blocks, unless the database has what they begin with; how many lines of the chain it has."""
+    def _add(
+        self,
+        conn: sa.Connection,
+        chain: str,
+        made: list[Block],
+        state: str,
+        calls: Sequence[api_calls.Recorded] = (),
+    ) -> int:
+        """Add blocks and the events of their calls, unless the database has what they begin with; how many lines of the chain it has."""
         kept = records.find(conn, chain)
         assert kept is not None
         if made and made[0].first != kept.chain.lines:
             return kept.chain.lines
+        api_calls.emit_wanted(conn, calls)
         return records.add(conn, self.app.sealer, kept, made, state=state).chain.lines
 
     def _left_behind(self) -> list[Path]:

@@ -52,6 +52,11 @@ def of_account(conn: sa.Connection, account: str, after: Sequence[str] | None, l
     return list(conn.execute(rows_behind(query, (trails.c.name, trails.c.region), after, limit=limit)))
 
 
+def with_periods(conn: sa.Connection) -> list[Any]:
+    """The trails of all accounts that take records, or have done so."""
+    return [trail for trail in conn.execute(sa.select(trails)) if trail.periods]
+
+
 def count(conn: sa.Connection, account: str, region: str) -> int:
     """How many trails an account has in a region."""
     where = (trails.c.account == account, trails.c.region == region)
