@@ -213,6 +213,11 @@ def test_every_page_fits_and_can_be_used_by_all(live, see, builds, theme):
     sns.subscribe(TopicArn=topic, Protocol="https", Endpoint=f"https://hooks.example.com/{'y' * 120}")
     probe = {"url": f"https://shop.example.com/{'z' * 120}"}
     live.client("penstock").put_metric_source(sourceName="shop", http=probe, enabled=False)
+    live.client("cloudwatch").put_metric_alarm(
+        AlarmName="slow", Namespace="Shop", MetricName="Latency" * 30, Statistic="Maximum", Period=60, EvaluationPeriods=1, Threshold=1,
+        ComparisonOperator="GreaterThanThreshold", TreatMissingData="ignore",
+    )  # fmt: skip
+    live.client("cloudwatch").put_metric_data(Namespace="Shop", MetricData=[{"MetricName": "Latency" * 30, "Value": 3}])
     running = builds.start(31)
     builds.say(running, "\x1b[33mwarn\x1b[0m " + "x" * 400, "\x1b[2mdim\x1b[0m \x1b[36mcyan\x1b[0m \x1b[35mmagenta")
     failed = builds.start(32)
@@ -222,7 +227,8 @@ def test_every_page_fits_and_can_be_used_by_all(live, see, builds, theme):
     for path in (
         "pipelines", "pipelines/shop-web", "pipelines/shop-web/approvals/Approve/Release", "builds", f"builds/{running}",
         f"builds/{failed}", "deployments", "users", "users/jonas.lind", "delivery", "topics",
-        f"topics/{topic.rpartition(':')[2]}", "metric-sources", "metric-sources/shop",
+        f"topics/{topic.rpartition(':')[2]}", "metric-sources", "metric-sources/shop", "alarms",
+        "alarms/alarm?name=slow",
     ):  # fmt: skip
         page = sight.go(path)
         page.wait_for_load_state("load")

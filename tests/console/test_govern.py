@@ -172,6 +172,61 @@ async def test_keys_parameters_and_secrets(browser, clock):
     assert "Show the value" not in browser.text
 
 
+async def test_alarms_and_what_they_watch(browser):
+    do, name = browser.do, "errors of <b>/checkout"
+    assert "No alarms yet" in await browser.see("alarms")
+    asked = {
+        "EvaluationPeriods": 3,
+        "DatapointsToAlarm": 2,
+        "Threshold": 5.0,
+        "ComparisonOperator": "GreaterThanThreshold",
+    }
+    metric = {"Namespace": "Shop", "MetricName": "Errors", "Dimensions": [{"Name": "Host", "Value": "web-1"}]}
+    await do(
+        "cloudwatch",
+        "PutMetricAlarm",
+        AlarmName=name,
+        AlarmDescription="Too many",
+        Statistic="Sum",
+        Period=60,
+        **metric,
+        **asked,
+    )
+    queries = [
+        {"Id": "m1", "MetricStat": {"Metric": metric, "Period": 300, "Stat": "p90"}, "ReturnData": False},
+        {"Id": "e1", "Expression": "m1 * 2"},
+    ]
+    await do("cloudwatch", "PutMetricAlarm", AlarmName="computed", Metrics=queries, **asked)
+    await do("cloudwatch", "PutCompositeAlarm", AlarmName="shop", AlarmRule="ALARM(computed)")
+    await do("cloudwatch", "SetAlarmState", AlarmName=name, StateValue="ALARM", StateReason="a <drill>")
+    assert "3 alarms on this page, 1 in alarm." in await browser.see("alarms")
+    address = "alarms/alarm?name=errors+of+%3Cb%3E%2Fcheckout"
+    assert f'href="/console/{address}"' in browser.text
+    assert "No data." in await browser.see(address)
+    for value, ago in ((9.0, 60), (2.0, 120)):
+        datum = {**metric, "Timestamp": browser.harness.app.clock.now() - ago * 1000, "Value": value}
+        await do("cloudwatch", "PutMetricData", Namespace=datum.pop("Namespace"), MetricData=[datum])
+    seen = await browser.see(address)
+    for said in (
+        name, "a <drill>", "In alarm", "Too many", "Shop Errors", "web-1", "2 of 3 periods are greater than 5.0", "The last 60 minutes",
+        "2 periods with data, the threshold is 5.0", "Alarm updated from INSUFFICIENT_DATA to ALARM",
+    ):  # fmt: skip
+        assert said in seen, said
+    assert re.findall(r'class="bar" data-tone="(\w+)"', browser.text) == ["bad", "good"]
+    computed = await browser.see("alarms/alarm?name=computed")
+    assert "Query e1 m1 * 2" in computed
+    assert "The last 300 minutes" in computed
+    composed = await browser.see("alarms/alarm?name=shop")
+    assert "Rule ALARM(computed)" in composed
+    assert "The last" not in composed
+    assert "There is no alarm of that name" in await browser.see("alarms/alarm?name=gone", 404)
+    await browser.see("alarms/alarm", 404)
+    browser.session = await browser.harness.user("ada", allow("cloudwatch:DescribeAlarms"))
+    seen = await browser.see(address)
+    assert "A policy does not let you see the history." in seen
+    assert "The last 60 minutes" not in seen
+
+
 async def test_topics_and_who_gets_what_is_published_to_them(browser):
     do = browser.do
     assert "No topics yet" in await browser.see("topics")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from penstock.component import Component, Guard, JobKind
-from penstock.monitoring import acting, alarm_records, records, source_reading
+from penstock.monitoring import acting, alarm_pages, alarm_records, records, source_reading
 from penstock.monitoring.ageing import Ageing
 from penstock.monitoring.alarms import ACTION, Alarm
 from penstock.monitoring.evaluating import Evaluator
@@ -50,9 +51,10 @@ def component(app: App) -> Component[App]:
             ),
         ),
         events=EVENTS,
+        templates=Path(__file__).parent / "templates",
         aggregates=(Alarm,),
         guards=(Guard(service="cloudwatch", policy=_services, keys={"aws:resourcetag/": _tags}),),
-        pages=PAGES,
+        pages=(*alarm_pages.PAGES, *PAGES),
         readings=(source_reading.FAILING,),
         expiring=(*records.EXPIRING, *alarm_records.EXPIRING),
         start=(ageing.start, evaluator.start),

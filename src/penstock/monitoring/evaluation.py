@@ -25,7 +25,13 @@ _COMPARED: Final[dict[str, tuple[Callable[[float, float], bool], str]]] = {
     "LessThanThreshold": (operator.lt, "less than"),
     "LessThanOrEqualToThreshold": (operator.le, "less than or equal to"),
 }
-OPERATORS = tuple(_COMPARED)
+OPERATORS: Final = {name: words for name, (_, words) in _COMPARED.items()}
+"""How alarms compare, each in words."""
+
+
+def breaches(name: str, value: float, threshold: float) -> bool:
+    """Whether a value is beyond a threshold, by the name of how it is compared."""
+    return _COMPARED[name][0](value, threshold)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,6 +30,9 @@ _STATES = {
     "Superseded": ("Superseded", "s-superseded", "Superseded"),
     "Skipped": ("Skipped", "s-skipped", "Skipped"),
     "Unknown": ("Unknown", "s-unknown", "Silent"),
+    "OK": ("Succeeded", "s-succeeded", "OK"),
+    "ALARM": ("Failed", "s-failed", "In alarm"),
+    "INSUFFICIENT_DATA": ("None", "s-none", "Not enough data"),
     "": ("None", "s-none", "Not started"),
 }
 ENDED = frozenset(
