@@ -7,7 +7,9 @@ import datetime as dt
 import json
 import os
 import signal
+import socket
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import botocore.config
 import botocore.exceptions
@@ -42,16 +44,25 @@ def serve(folder: Path, crash: str = "", *more: str):
         )
 
 
+def _listens(url: str) -> bool:
+    parts = urlsplit(url)
+    with contextlib.suppress(OSError), socket.create_connection((str(parts.hostname), int(parts.port or 80)), 5):
+        return True
+    return False
+
+
 def client(folder: Path, process, service: str = "cloudwatch"):
     """A service of a server that answers."""
     facts = folder / "data" / "server.json"
     until(lambda: facts.exists() or process.poll() is not None)
     assert process.poll() is None, (folder / "log").read_text()
+    url = json.loads(facts.read_text())["url"]
+    until(lambda: _listens(url) or process.poll() is not None)
     lines = (folder / "data" / "credentials").read_text().splitlines()
     keys = dict(line.split(" = ") for line in lines if " = " in line)
     config = botocore.config.Config(retries={"total_max_attempts": 5}, connect_timeout=10)
     return boto_session().client(
-        service, endpoint_url=json.loads(facts.read_text())["url"], region_name="us-east-1", config=config,
+        service, endpoint_url=url, region_name="us-east-1", config=config,
         aws_access_key_id=keys["aws_access_key_id"], aws_secret_access_key=keys["aws_secret_access_key"],
     )  # fmt: skip
 
@@ -107,3 +118,44 @@ def test_a_kill_after_a_read_counts_it_once(tmp_path):
         last.send_signal(signal.SIGTERM)
         last.wait(60)
         assert [one["SampleCount"] for one in counted["Datapoints"]] == [1.0]
+
+
+def test_a_kill_neither_repeats_nor_loses_the_transition_of_a_composite_alarm(tmp_path):
+    first = serve(tmp_path)
+    cloudwatch = client(tmp_path, first)
+    cloudwatch.put_metric_alarm(
+        AlarmName="errors", Namespace="Shop", MetricName="Never", Statistic="Sum", Period=60, EvaluationPeriods=1, Threshold=1,
+        ComparisonOperator="GreaterThanThreshold", TreatMissingData="ignore",
+    )  # fmt: skip
+    cloudwatch.put_composite_alarm(AlarmName="shop", AlarmRule="ALARM(errors)", AlarmActions=[TOPIC])
+
+    def value():
+        found = cloudwatch.describe_alarms(AlarmNames=["shop"], AlarmTypes=["CompositeAlarm"])["CompositeAlarms"]
+        return found[0]["StateValue"]
+
+    until(lambda: value() == "OK")
+    first.kill()
+    first.wait(60)
+    asked = {"AlarmName": "errors", "StateValue": "ALARM", "StateReason": "drill"}
+    dying = serve(tmp_path, "monitoring.evaluated")
+    with contextlib.suppress(botocore.exceptions.BotoCoreError):  # it dies while it answers, or soon after
+        client(tmp_path, dying).set_alarm_state(**asked)
+    assert until(lambda: dying.poll(), seconds=90) == -signal.SIGKILL
+    last = serve(tmp_path)
+    cloudwatch = client(tmp_path, last)
+    cloudwatch.set_alarm_state(**asked)
+
+    def history():
+        found = cloudwatch.describe_alarm_history(AlarmName="shop", AlarmTypes=["CompositeAlarm"])["AlarmHistoryItems"]
+        return [one["HistorySummary"].partition(f" {TOPIC}")[0] for one in found]
+
+    until(lambda: any("action" in one for one in history()))
+    found = sorted(history())
+    last.send_signal(signal.SIGTERM)
+    last.wait(60)
+    assert found == [
+        'Alarm "shop" created',
+        "Alarm updated from INSUFFICIENT_DATA to OK",
+        "Alarm updated from OK to ALARM",
+        "Failed to execute action",
+    ]
