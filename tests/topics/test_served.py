@@ -211,6 +211,9 @@ def test_somebody_is_asked_for_an_approval_by_a_topic_and_answers_with_its_token
     (state,) = pipelines.get_pipeline_state(name="release")["stageStates"][1]["actionStates"]
     token, expires = said["approval"]["token"], said["approval"].pop("expires")
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\dZ", expires)
+    # The fetched revision, which the run is the first to bring here.
+    (change,) = said["approval"].pop("changes")
+    assert set(change) == {"id", "summary"}
     assert said == {
         "region": REGION,
         "consoleLink": f"{sending.url}/console/pipelines/release",
