@@ -10,10 +10,10 @@ from penstock_examples import examples
 
 from penstock.monitoring import labels, searching
 from penstock.monitoring.errors import ValidationError
+from penstock.monitoring.expression_syntax import ExpressionError
 from penstock.monitoring.expressions import (
     FUNCTIONS,
     Budget,
-    ExpressionError,
     Scope,
     Series,
     Span,

@@ -11,12 +11,11 @@ from typing import Any
 
 from penstock.monitoring import labels, searching
 from penstock.monitoring.errors import InvalidParameterValue, ValidationError
+from penstock.monitoring.expression_syntax import ExpressionError, Node
 from penstock.monitoring.expressions import (
     Array,
     Budget,
-    ExpressionError,
     Needs,
-    Node,
     Scope,
     Search,
     Series,

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from penstock.monitoring.expressions import ExpressionError
+from penstock.monitoring.expression_syntax import ExpressionError
 from penstock.monitoring.series import Metric
 
 _LONGEST = 1024  # characters of a query
