@@ -70,6 +70,7 @@ class Settings:
     lease_ms: int = 30_000  # of a job in a worker's hands
     keep_jobs_ms: int = 86_400_000  # after they were done
     keep_events_ms: int = 7 * 86_400_000  # once they are delivered
+    keep_dead_letters_ms: int = 14 * 86_400_000  # events and messages that were given up
     keep_history_ms: int = 366 * 86_400_000  # executions, builds, deployments and the journal, after their end
     poll_ms: int = 2_000  # the slow query behind the wake-ups
     components: tuple[Any, ...] = ()  # settings of components that are not their defaults

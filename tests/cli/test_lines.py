@@ -116,7 +116,7 @@ def test_settings_when_nothing_is_said(tmp_path):
         assert (given.serves, given.works) == (command != "worker", command != "server")
         assert (given.account, given.region, given.regions, given.notify, given.lease_ms) == ("111111111111", "us-east-1", (), True, 30_000)  # fmt: skip
         assert (given.source_entries, given.source_gib, given.source_ratio) == (200_000, 16, 400)
-        assert (given.keep_jobs_ms, given.keep_events_ms, given.keep_history_ms) == (86_400_000, 604_800_000, 31_622_400_000)  # fmt: skip
+        assert (given.keep_jobs_ms, given.keep_events_ms, given.keep_history_ms, given.keep_dead_letters_ms) == (86_400_000, 604_800_000, 31_622_400_000, 1_209_600_000)  # fmt: skip
         assert (given.port, given.workers, given.tls, given.site) == (0 if command == "worker" else 8470, 8, False, "")
         assert given.host == "127.0.0.1"
         assert given.master_key_file == Path.home() / ".config" / "penstock" / "master.key"

@@ -40,6 +40,7 @@ HANDED_OVER = {
     # A bus or an archive of the caller's, in exactly one spelling.
     "events:CreateArchive", "events:ListArchives", "events:ListReplays", "events:StartReplay",
     "events:ListRuleNamesByTarget", "events:PutRule",  # a target that is compared, and a role that is passed
+    "penstock:ListMessageDeadLetters",  # a topic whose own dead letters are listed
     "logs:PutSubscriptionFilter",  # a destination that decides by its policy, and a role that is passed; tests/logs/test_subscriptions.py
     "scheduler:CreateSchedule", "scheduler:UpdateSchedule",  # KmsKeyArn is refused, and a role is passed
     "sns:Subscribe",  # ReturnSubscriptionArn is a yes or no

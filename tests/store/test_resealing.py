@@ -67,7 +67,7 @@ INTO_COLUMNS = {
     "monitoring/operations/sources.py",
     "objects/blob_keys.py",
     "store/sealing.py",
-    "topics/operations/publishing.py",
+    "topics/contents.py",
     "topics/webhook_secrets.py",
     "topics/signing.py",
 }

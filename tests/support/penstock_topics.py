@@ -6,13 +6,18 @@ import asyncio
 import contextlib
 import json
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import penstock_identity_harness
 
+import penstock.fleet
 import penstock.topics
 from penstock.egress import EgressSettings
-from penstock.topics import names, subscription_rows, tokens, topic_rows
+from penstock.topics import letter_rows, message_rows, names, records, subscription_rows, tokens, topic_rows
+from penstock.topics.messages import Message
+from penstock.topics.outcomes import Failed
+from penstock.wire.services import Service
 
 REGION = "us-east-1"
 LOOPBACK = EgressSettings(egress_networks=("127.0.0.0/8",))
@@ -26,6 +31,7 @@ async def topics_on(store, clock, tmp_path, *chosen):
         store, clock, tmp_path, component, chosen=(LOOPBACK, *chosen)
     ) as made:
         made.app.public_url = "https://penstock.test"
+        made.app.services.add(Service("penstock", penstock.fleet.MODEL))
         yield made
 
 
@@ -127,6 +133,18 @@ async def subscribed(harness, by, arn, endpoint, protocol="http", **attributes):
 def row(conn: Any, arn: str) -> Any:
     """The row of a topic."""
     return topic_rows.find(conn, names.named_by(arn))
+
+
+def given_up(conn: Any, sealer: Any, topic: Any) -> str:
+    """A message that the first subscription of `many` was not given; the id of its dead letter."""
+    text = "11111111-0000-4000-8000-000000000000"
+    subscription = subscription_rows.find(conn, "00000000-0000-4000-8000-000000000000")
+    content = sealer.seal(Message(text="lost").dump(), records.content_context(text))
+    message = SimpleNamespace(topic=topic.id, sequence=1, id=text, at=1, lane="", content=content)
+    head = message_rows.Head(message, subscription, topic, 3)
+    letter = letter_rows.of(head, Failed("nobody answers"), tries=4, now=2)
+    letter_rows.keep(conn, letter)
+    return letter["id"]
 
 
 def many(conn, topic, number, *, url="http://a.test/{}", authenticated=False, **attributes):

@@ -396,7 +396,9 @@ def _data(server: Live, named: dict[Any, Any]) -> None:
     server.run(
         server.app.store.write(topics.many, found, 1, url=f"http://victims.test/{CANARY}{{}}", authenticated=True)
     )
+    letter = server.run(server.app.store.write(topics.given_up, server.app.sealer, found))
     named |= {
+        ("penstock", "messageDeadLetterId"): letter,
         ("sns", "TopicArn"): topic,
         ("sns", "ResourceArn"): topic,
         ("sns", "SubscriptionArn"): f"{topic}:00000000-0000-4000-8000-000000000000",

@@ -1,5 +1,6 @@
 """SNS over its own protocol, with boto3 and the AWS CLI."""
 
+import hashlib
 import http.server
 import json
 import re
@@ -17,6 +18,8 @@ from penstock_waiting import until
 from sns_message_validator import SNSMessageValidator
 from sns_message_validator.exceptions import SignatureVerificationFailureException
 
+from penstock.cli import dead_letters
+from penstock.cli.main import parser_of
 from penstock.topics import tokens
 
 REGION = "us-east-1"
@@ -29,7 +32,7 @@ def receiver():
     class Receiver(http.server.BaseHTTPRequestHandler):
         def do_POST(self):
             server.heard.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
-            self.send_response(200)
+            self.send_response(server.status)
             self.send_header("Content-Length", "0")
             self.end_headers()
 
@@ -37,6 +40,7 @@ def receiver():
             pass
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
+    server.status = 200
     server.heard, server.url = [], f"http://127.0.0.1:{server.server_port}"
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield server
@@ -141,6 +145,82 @@ def test_a_receiver_confirms_by_its_link_and_gets_what_boto3_and_the_cli_publish
     )
     bad = {"a": {"DataType": "Number", "StringValue": "x"}}
     assert refused(sns.publish, TopicArn=arn, Message="m", MessageAttributes=bad)[0] == "ParameterValueInvalid"
+
+
+def test_a_message_that_was_given_up_is_sent_again_on_the_command_line(sending, receiver, capsys):
+    sns = sending.client("sns")
+    arn = sns.create_topic(Name="dead")["TopicArn"]
+    sns.subscribe(TopicArn=arn, Protocol="http", Endpoint=f"{receiver.url}/hook")
+    link = json.loads(until(lambda: receiver.heard and receiver.heard[0]))["SubscribeURL"]
+    urllib.request.urlopen(link).close()  # noqa: S310 - of our own server
+
+    def ran(*words):
+        code = dead_letters.run(parser_of("dead-letters").parse_args([*words, "--data-dir", str(sending.data_dir)]))
+        return code, capsys.readouterr().out
+
+    receiver.status = 404
+    published = sns.publish(TopicArn=arn, Message="Released")["MessageId"]
+    (letter,) = until(lambda: sending.client("penstock").list_message_dead_letters(topicArn=arn)["deadLetters"])
+    code, out = ran("list")
+    assert (code, letter["deadLetterId"] in out, published in out, "ERROR_FROM_TARGET" in out) == (0, True, True, True)
+    code, out = ran("show", letter["deadLetterId"], "--json")
+    assert (code, json.loads(out)["notification"]["Message"]) == (0, "Released")
+    receiver.status = 200
+    assert ran("redrive", letter["deadLetterId"])[0] == 0
+    again = until(lambda: receiver.heard[2:])
+    assert json.loads(again[0])["MessageId"] == published
+    assert ran("delete", letter["deadLetterId"])[0] == 2
+
+
+def test_what_became_of_messages_is_logged_under_the_role_of_the_topic(sending, receiver):
+    sns, iam, logs = sending.client("sns"), sending.client("iam"), sending.client("logs")
+    trust = {"Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    role = iam.create_role(RoleName="sns-log", AssumeRolePolicyDocument=document(trust))["Role"]["Arn"]
+    iam.put_role_policy(RoleName="sns-log", PolicyName="p", PolicyDocument=allow("logs:*"))
+    feedback = {"HTTPSuccessFeedbackRoleArn": role, "HTTPFailureFeedbackRoleArn": role}
+    arn = sns.create_topic(Name="logged", Attributes=feedback)["TopicArn"]
+    assert sns.get_topic_attributes(TopicArn=arn)["Attributes"].items() >= feedback.items()
+    sns.subscribe(TopicArn=arn, Protocol="http", Endpoint=f"{receiver.url}/hook")
+    link = json.loads(until(lambda: receiver.heard and receiver.heard[0]))["SubscribeURL"]
+    urllib.request.urlopen(link).close()  # noqa: S310 - of our own server
+    group = f"sns/{REGION}/111111111111/logged"
+
+    def lines(name):
+        try:
+            return [json.loads(one["message"]) for one in logs.filter_log_events(logGroupName=name)["events"]]
+        except logs.exceptions.ResourceNotFoundException:
+            return []
+
+    taken = sns.publish(TopicArn=arn, Message="Released")["MessageId"]
+    (line,) = until(lambda: lines(group))
+    delivery = line.pop("delivery")
+    assert line["notification"].pop("timestamp")[10] == " "
+    assert line == {
+        "notification": {
+            "messageMD5Sum": hashlib.md5(b"Released", usedforsecurity=False).hexdigest(), "messageId": taken, "topicArn": arn,
+        },
+        "status": "SUCCESS",
+    }  # fmt: skip
+    assert delivery.pop("dwellTimeMs") >= 0
+    assert len(delivery.pop("deliveryId")) == 36
+    wanted = {"destination": f"{receiver.url}/hook", "providerResponse": "", "attempts": 1, "statusCode": 200}
+    assert delivery == wanted
+    # None of those that succeed from now on; each that fails.
+    sns.set_topic_attributes(TopicArn=arn, AttributeName="HTTPSuccessFeedbackSampleRate", AttributeValue="0")
+    sns.publish(TopicArn=arn, Message="unseen")
+    until(lambda: len(receiver.heard) == 3)
+    receiver.status = 403
+    refused_one = sns.publish(TopicArn=arn, Message="Refused")["MessageId"]
+    (line,) = until(lambda: lines(f"{group}/Failure"))
+    assert (line["status"], line["notification"]["messageId"]) == ("FAILURE", refused_one)
+    assert (line["delivery"]["statusCode"], len(lines(group))) == (403, 1)
+    # A role that may not write holds up nothing.
+    iam.delete_role_policy(RoleName="sns-log", PolicyName="p")
+    receiver.status = 200
+    sns.set_topic_attributes(TopicArn=arn, AttributeName="HTTPSuccessFeedbackSampleRate", AttributeValue="100")
+    last = [sns.publish(TopicArn=arn, Message=text)["MessageId"] for text in ("a", "b")]
+    until(lambda: {json.loads(text)["MessageId"] for text in receiver.heard[4:]} == set(last))
+    assert len(lines(group)) == 1
 
 
 def test_links_of_mails_ask_before_they_do_anything(sending):

@@ -2,7 +2,7 @@
 
 import json
 
-from penstock_identity_harness import ACCOUNT, OTHER, allow, document
+from penstock_identity_harness import ACCOUNT, OTHER, allow, document, trusting
 from penstock_keys import refused
 
 from penstock.topics import retries
@@ -102,11 +102,6 @@ _BAD_TOPICS = [
             "Attributes Reason: SignatureVersion Reason: Invalid value [3]. Must be 1 or 2.",
         ),
         ({"Name": "a", "Tags": [{"Key": "k", "Value": "1"}, {"Key": "k", "Value": "2"}]}, "Duplicated keys are not allowed."),
-        (
-            {"Name": "a", "Attributes": {"KmsMasterKeyId": "alias/aws/sns"}},
-            "Attributes Reason: KmsMasterKeyId Reason: Messages that wait are sealed under the master key of the installation; keys of KMS "
-            "are not used for topics. Leave KmsMasterKeyId out.",
-        ),
     ]  # fmt: skip
 
 
@@ -133,7 +128,13 @@ async def test_what_a_topic_has_is_not_changed_by_making_it_again(harness, owner
 async def test_attributes_are_set_one_by_one(harness, owner):
     await sns(harness, owner, "CreateTopic", Name="deploys")
     policy = {"http": {"defaultHealthyRetryPolicy": {"numRetries": 5}}}
-    for name, value in (("DisplayName", "D"), ("MaximumMessageSize", "1024"), ("DeliveryPolicy", json.dumps(policy))):
+    for name, value in (
+        ("DisplayName", "D"),
+        ("MaximumMessageSize", "1024"),
+        ("DeliveryPolicy", json.dumps(policy)),
+        ("SQSSuccessFeedbackSampleRate", "100"),
+        ("KmsMasterKeyId", "alias/aws/sns"),
+    ):
         await set_one(harness, owner, name, value)
         assert (await attributes(harness, owner))[name] == value
     effective = json.loads((await attributes(harness, owner))["EffectiveDeliveryPolicy"])
@@ -143,11 +144,31 @@ async def test_attributes_are_set_one_by_one(harness, owner):
     for name, value in (
         ("Colour", "red"), ("FifoTopic", "true"), ("ContentBasedDeduplication", "true"), ("MaximumMessageSize", "1023"),
         ("MaximumMessageSize", "1048577"), ("MaximumMessageSize", "²"), ("DisplayName", "a\nb"), ("DisplayName", "a" * 101), ("TracingConfig", "Active"),
-        ("HTTPSuccessFeedbackRoleArn", "arn:aws:iam::1:role/r"),
+        ("HTTPSuccessFeedbackRoleArn", "arn:aws:iam::1:role/r"), ("HTTPSuccessFeedbackSampleRate", "101"), ("HTTPSuccessFeedbackSampleRate", "1.5"),
+        ("XSuccessFeedbackRoleArn", f"arn:aws:iam::{ACCOUNT}:role/r"), ("KmsMasterKeyId", "a b"),
     ):  # fmt: skip
         code, said = await refused(set_one(harness, owner, name, value))
         assert code == "InvalidParameter", (name, value)
         assert said.startswith("Invalid parameter: "), (name, value)
+
+
+async def test_who_sets_a_role_may_pass_it(harness, owner):
+    role = f"arn:aws:iam::{ACCOUNT}:role/log"
+    await harness.role("log", trusting(Service="sns.amazonaws.com"))
+    setter = await harness.user("setter", document({"Effect": "Allow", "Action": "sns:*", "Resource": "*"}))
+    await sns(harness, owner, "CreateTopic", Name="deploys")
+    for operation, given in (
+        (
+            "SetTopicAttributes",
+            {"TopicArn": ARN, "AttributeName": "HTTPFailureFeedbackRoleArn", "AttributeValue": role},
+        ),
+        ("CreateTopic", {"Name": "other", "Attributes": {"HTTPSuccessFeedbackRoleArn": role}}),
+    ):
+        _, said = await refused(sns(harness, setter, operation, **given))
+        assert "is not authorized to perform: iam:PassRole on resource" in said
+        await sns(harness, owner, operation, **given)
+    assert (await attributes(harness, owner))["HTTPFailureFeedbackRoleArn"] == role
+    await set_one(harness, setter, "HTTPFailureFeedbackRoleArn", "")
 
 
 _NO_TOPIC_OF_THE_REGION = [

@@ -77,6 +77,7 @@ EVENTS = {
     "store.task_failed": "A task of the database's own failed by a mistake in the program.",
     "topics.given_up": "A message was not taken by a subscription's endpoint as often as it is tried, or was refused for good.",
     "topics.not_asked": "An endpoint could not be asked to confirm its subscription. Subscribing it again asks again.",
+    "topics.not_reported": "What became of a message could not be written to the log of its topic's deliveries, which its attributes ask for. The delivery itself is over.",
     "topics.not_delivered": "A message was not taken by a subscription's endpoint. It is tried again.",
     "traces.not_sent": "A collector does not take traces; `penstock_traces_total` counts them. It is logged again after one was taken.",
     "trail.unwritable": "The file of records takes no lines; calls that change something are refused until it does.",

@@ -29,7 +29,7 @@ COMMANDS = {
     "logs": ("buildlogs", "print the log of a build or the hooks of a deployment"),
     "journal": ("journal", "show what a run was given to decide on, and what it decided"),
     "dora": ("dora", "show how often pipelines deploy to production, how fast, and how well"),
-    "dead-letters": ("dead_letters", "list events that rules could not deliver, and deliver them again"),
+    "dead-letters": ("dead_letters", "list events and messages that could not be delivered, and deliver them again"),
     "jobs": ("jobs", "list jobs that were given up, and let them run again"),
     "why": ("why", "tell what is behind a denial: which statement of which policy, and what its conditions saw"),
     "audit": ("audit", "show who did what, export it, and check that nobody has changed it"),

@@ -133,6 +133,7 @@ def add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
         for name, days, what in (
             ("jobs", 1, "jobs, after they were done"),
             ("events", 7, "events, once they are delivered"),
+            ("dead-letters", 14, "events and messages that could not be delivered"),
             ("history", 366, "executions, builds, deployments and the journal; the newest of each always stays"),
         ):
             keep.add_argument(
@@ -322,6 +323,7 @@ def settings_of(options: argparse.Namespace) -> Settings:
         works=command != "server",
         keep_jobs_ms=chosen.get("keep_jobs", 1) * _DAY_MS,
         keep_events_ms=chosen.get("keep_events", 7) * _DAY_MS,
+        keep_dead_letters_ms=chosen.get("keep_dead_letters", 14) * _DAY_MS,
         keep_history_ms=chosen.get("keep_history", 366) * _DAY_MS,
         notify=not options.no_notify,
         lease_ms=int(chosen.get("lease", 30) * 1000),

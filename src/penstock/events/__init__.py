@@ -53,7 +53,6 @@ __all__ = ["component"]
 _AT_ONCE = 16  # targets that are asked at a time
 _OUTSIDE = 64  # over a network, and waited for
 _DAY_MS = 86_400_000
-_KEPT_DAYS = 14  # of dead letters, as in a queue of SQS at most
 _KEPT_REPLAYS_DAYS = 90  # (AWS: replays are deleted 90 days after their end)
 
 
@@ -111,7 +110,8 @@ def component(app: App) -> Component[RuleBook]:
         ),
         expiring=(
             Expiring(
-                table=records.dead_letters, over=lambda now: records.dead_letters.c.at < now - _KEPT_DAYS * _DAY_MS
+                table=records.dead_letters,
+                over=lambda now: records.dead_letters.c.at < now - app.settings.keep_dead_letters_ms,
             ),
             Expiring(table=records.archived, over=archive_rows.over),
             Expiring(

@@ -25,7 +25,13 @@ _ACTIONS = {
     "SourceKeyId": "kms:ReEncryptFrom",
     "DestinationKeyId": "kms:ReEncryptTo",
 }  # that a member's key is asked for
-MANAGED = ("s3", "ssm", "secretsmanager", "codecommit")  # services with an AWS managed key, made at its first use
+MANAGED = (
+    "s3",
+    "ssm",
+    "secretsmanager",
+    "codecommit",
+    "sns",
+)  # services with an AWS managed key, made at its first use
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,15 @@ from penstock.topics import leaving, message_rows, records, subscription_rows, t
 from penstock.topics.bodies import Bodies
 from penstock.topics.chat_settings import ChatSettings
 from penstock.topics.codec import TopicsCodec
+from penstock.topics.contents import Contents
 from penstock.topics.links import Links
 from penstock.topics.mail_settings import MailSettings
 from penstock.topics.mailing import Mailing
 from penstock.topics.names import named_by
-from penstock.topics.operations import confirming, permissions, publishing, subscriptions, tags, topics
+from penstock.topics.operations import confirming, letters, permissions, publishing, subscriptions, tags, topics
 from penstock.topics.pages import PAGES
 from penstock.topics.policies import resource_policy
+from penstock.topics.reports import Reports
 from penstock.topics.signing import PREFIX, Signer
 from penstock.topics.webhooks import Webhooks
 from penstock.topics.work import Senders
@@ -40,7 +42,7 @@ def component(app: App) -> Component[App]:
     """SNS: topics, subscriptions, and the messages between them."""
     signer = Signer(app)
     bodies = Bodies(app, signer)
-    senders = Senders(app, Webhooks(app, bodies), Mailing(app, bodies))
+    senders = Senders(app, Webhooks(app, bodies), Mailing(app, bodies), Contents(app), Reports(app))
 
     def sending(run: Callable[[Senders, Job], Awaitable[None]]) -> Callable[[App, Job], Awaitable[None]]:
         return lambda _app, job: run(senders, job)
@@ -63,7 +65,7 @@ def component(app: App) -> Component[App]:
                 ),
             ),
         ),
-        operations=(topics, permissions, tags, subscriptions, confirming, publishing),
+        operations=(topics, permissions, tags, subscriptions, confirming, publishing, letters),
         guards=(Guard(service="sns", root=_topic_of, policy=_policy, keys={"aws:resourcetag/": _tags}),),
         jobs=(
             JobKind(kind=message_rows.FAN_OUT, run=sending(work.fan_out), concurrency=_FAN_OUTS),
@@ -74,6 +76,11 @@ def component(app: App) -> Component[App]:
             Expiring(table=records.messages, over=message_rows.delivered),
             Expiring(table=records.deduplications, over=lambda now: records.deduplications.c.until <= now),
             Expiring(table=records.subscriptions, over=subscription_rows.forgotten),
+            Expiring(table=records.webhook_secrets, over=subscription_rows.left_behind),
+            Expiring(
+                table=records.dead_letters,
+                over=lambda now: records.dead_letters.c.at < now - app.settings.keep_dead_letters_ms,
+            ),
             Expiring(table=records.confirmations, over=subscription_rows.counted),
         ),
         pages=PAGES,

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,12 +27,15 @@ _CHOICES = {
 }
 # What AWS has and nothing here would do: it is refused rather than taken and forgotten.
 _NOT_SERVED = {
-    "KmsMasterKeyId": "Messages that wait are sealed under the master key of the installation; keys of KMS are not used for topics. Leave "
-    "KmsMasterKeyId out.",
     "ArchivePolicy": "Messages are not archived. Leave ArchivePolicy out.",
     "DataProtectionPolicy": "Messages are not searched for personal data. Leave DataProtectionPolicy out.",
 }
-_FEEDBACK = ("SuccessFeedbackRoleArn", "SuccessFeedbackSampleRate", "FailureFeedbackRoleArn")
+_FEEDBACK = re.compile(
+    r"(HTTP|Lambda|SQS|Firehose|Application)(SuccessFeedbackRoleArn|SuccessFeedbackSampleRate|FailureFeedbackRoleArn)"
+)
+_ROLE = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{12}:role/[\x21-\x7e]{1,600}")
+_RATE = re.compile(r"[0-9]{1,2}|100")
+_KEY = re.compile(r"[A-Za-z0-9:/_-]{1,2048}")
 
 
 def checked(name: str, value: str, *, fifo: bool) -> str:
@@ -42,9 +46,11 @@ def checked(name: str, value: str, *, fifo: bool) -> str:
         if value:
             raise invalid(name, _NOT_SERVED[name])
         return value
-    if name.endswith(_FEEDBACK):
-        if value:
-            raise invalid(name, "Deliveries are not logged to CloudWatch Logs. Leave the feedback attributes out.")
+    if _FEEDBACK.fullmatch(name):
+        if value and name.endswith("SampleRate") and not _RATE.fullmatch(value):
+            raise invalid(name, "it is a whole number from 0 to 100")
+        if value and name.endswith("RoleArn") and not _ROLE.fullmatch(value):
+            raise invalid(name, "it is the ARN of a role")
         return value
     match name:
         case "DisplayName":
@@ -53,6 +59,9 @@ def checked(name: str, value: str, *, fifo: bool) -> str:
         case "DeliveryPolicy":
             if value:
                 check_policy(value)
+        case "KmsMasterKeyId":
+            if value and not _KEY.fullmatch(value):
+                raise invalid("KmsMasterKeyId", "it is the id, the alias or the ARN of a key of KMS")
         case "MaximumMessageSize":
             if not (value.isascii() and value.isdigit() and len(value) < 8 and int(value) in _SIZES):
                 raise invalid("MaximumMessageSize", "it is a number from 1024 to 1048576")
@@ -76,6 +85,11 @@ def of_creation(given: Mapping[str, str], *, fifo: bool) -> dict[str, str]:
         except InvalidParameterException as error:
             raise invalid(f"Attributes Reason: {error.message.removeprefix('Invalid parameter: ')}") from None
     return {name: value for name, value in found.items() if value}
+
+
+def roles_of(given: Mapping[str, str]) -> list[str]:
+    """The roles that attributes hand over to SNS."""
+    return [value for name, value in given.items() if name.endswith("FeedbackRoleArn") and value]
 
 
 def is_fifo(given: Mapping[str, str]) -> bool:

@@ -41,7 +41,7 @@ class Bodies:
         if content.subject:
             found["Subject"] = content.subject
         found["Message"] = content.for_protocol(subscription.protocol)
-        found["Timestamp"] = _time(message.at)
+        found["Timestamp"] = time_of(message.at)
         found |= await self._signer.sign(found, _version(topic))
         leave = urlencode({"Action": "Unsubscribe", "SubscriptionArn": rows.arn_of(subscription)})
         found["UnsubscribeURL"] = f"{self._app.public_url}/?{leave}"
@@ -62,7 +62,7 @@ class Bodies:
             "TopicArn": arn,
             "Message": _CONFIRM.format(arn=arn) if asks else _RESTORE.format(arn=rows.arn_of(subscription)),
             "SubscribeURL": f"{self._app.public_url}/?{query}",
-            "Timestamp": _time(at),
+            "Timestamp": time_of(at),
         }
         return found | await self._signer.sign(found, _version(topic))
 
@@ -71,5 +71,6 @@ def _version(topic: Any) -> str:
     return topic.attributes.get("SignatureVersion", "1")
 
 
-def _time(ms: int) -> str:
+def time_of(ms: int) -> str:
+    """A time as bodies have it."""
     return format_timestamp(ms, "iso8601", always_millis=True)

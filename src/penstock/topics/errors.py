@@ -70,6 +70,54 @@ class ThrottledException(ServiceError):
     status = 429
 
 
+class KMSAccessDeniedException(ServiceError):
+    """The ciphertext references a key that doesn't exist or that you don't have access to."""
+
+    code = "KMSAccessDenied"
+
+
+class KMSDisabledException(ServiceError):
+    """The request was rejected because the specified KMS key isn't enabled."""
+
+    code = "KMSDisabled"
+
+
+class KMSInvalidStateException(ServiceError):
+    """The request was rejected because the state of the specified resource isn't valid for this request."""
+
+    code = "KMSInvalidState"
+
+
+class KMSNotFoundException(ServiceError):
+    """The request was rejected because the specified entity or resource can't be found."""
+
+    code = "KMSNotFound"
+
+
+class KMSThrottlingException(ServiceError):
+    """The request was denied due to request throttling."""
+
+    code = "KMSThrottling"
+
+
+class MessageSealedException(ServiceError):
+    """The message cannot be read: {why}"""
+
+
+class MessageDeadLetterNotFoundException(ServiceError):
+    """There is no message dead letter {id} in this account and region. `penstock dead-letters list` shows those that there are."""
+
+
+class SubscriptionGoneException(ServiceError):
+    """The subscription {arn} is not confirmed any more. Subscribe the endpoint again and publish the message, or delete the dead letter."""
+
+
+class InvalidLetterTokenException(ServiceError):
+    """The token of the page is not valid. Leave it out to begin with the first one."""
+
+    code = "InvalidNextTokenException"
+
+
 class EmptyBatchRequestException(ServiceError):
     """The batch request doesn't contain any entries."""
 

@@ -18,7 +18,7 @@ from penstock.topics import mail_bodies, tokens
 from penstock.topics import subscription_rows as rows
 from penstock.topics.mail_settings import MailSettings
 from penstock.topics.notices import notice_of
-from penstock.topics.outcomes import Failed
+from penstock.topics.outcomes import Answered, Failed
 from penstock.topics.signing import PREFIX
 from penstock.wire.scalars import format_timestamp
 
@@ -52,7 +52,7 @@ class Mailing:
         self._app = app
         self._bodies = bodies
 
-    async def notify(self, subscription: Any, topic: Any, message: Any, content: Message) -> None:
+    async def notify(self, subscription: Any, topic: Any, message: Any, content: Message) -> Answered:
         """Send a message. Raises Failed."""
         arn = rows.arn_of(subscription)
         leave = f"{self._app.public_url}{PREFIX}leave?{urlencode({'SubscriptionArn': arn})}"
@@ -78,6 +78,7 @@ class Mailing:
         if page:
             mail.add_alternative(page, subtype="html")
         await self._send(mail)
+        return Answered()
 
     async def ask(self, subscription: Any, topic: Any, type: str, message_id: str, at: int) -> None:  # noqa: ARG002 - as of webhooks
         """Ask somebody to confirm. Raises Failed."""

@@ -7,7 +7,7 @@ the job's row, so that nothing is left without a job (as `store.fanout` does wit
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -172,9 +172,37 @@ def head(conn: sa.Connection, payload: dict[str, Any]) -> Head | None:
     return Head(message, subscription, topic(conn, message.topic), message.tries)
 
 
-def advance(conn: sa.Connection, job: Job, done: int | None) -> Head | None:
-    """Strike a message off a lane; the next one. Without one the job is ended."""
+def send_again(conn: sa.Connection, letter: Any) -> bool:
+    """Write the delivery of a dead letter, by itself: what came after it has passed. False where its subscription is not there any more.
+
+    Its message is counted anew: the old row may be removed meanwhile.
+    """
+    subscription = _SUBSCRIPTION.first(conn, {"i": letter.subscription})
+    if subscription is None or subscription.state != "confirmed":
+        return False
+    counted = _COUNT.first(conn, {"i": letter.topic})
+    if counted is None:
+        return False
+    where = {"topic": letter.topic, "sequence": counted.sequence}
+    kept = {"id": letter.message, "at": letter.published, "lane": letter.lane, "content": letter.content}
+    _INSERT.later(conn, where | kept | {"state": "written", "after": ""})
+    lane = {"subscription": letter.subscription, "lane": letter.id}
+    _DELIVERY.later(conn, lane | where)
+    jobs.enqueue_later(
+        conn,
+        kind=DELIVER,
+        payload=lane,
+        account=subscription.account,
+        region=subscription.region,
+        dedup=f"{letter.subscription}:{letter.id}",
+    )
+    return True
+
+
+def advance(conn: sa.Connection, job: Job, done: int | None, keep: Callable[[sa.Connection], None]) -> Head | None:
+    """Strike a message off a lane, and `keep` what is kept of it; the next one. Without one the job is ended."""
     jobs.lock(conn, job)
+    keep(conn)
     if done is not None:
         _STRIKE.later(conn, {"s": job.payload["subscription"], "l": job.payload["lane"], "n": done})
     found = head(conn, job.payload)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
+from penstock.topics.names import Place
+from penstock.topics.reports import group_of
 from penstock.webpages.detail import Detail, Part
 from penstock.webpages.listing import Cell, Column, Empty, Listing, Row, following
 from penstock.webpages.page import Group, Nav, Page
 from penstock.webpages.view import View, part
 from penstock.webpages.wording import plural
 from penstock.wire.call import partition_of
+from penstock.wire.errors import ServiceError
 
+_LAST = 20  # deliveries that a page shows
 _WAITS = "PendingConfirmation"  # in the place of a subscription's ARN
 
 
@@ -71,10 +76,59 @@ async def topic(view: View) -> Detail:
                 if listed is None
                 else "Nobody has subscribed yet.",
             ),
+            await _deliveries(view, Place(view.visitor.account, view.region, name), found),
+            await _letters(view, arn),
             Part(title="Policy", text=json.dumps(json.loads(found["Policy"]), indent=2)),
         ],
-        behind="GetTopicAttributes, ListSubscriptionsByTopic",
+        behind="GetTopicAttributes, ListSubscriptionsByTopic, ListMessageDeadLetters, FilterLogEvents",
         command=f"aws sns list-subscriptions-by-topic --topic-arn {arn}",
+    )
+
+
+async def _deliveries(view: View, place: Place, attributes: Mapping[str, str]) -> Part:
+    """The last lines of the topic's delivery status logging."""
+    columns = (Column("Sent"), Column("Endpoint", "clip"), Column("Result"), Column("Attempts", "num"))
+    if not any(name.endswith("FeedbackRoleArn") for name in attributes):
+        return Part(
+            title="Last deliveries",
+            columns=columns,
+            none="Deliveries are not logged. Give the topic roles in HTTPSuccessFeedbackRoleArn and HTTPFailureFeedbackRoleArn.",
+        )
+    events = [*await _logged(view, group_of(place, failed=False)), *await _logged(view, group_of(place, failed=True))]
+    events.sort(key=lambda one: one["timestamp"], reverse=True)
+    rows = [_delivery(one["timestamp"], json.loads(one["message"])) for one in events[:_LAST]]
+    return Part(title="Last deliveries", columns=columns, rows=rows, none="No delivery is in the log yet.")
+
+
+async def _logged(view: View, group: str) -> list[dict[str, Any]]:
+    try:
+        found = await view.allowed(
+            "logs", "FilterLogEvents", logGroupName=group, limit=_LAST, filterPattern="{ $.status = * }"
+        )
+    except ServiceError:  # nothing has been logged, or what is there cannot be read
+        return []
+    return list((found or {}).get("events", ()))
+
+
+def _delivery(at: int, line: dict[str, Any]) -> Row:
+    said, status = line["delivery"], line["delivery"].get("statusCode")
+    result = "Delivered" if line["status"] == "SUCCESS" else "Failed"
+    result += f" with status {status}" if status else f": {said['providerResponse']}"
+    return Row((Cell(at=at), said["destination"], result, said["attempts"]))
+
+
+async def _letters(view: View, arn: str) -> Part:
+    """What was given up, and can be sent again."""
+    found = await view.allowed("penstock", "ListMessageDeadLetters", topicArn=arn)
+    none = "Nothing was given up." if found is not None else "A policy does not let you see what was given up."
+    return Part(
+        title="Given up",
+        columns=(Column("Given up"), Column("Endpoint", "clip"), Column("Why"), Column("Attempts", "num")),
+        rows=[
+            Row((Cell(at=one["time"]), one["endpoint"], one["errorMessage"], one["retryAttempts"] + 1))
+            for one in (found or {}).get("deadLetters", ())[:_LAST]
+        ],
+        none=none,
     )
 
 

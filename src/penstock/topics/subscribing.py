@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from penstock.topics import chat, chatting, filters, retries
+from penstock.topics import chat, chatting, filters, redriving, retries
 from penstock.topics.errors import InvalidParameterException, invalid
 
 MAIL = ("email", "email-json")
@@ -32,7 +32,6 @@ _URL = re.compile(r"(?i)https?://[A-Za-z0-9.\-\[\]:]+(/[\x21\x22\x24-\x7e]*)?")
 _ADDRESS_MOST, _URL_MOST = 254, 2_048  # characters
 _BOOLEANS = ("true", "false")
 _LATER = {
-    "RedrivePolicy": "There are no queues for dead letters. Leave RedrivePolicy out.",
     "ReplayPolicy": "Messages are not archived. Leave ReplayPolicy out.",
     "SubscriptionRoleArn": "It is for delivery streams, which Penstock does not have. Leave SubscriptionRoleArn out.",
 }
@@ -64,7 +63,7 @@ def _has_host(endpoint: str) -> bool:
         return False
 
 
-def checked(name: str, value: str, have: Mapping[str, str]) -> str:
+def checked(name: str, value: str, have: Mapping[str, str], *, fifo: bool) -> str:
     """An attribute that is to be set beside those that there are; "" takes it away.
 
     Raises InvalidParameterException whose text goes behind the operation's own beginning, KeyError for a bad name.
@@ -96,6 +95,10 @@ def checked(name: str, value: str, have: Mapping[str, str]) -> str:
         case chat.SECRET:
             if value:
                 chatting.key_of(value)
+        case "RedrivePolicy":
+            if value.strip() in ("", "{}"):
+                return ""
+            redriving.check_policy(value, fifo=fifo)
         case _:
             if value:
                 raise InvalidParameterException(f"{name}: {_LATER[name]}")
@@ -112,13 +115,13 @@ def _check_filter(policy: str, scope: str) -> None:
         raise InvalidParameterException(f"FilterPolicy: {error}") from None
 
 
-def of_subscribe(given: Mapping[str, str]) -> dict[str, str]:
-    """The attributes of a new subscription. Raises InvalidParameterException."""
+def of_subscribe(given: Mapping[str, str], *, fifo: bool) -> dict[str, str]:
+    """The attributes of a new subscription to a (FIFO) topic. Raises InvalidParameterException."""
     found: dict[str, str] = {}
     # The scope first: the policy is read by it.
     for name in sorted(given, key=lambda one: one != "FilterPolicyScope"):
         try:
-            found[name] = checked(name, given[name], found)
+            found[name] = checked(name, given[name], found, fifo=fifo)
         except KeyError:
             raise invalid("Attributes", f"Unknown attribute: {name[:100]}") from None
         except InvalidParameterException as error:

@@ -86,6 +86,11 @@ def forgotten(now: int) -> sa.ColumnElement[bool]:
     return subscriptions.c.until <= now
 
 
+def left_behind(now: int) -> sa.ColumnElement[bool]:  # noqa: ARG001 - of the interface of what expires
+    """Secrets whose subscription is gone, with its topic or because nobody confirmed it."""
+    return ~sa.exists().where(subscriptions.c.id == webhook_secrets.c.subscription)
+
+
 def counted(now: int) -> sa.ColumnElement[bool]:
     """Counts of days that are over."""
     return confirmations.c.day < now // _DAY_MS - 1

@@ -17,7 +17,7 @@ from penstock.topics.chat import ATTRIBUTE, formats
 from penstock.topics.chat.form import ChatFormat, Published
 from penstock.topics.leaving import SUBSCRIBE
 from penstock.topics.notices import notice_of
-from penstock.topics.outcomes import Busy, Failed
+from penstock.topics.outcomes import Answered, Busy, Failed
 from penstock.wire.errors import Throttled
 
 if TYPE_CHECKING:
@@ -41,24 +41,22 @@ class Webhooks:
         self._bodies = bodies
         self._shares = Shares()
 
-    async def notify(self, subscription: Any, topic: Any, message: Any, content: Message) -> None:
-        """Send a message. Raises Failed, or Busy."""
+    async def notify(self, subscription: Any, topic: Any, message: Any, content: Message) -> Answered:
+        """Send a message; what was answered. Raises Failed, or Busy."""
         format = _format(subscription)
         if format is not None:
-            await self._chat(format, subscription, message, content)
-            return
+            return await self._chat(format, subscription, message, content)
         own = subscription.attributes.get("DeliveryPolicy", "")
         policy = retries.effective_own(topic.attributes.get("DeliveryPolicy", ""), own)
         headers = [("Content-Type", policy["requestPolicy"]["headerContentType"])]
         headers += _own_headers("Notification", message.id, rows.topic_of(subscription).arn, rows.arn_of(subscription))
         if subscription.attributes.get("RawMessageDelivery") == "true":
             headers.append(("x-amz-sns-rawdelivery", "true"))
-            await self._post(subscription, headers, content.for_protocol(subscription.protocol))
-        else:
-            body = await self._bodies.notification(subscription, topic, message, content)
-            await self._post(subscription, headers, json.dumps(body, indent=2, ensure_ascii=False))
+            return await self._post(subscription, headers, content.for_protocol(subscription.protocol))
+        body = await self._bodies.notification(subscription, topic, message, content)
+        return await self._post(subscription, headers, json.dumps(body, indent=2, ensure_ascii=False))
 
-    async def _chat(self, format: ChatFormat, subscription: Any, message: Any, content: Message) -> None:
+    async def _chat(self, format: ChatFormat, subscription: Any, message: Any, content: Message) -> Answered:
         app, text = self._app, content.for_protocol(subscription.protocol)
         secret = ""
         if format.signs:
@@ -75,7 +73,7 @@ class Webhooks:
             secret=chatting.key_of(secret) if secret else b"",
         )
         headers, body = format.make(published)
-        await self._post(subscription, list(headers), body)
+        return await self._post(subscription, list(headers), body)
 
     async def ask(self, subscription: Any, topic: Any, type: str, message_id: str, at: int) -> None:
         """Ask an endpoint to confirm, or tell it that its subscription has ended. Raises Failed, or Busy."""
@@ -87,7 +85,7 @@ class Webhooks:
         headers = [("Content-Type", retries.CONTENT_TYPE), *_own_headers(type, message_id, body["TopicArn"], arn)]
         await self._post(subscription, headers, json.dumps(body, indent=2, ensure_ascii=False))
 
-    async def _post(self, subscription: Any, headers: list[tuple[str, str]], body: str) -> None:
+    async def _post(self, subscription: Any, headers: list[tuple[str, str]], body: str) -> Answered:
         host = (urlsplit(subscription.endpoint).hostname or "").lower()
         request = Request(
             subscription.endpoint, "POST", [*headers, ("User-Agent", _AGENT)], body.encode(), plain=subscription.protocol == "http"
@@ -101,11 +99,14 @@ class Webhooks:
             raise Failed(f"{host} has not answered within {SECONDS:.0f} seconds") from None
         except (Unreachable, Untrusted, Unusable) as error:
             raise Failed(str(error)) from None
+        said = answer.body.decode(errors="replace")
         if 200 <= answer.status < 300:
-            return
+            return Answered(answer.status, said)
         final = answer.status < 500 and answer.status != _TOO_MANY
         after = _pause_s(answer.headers.get("retry-after", "")) if answer.status in (_TOO_MANY, 503) else 0
-        raise Failed(f"{host} answers with status {answer.status}", final=final, status=answer.status, after=after)
+        raise Failed(
+            f"{host} answers with status {answer.status}", final=final, status=answer.status, after=after, body=said
+        )
 
 
 def _format(subscription: Any) -> ChatFormat | None:

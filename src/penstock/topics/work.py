@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 from penstock.pools import FILTERS
 from penstock.store.failpoints import failpoint
 from penstock.store.work import Retry
-from penstock.topics import filters, message_rows, retries, subscribing
+from penstock.topics import filters, letter_rows, message_rows, retries, subscribing
 from penstock.topics import subscription_rows as rows
+from penstock.topics.contents import Contents
 from penstock.topics.leaving import SUBSCRIBE
 from penstock.topics.mailing import Mailing
 from penstock.topics.messages import Message
-from penstock.topics.outcomes import Busy, Failed
-from penstock.topics.records import content_context
+from penstock.topics.outcomes import Answered, Busy, Failed
+from penstock.topics.reports import Reports
 from penstock.topics.webhooks import Webhooks
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ class Senders:
     app: App
     webhooks: Webhooks
     mailing: Mailing
+    contents: Contents
+    reports: Reports
 
 
 async def fan_out(senders: Senders, job: Job) -> None:
@@ -50,11 +53,13 @@ async def fan_out(senders: Senders, job: Job) -> None:
             if await app.store.write(message_rows.end_fan_out, job):
                 return
             continue
-        content = Message.load(app.sealer.open(message.content, content_context(message.id)))
         found = await app.store.read(message_rows.subscribed, topic, message.after, _PAGE)
-        chosen = await FILTERS.run(
-            _chosen, found, content
-        )  # filters and bodies may be large: others are answered meanwhile
+        try:
+            content = await senders.contents.opened(message)
+        except Failed:  # each delivery says so, and asks the filter once the message can be read
+            chosen = [one.id for one in found]
+        else:  # filters and bodies may be large: others are answered meanwhile
+            chosen = await FILTERS.run(_chosen, found, content)
         last = len(found) < _PAGE
         after = found[-1].id if found else message.after
         write = functools.partial(
@@ -86,42 +91,67 @@ async def deliver(senders: Senders, job: Job) -> None:
     app = senders.app
     found = await app.store.read(message_rows.head, job.payload)
     if found is None:
-        found = await app.store.write(message_rows.advance, job, None)
+        found = await app.store.write(message_rows.advance, job, None, _nothing)
     while found is not None:
-        message, subscription, topic, tries = found
+        message, subscription, topic, _ = found
+        keep = _nothing
         if topic is not None and subscription is not None and subscription.state == rows.CONFIRMED:
-            try:
-                await _send(senders, subscription, topic, message)
-            except Busy:
-                raise Retry(busy_ms(job.attempt), counts=False) from None
-            except Failed as failed:
-                if await _set_back(app, job, found, failed, tries + 1):
+            failed = await _send(senders, job, found)
+            if failed is not None:
+                if await _set_back(app, job, found, failed, found.tries + 1):
                     return
+                letter = letter_rows.of(found, failed, tries=found.tries + 1, now=app.clock.now())
+                keep = functools.partial(letter_rows.keep, letter=letter)
         failpoint("topics.delivered")
-        found = await app.store.write(message_rows.advance, job, message.sequence)
+        found = await app.store.write(message_rows.advance, job, message.sequence, keep)
 
 
-async def _send(senders: Senders, subscription: Any, topic: Any, message: Any) -> None:
-    content = Message.load(senders.app.sealer.open(message.content, content_context(message.id)))
+def _nothing(_conn: Any) -> None:
+    """What is kept of a message that was delivered, or that nobody is to get any more."""
+
+
+async def _send(senders: Senders, job: Job, found: message_rows.Head) -> Failed | None:
+    """Try to deliver a message; what went wrong. Whoever is to know that it is over gets a line in its log."""
+    message, subscription, topic, tries = found
     sender = senders.mailing if subscription.protocol in subscribing.MAIL else senders.webhooks
-    await sender.notify(subscription, topic, message, content)
+    handed, content = senders.app.clock.now(), None
+    outcome: Answered | Failed
+    try:
+        content = await senders.contents.opened(message)
+        # What could not be read when it was handed out has asked no filter yet.
+        if not senders.contents.readable_by_all(message) and not await FILTERS.run(_takes, subscription, content):
+            return None
+        outcome = await sender.notify(subscription, topic, message, content)
+    except Busy:
+        raise Retry(busy_ms(job.attempt), counts=False) from None
+    except Failed as failed:
+        outcome = failed
+        if _again(senders.app, found, failed, tries + 1)[1] is not None:
+            return failed
+    await senders.reports.write(found, content, outcome, attempts=tries + 1, handed=handed)
+    return outcome if isinstance(outcome, Failed) else None
+
+
+def _again(app: App, found: Any, failed: Failed, tries: int) -> tuple[int, float | None]:
+    """How many tries count after a failure, and how long to wait, in seconds; None when it was the last try."""
+    message, subscription, topic, _ = found
+    if failed.after and app.clock.now() - message.at < _WAITS_MS:
+        # It takes messages, but not so many: that is no failure of this one.
+        return tries - 1, float(failed.after)
+    if failed.final:
+        return tries, None
+    if subscription.protocol in subscribing.MAIL:
+        return tries, retries.mail_pause_s(tries)
+    own = subscription.attributes.get("DeliveryPolicy", "")
+    policy = retries.effective_own(topic.attributes.get("DeliveryPolicy", ""), own)
+    pause = retries.pause_s(policy["healthyRetryPolicy"], tries)
+    return tries, None if pause is None else max(pause, failed.after)
 
 
 async def _set_back(app: App, job: Job, found: Any, failed: Failed, tries: int) -> bool:
     """Try again later; False when it was tried as often as it is."""
-    message, subscription, topic, _ = found
-    pause = None
-    if failed.after and app.clock.now() - message.at < _WAITS_MS:
-        # It takes messages, but not so many: that is no failure of this one.
-        tries, pause = tries - 1, float(failed.after)
-    elif not failed.final:
-        if subscription.protocol in subscribing.MAIL:
-            pause = retries.mail_pause_s(tries)
-        else:
-            own = subscription.attributes.get("DeliveryPolicy", "")
-            policy = retries.effective_own(topic.attributes.get("DeliveryPolicy", ""), own)
-            pause = retries.pause_s(policy["healthyRetryPolicy"], tries)
-            pause = None if pause is None else max(pause, failed.after)
+    message, subscription, _, _ = found
+    tries, pause = _again(app, found, failed, tries)
     arn, error = rows.arn_of(subscription), str(failed)
     if pause is None:
         _log.warning("topics.given_up", extra={"arn": arn, "published": message.id, "tries": tries, "error": error})

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from penstock.application import App, Call
-from penstock.topics import message_rows
+from penstock.topics import contents, message_rows
 from penstock.topics.attributes import LARGEST
 from penstock.topics.errors import (
     BatchEntryIdsNotDistinctException,
@@ -24,7 +24,6 @@ from penstock.topics.errors import (
 from penstock.topics.messages import Message, message_of, size_of
 from penstock.topics.names import FIFO
 from penstock.topics.operations import find_topic, found, place_of, sns, topic_arn
-from penstock.topics.records import content_context
 from penstock.wire.call import Input, Output
 from penstock.wire.registry import Recorded
 
@@ -98,10 +97,9 @@ def _sequence(call: Call, sequence: int) -> Output:
 async def _published(app: App, call: Call, messages: Sequence[Message]) -> list[tuple[str, int]]:
     """Write messages; the id and number of each. One that was published a moment ago is not written again."""
     topic, scope = found(call), found(call).attributes.get("FifoThroughputScope")
-    ready: list[tuple[str, Message, bytes]] = []
-    for message in messages:
-        id = app.ids.uuid()
-        ready.append((id, message, app.sealer.seal(message.dump(), content_context(id))))
+    named = [(app.ids.uuid(), message) for message in messages]
+    kept = await contents.sealed(call, topic, place_of(call), named)
+    ready = [(id, message, content) for (id, message), content in zip(named, kept, strict=True)]
 
     def one(conn: sa.Connection, id: str, message: Message, content: bytes) -> tuple[str, int]:
         lane = _digest(message.group) if message.deduplication else ""

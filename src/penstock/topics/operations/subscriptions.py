@@ -19,7 +19,7 @@ from penstock.topics.errors import (
     invalid,
 )
 from penstock.topics.mail_settings import MailSettings
-from penstock.topics.names import subscription_named
+from penstock.topics.names import FIFO, subscription_named
 from penstock.topics.operations import PAGE, PAGES, find_topic, found, locked, place_of, sns, topic_arn
 from penstock.wire.call import Input, Output
 
@@ -45,7 +45,7 @@ async def subscribe(app: App, call: Call, input: Input) -> Output:
             "Protocol", "This installation sends no mail: no server for it is set. Its operator sets --smtp-host."
         )
     given = input.get("Attributes") or {}
-    wanted = subscribing.of_subscribe(given)
+    wanted = subscribing.of_subscribe(given, fifo=place_of(call).name.endswith(FIFO))
     secret = wanted.pop(chat.SECRET, "")
     chatting_now = _confirmed_at_once(app, wanted, protocol=protocol, endpoint=endpoint, signs=bool(secret))
     digest = rows.digest_of(protocol, endpoint)
@@ -188,7 +188,7 @@ async def set_subscription_attributes(app: App, call: Call, input: Input) -> Non
         if row is None or row.state == rows.DELETED:
             raise NotFoundException("Subscription does not exist")
         try:
-            kept = subscribing.checked(name, value, row.attributes)
+            kept = subscribing.checked(name, value, row.attributes, fifo=row.name.endswith(FIFO))
         except KeyError:
             raise invalid("AttributeName") from None
         except InvalidParameterException as error:

@@ -30,6 +30,8 @@ async def create_topic(app: App, call: Call, input: Input) -> Output:
     wanted = attributes.of_creation(given, fifo=fifo)
     tags = TAGS.check(pairs_of(input.get("Tags")))
     place = Place(call.account, call.region, name)
+    for role in attributes.roles_of(wanted):
+        await app.identity.pass_role(call, role, source_arn=place.arn)
     if tags:
         await app.identity.authorize(call, "sns:TagResource", (place.arn,))
 
@@ -97,6 +99,9 @@ async def set_topic_attributes(app: App, call: Call, input: Input) -> None:
         kept = attributes.checked(name, value, fifo=place.name.endswith(FIFO))
     except KeyError:
         raise invalid("AttributeName") from None
+
+    for role in attributes.roles_of({name: kept}):
+        await app.identity.pass_role(call, role, source_arn=place.arn)
 
     def tx(conn: sa.Connection) -> None:
         row = locked(conn, call)
