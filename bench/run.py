@@ -48,6 +48,7 @@ ROWS = {
     "audit": "bench.audit",
     "lag": "bench.lag",
     "floods": "bench.floods",
+    "retention": "bench.retention",
 }
 
 

@@ -17,6 +17,13 @@ _FIRST_PAUSE = 0.2
 _LAST_PAUSE = 30.0
 
 FAILURES = metrics.counter("penstock_loop_failures_total", "Turns of background loops that failed.", "loop")
+SYSTEM_ERRORS = metrics.counter(
+    "cicd_system_errors_total",
+    "Errors of Penstock itself: turns of background loops and runs of jobs that failed by an exception. What fails within a run of a pipeline "
+    "is not among them.",
+    "cicd_system_component",
+    "error_type",
+)
 FAILING = metrics.gauge("penstock_loops_failing", "Background loops whose last turn failed.", "loop")
 
 
@@ -66,6 +73,7 @@ class Loop:
 
     def _failed(self, error: BaseException, pause: float) -> None:
         FAILURES.labels(self.name).inc()
+        SYSTEM_ERRORS.labels(self.name, type(error).__name__).inc()
         known = self.error is not None
         if not known:
             FAILING.labels(self.name).inc()

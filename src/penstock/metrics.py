@@ -25,6 +25,9 @@ LABELS = {
     "cicd_pipeline_name": "name of a pipeline; the first 200 that a process meets, all others are `_other`",
     "cicd_pipeline_result": "`success`, `failure`, `cancellation` or `skip` (superseded by a later run)",
     "cicd_pipeline_run_state": "always `executing`: a run is in no other state of OpenTelemetry's here",
+    "cicd_system_component": "name of a background loop, or kind of jobs; few fixed ones",
+    "cicd_worker_state": "`available` or `busy`",
+    "error_type": "class of an error of the program, or failure type of CodePipeline; `_other` for any else",
     "kind": "kind of jobs; one of those that components have",
     "loop": "name of a background loop; few fixed ones",
     "operation": "operation; one that a service's model has, empty for a request that was none",
@@ -43,7 +46,7 @@ LABELS = {
 """What a label says, and what bounds how many values it has."""
 
 _NAME = re.compile(r"(penstock|cicd)(_[a-z0-9]+)+")
-_OTHER = "_other"
+OTHER = "_other"
 _NAMES = 200
 _SHORT = 5.0  # seconds
 
@@ -118,7 +121,7 @@ class Names:
         """The value of the label for a name."""
         if name not in self._known:
             if len(self._known) >= self._most:
-                return _OTHER
+                return OTHER
             self._known.add(name)
         return name
 

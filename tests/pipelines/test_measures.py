@@ -8,6 +8,7 @@ from pipeline_harness import BUILD, SOURCE, approval, stage
 from penstock.metrics import REGISTRY
 from penstock.pipelines import measures
 from penstock.pipelines.actions.provider import Failed
+from penstock.pipelines.model import ActionStatus
 
 GATE = stage("Gate", approval())
 
@@ -23,6 +24,11 @@ def runs(name: str, result: str) -> float:
         cicd_pipeline_run_state="executing",
         cicd_pipeline_result=result,
     )
+
+
+def errors(type: str) -> float:
+    labels = {"cicd_pipeline_name": "measured", "error_type": type}
+    return REGISTRY.get_sample_value("cicd_pipeline_run_errors_total", labels) or 0
 
 
 async def test_runs_actions_and_approvals(any_harness):
@@ -51,10 +57,14 @@ async def test_runs_actions_and_approvals(any_harness):
     assert list(await store.scan(active.read, now)) == [{}]
     assert list(await store.scan(approvals.read, now)) == [{(): 0}, {(): 0}]
 
+    failed = errors("JobFailed")
     harness.scripted.answers["compile", "start"] = Failed(code="JobFailed", message="no")
     run = (await harness("StartPipelineExecution", name="measured"))["pipelineExecutionId"]
     assert await harness.ended(run, "measured") == "Failed"
     await eventually(lambda: runs("measured", "failure") == before["failure"] + 1)
+    assert errors("JobFailed") == failed + 1
+    measures.action_ended("measured", "Build", ActionStatus.FAILED, 1, error="of somebody's own")
+    assert errors("_other") >= 1
 
 
 def test_every_end_of_a_run_has_its_result():

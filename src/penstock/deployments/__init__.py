@@ -94,8 +94,10 @@ def component(app: App, *, timeouts: Timeouts | None = None) -> Component[Deploy
         readings=READINGS,
         tracers=(TRACER,),
         expiring=(
+            Expiring(table=records.hook_logs, over=lambda now: runs.expired_logs(now - kept)),
             Expiring(table=records.targets, over=lambda now: runs.expired_targets(now - kept)),
             Expiring(table=records.deployments, over=lambda now: runs.expired(now - kept)),
+            Expiring(table=records.revisions, over=lambda now: runs.expired_revisions(now - kept)),
         ),
         start=(state.presence.start,) if app.settings.serves else (),
         stop=(state.presence.stop,) if app.settings.serves else (),

@@ -49,6 +49,20 @@ def expired_targets(before: int) -> sa.ColumnElement[bool]:
     return records.targets.c.deployment.in_(sa.select(records.deployments.c.id).where(expired(before)))
 
 
+def expired_logs(before: int) -> sa.ColumnElement[bool]:
+    """The logs of their hooks."""
+    return records.hook_logs.c.deployment.in_(sa.select(records.deployments.c.id).where(expired(before)))
+
+
+def expired_revisions(before: int) -> sa.ColumnElement[bool]:
+    """Revisions that were registered, and deployed last, before a time (ms), and that are no group's target."""
+    r, g = records.revisions.c, records.groups.c
+    is_wanted = sa.exists().where(
+        g.account == r.account, g.region == r.region, g.application == r.application, g.digest == r.digest
+    )
+    return (sa.func.coalesce(r.last_used, r.registered) < before) & ~is_wanted
+
+
 def deployment(conn: sa.Connection, id: str, *, lock: bool = False) -> Row | None:
     """A deployment's row."""
     return (records.LOCKED_DEPLOYMENT if lock else records.DEPLOYMENT).first(conn, {"id": id})

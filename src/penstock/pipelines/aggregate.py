@@ -251,7 +251,11 @@ class PipelineAggregate(Aggregate[Pipeline, Input, Effect]):
         )
         self._emit(ACTION_CHANGED, detail, execution)
         took = self.now - row["started"]
-        after_commit(self.conn, lambda: measures.action_ended(kind.category, effect.status, took))
+        name = self.key.name
+        after_commit(
+            self.conn,
+            lambda: measures.action_ended(name, kind.category, effect.status, took, error=effect.code),
+        )
 
     def _stage_changed(self, effect: effects.StageChanged) -> None:
         execution = self.state.executions[effect.execution]

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 
 import sqlalchemy as sa
 
-from penstock.metrics import Names, Reading, Values, by_labels, gauge, histogram
+from penstock.metrics import OTHER, Names, Reading, Values, by_labels, counter, gauge, histogram
 from penstock.pipelines import production, records
 from penstock.pipelines.dora import DAY_MS, Deployment, figures, judged
 from penstock.pipelines.effects import EventState
@@ -42,6 +42,19 @@ RUN_SECONDS = by_labels(
         bounds=_BOUNDS,
     )
 )
+RUN_ERRORS = by_labels(
+    counter("cicd_pipeline_run_errors_total", "Actions of executions that failed.", "cicd_pipeline_name", "error_type")
+)
+_ERRORS = frozenset(
+    {
+        "JobFailed",
+        "ConfigurationError",
+        "PermissionError",
+        "RevisionOutOfSync",
+        "RevisionUnavailable",
+        "SystemUnavailable",
+    }
+)  # AWS: FailureType
 RUNS_ACTIVE = gauge(
     "cicd_pipeline_run_active",
     "Executions that are under way, those that wait for a stage among them.",
@@ -69,9 +82,11 @@ def is_end(state: EventState) -> bool:
     return state in _RESULTS
 
 
-def action_ended(category: str, status: ActionStatus, milliseconds: int) -> None:
-    """Count the end of an action."""
+def action_ended(pipeline: str, category: str, status: ActionStatus, milliseconds: int, *, error: str) -> None:
+    """Count the end of an action; `error` is the code of what went wrong, or empty."""
     ACTION_SECONDS(category, str(status)).observe(milliseconds / 1000)
+    if status is ActionStatus.FAILED:
+        RUN_ERRORS(_names.of(pipeline), error if error in _ERRORS else OTHER).inc()
 
 
 def _active(conn: sa.Connection, _now: int) -> tuple[Values]:

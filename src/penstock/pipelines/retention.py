@@ -37,7 +37,7 @@ async def sweep_all(service: PipelineService, job: Job) -> None:  # noqa: ARG001
 
 
 def sweep(conn: sa.Connection, now: int, kept: int) -> int:
-    """Remove a batch of executions that ended more than `kept` ms ago, with their actions; how many.
+    """Remove a batch of executions that ended more than `kept` ms ago, with their actions, and of declarations; how many of either.
 
     The newest of each pipeline stays: it is what the pipeline shows, and what its numbers continue from.
     """
@@ -53,4 +53,26 @@ def sweep(conn: sa.Connection, now: int, kept: int) -> int:
         conn.execute(table.delete().where(table.c.id.in_(ids)))
     tokens = records.start_tokens
     conn.execute(tokens.delete().where(tokens.c.expires <= now))
-    return len(ids)
+    return max(len(ids), _sweep_versions(conn, now - kept))
+
+
+def _sweep_versions(conn: sa.Connection, before: int) -> int:
+    """Remove a batch of declarations that another took the place of before a time (ms), unless an execution is left that began before; how many."""
+    table, executions = records.versions, records.executions
+    next_one = table.alias("next_one")
+    key = (table.c.pipeline_id, table.c.version)
+    over = (
+        sa.select(*key)
+        .join(next_one, (next_one.c.pipeline_id == table.c.pipeline_id) & (next_one.c.version == table.c.version + 1))
+        .where(
+            next_one.c.created < before,
+            ~sa.exists().where(
+                executions.c.pipeline_id == table.c.pipeline_id, executions.c.started <= next_one.c.created
+            ),
+        )
+        .limit(BATCH)
+    )
+    found = [tuple(row) for row in conn.execute(over)]
+    if found:
+        conn.execute(table.delete().where(sa.tuple_(*key).in_(found)))
+    return len(found)

@@ -48,6 +48,11 @@ JOB_LATENCY = by_labels(
     )
 )
 JOBS_RUNNING = by_labels(gauge("penstock_jobs_running", "Jobs in this process's hands.", "kind"))
+WORKERS = gauge(
+    "cicd_worker_count",
+    "Jobs that this process may run at a time (--workers), by whether one runs there; kinds with a number of their own are not among them.",
+    "cicd_worker_state",
+)
 JOBS_UNKNOWN = gauge("penstock_jobs_unknown", "Due jobs of a kind that this process has no handler for.", "kind")
 JOBS_DEAD = gauge("penstock_jobs_dead", "Jobs that were given up and wait for an operator.")
 LEASES_LAPSED = counter("penstock_job_leases_lapsed_total", "Leases and offers that ran out and were taken back.")

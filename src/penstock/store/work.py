@@ -14,7 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from penstock.loops import Loop
+from penstock.loops import SYSTEM_ERRORS, Loop
 from penstock.store import jobs, leases, metrics
 from penstock.store.clock import Alarm
 from penstock.store.database import Store, StoreError
@@ -152,6 +152,9 @@ class Work:
         self._renewed = self._clock.now()
         pause = min(self._poll_ms, self.lease_ms // 3) / 1000
         self._dispatching = self._store.loops.start("work.dispatch", self._take, wakeup.wait)
+        pool = self._shared
+        metrics.WORKERS.labels("busy").set_function(lambda: pool.busy)
+        metrics.WORKERS.labels("available").set_function(lambda: pool.size - pool.busy)
         self._tending = self._store.loops.start("work.tend", self._tend, lambda: self._clock.sleep(pause))
 
     async def stop(self, grace_s: float = 10.0) -> None:
@@ -344,6 +347,7 @@ class Work:
             if job.hold.settled:
                 _log.exception("work.failed_after_completion", extra={"job": job.id, "kind": job.kind})
                 return "done"
+            SYSTEM_ERRORS.labels(job.kind, type(error).__name__).inc()
             _log.warning("work.failed", exc_info=True, extra={"job": job.id, "kind": job.kind})
             message = f"{type(error).__name__}: {error}"
             if job.failures + 1 >= kind.max_attempts:
