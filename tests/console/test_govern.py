@@ -26,7 +26,6 @@ from penstock.monitoring.source_records import note_read
 from penstock.secrets.settings import SecretSettings
 from penstock.webpages.view import Visitor
 from penstock.wire.call import Session
-from penstock.wire.services import Service
 
 REGION = "us-east-1"
 SEES = allow("iam:List*", "iam:Get*", "kms:List*", "kms:DescribeKey", "ssm:DescribeParameters", "secretsmanager:ListSecrets",
@@ -230,7 +229,6 @@ async def test_alarms_and_what_they_watch(browser):
 
 async def test_topics_and_who_gets_what_is_published_to_them(browser):
     do = browser.do
-    browser.harness.app.services.add(Service("penstock", penstock.fleet.MODEL))
     assert "No topics yet" in await browser.see("topics")
     arn = (await do("sns", "CreateTopic", Name="deploys", Attributes={"DisplayName": "Deploys"}))["TopicArn"]
     assert "1 topic on this page. " in await browser.see("topics")
