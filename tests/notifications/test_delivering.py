@@ -91,3 +91,13 @@ async def test_a_rule_publishes_what_its_types_name_to_whom_the_topic_lets_in(ha
 
     await eventually(reached)
     await harness.call("DeleteNotificationRule", service="codestar-notifications", Arn=off)
+
+
+async def test_rules_that_are_made_at_the_same_moment(harness):
+    """Of one name there is one; the same request with the same token is answered the same. No race is a fault of the server."""
+    for number in range(5):
+        twins = await asyncio.gather(*(rule(harness, f"n{number}") for _ in range(4)), return_exceptions=True)
+        refusals = [type(one).__name__ for one in twins if isinstance(one, Exception)]
+        assert refusals == ["ResourceAlreadyExistsException"] * 3
+        again = [rule(harness, f"t{number}", ClientRequestToken=f"token-{number}") for _ in range(4)]
+        assert len(set(await asyncio.gather(*again))) == 1

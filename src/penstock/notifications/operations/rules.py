@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 
 from penstock.application import App, Call
 from penstock.notifications import event_types, rule_rows
@@ -25,6 +26,8 @@ from penstock.notifications.operations import (
 )
 from penstock.notifications.rule_rows import KIND, SERVICE
 from penstock.wire.call import Input, Output
+
+T = TypeVar("T")
 
 _MAX_RULES = 1_000  # of an account in a region (AWS: "Quotas for notifications")
 _MAX_TYPES = 100
@@ -94,10 +97,18 @@ async def create_notification_rule(app: App, call: Call, input: Input) -> Output
         keep_token(conn, call, input, new)
         return new
 
-    id = await app.store.write(tx)
+    id = await _written(app, tx)
     arn = call.arn(SERVICE, f"{KIND}{id}")
     call.memo["resources"] = (arn,)
     return {"Arn": arn}
+
+
+async def _written(app: App, tx: Callable[[sa.Connection], T]) -> T:
+    """Run a transaction that may name a rule. One that was named so at the same moment is seen at the second time."""
+    try:
+        return await app.store.write(tx)
+    except IntegrityError:
+        return await app.store.write(tx)
 
 
 def _set_targets(conn: sa.Connection, call: Call, rule: str, targets: Mapping[str, str]) -> None:
@@ -155,7 +166,7 @@ async def update_notification_rule(app: App, call: Call, input: Input) -> Output
         if targets is not None:
             _set_targets(conn, call, row.id, targets)
 
-    await app.store.write(tx)
+    await _written(app, tx)
     return {}
 
 
