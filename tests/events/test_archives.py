@@ -289,3 +289,13 @@ async def test_an_event_that_arrives_twice_is_kept_once(bridge):
     assert event["id"] == answer["Entries"][0]["EventId"]
     await bridge.app.store.write(lambda conn: keep(conn, (ACCOUNT, REGION), [row.archive], event, bridge.clock.now()))
     assert await held(bridge) == 1
+
+
+async def test_times_of_events_that_no_date_can_say(archiving_bridge):
+    """They are refused by themselves; the first years of all are kept with four digits."""
+    bridge = archiving_bridge
+    await archive(bridge)
+    first, end = -62_135_596_800_000, 253_402_300_800_000
+    answer = await bridge.events("PutEvents", Entries=[entry(Time=at) for at in (first, first - 1, end, 10**16, 0)])
+    assert [one.get("ErrorCode") for one in answer["Entries"]] == [None, *["InvalidArgument"] * 3, None]
+    assert await held(bridge) == 2

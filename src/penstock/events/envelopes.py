@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import MAXYEAR, UTC, datetime
 from typing import Any
 
 from penstock.store.catalogue import EventType
 from penstock.store.events import Event
 
 
+_FIRST = int(datetime(1, 1, 1, tzinfo=UTC).timestamp()) * 1000
+_END = int(datetime(MAXYEAR, 12, 31, tzinfo=UTC).timestamp()) * 1000
+
+
+def has_a_date(moment: int) -> bool:
+    """Whether a time (ms) lies in the years that dates are written of."""
+    return _FIRST <= moment < _END
+
+
 def seconds(moment: int) -> str:
     """A time (ms) as envelopes have it: whole seconds."""
-    return datetime.fromtimestamp(moment // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return datetime.fromtimestamp(moment // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ").rjust(20, "0")
 
 
 def envelope(

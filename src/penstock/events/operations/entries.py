@@ -8,7 +8,7 @@ import orjson
 
 from penstock.application import Call
 from penstock.events.arriving import Arrived, wanted_by, write
-from penstock.events.envelopes import envelope
+from penstock.events.envelopes import envelope, has_a_date
 from penstock.events.errors import ValidationException
 from penstock.events.interest import RuleBook
 from penstock.events.matching import MAX_DEPTH, is_deeper
@@ -93,6 +93,9 @@ def _refusal(entry: Input) -> Output | None:
     if entry["Source"].lower().startswith("aws."):
         message = "Not authorized for the source. Sources that begin with aws. are those of services."
         return {"ErrorCode": "NotAuthorizedForSourceException", "ErrorMessage": message}
+    if not has_a_date(entry.get("Time", 0)):
+        message = "Parameter Time is not valid. Reason: it lies outside of the years 1 to 9999."
+        return {"ErrorCode": "InvalidArgument", "ErrorMessage": message}
     try:
         detail: Any = orjson.loads(entry["Detail"])
     except orjson.JSONDecodeError:
