@@ -76,17 +76,17 @@ class Shares:
     """What each host and account may have of the requests at a time, so that a slow one holds up no other."""
 
     def __init__(self) -> None:
-        self._going: Counter[str] = Counter()
+        self._going: Counter[tuple[str, str]] = Counter()
         self._slow: dict[str, None] = {}
 
     @asynccontextmanager
     async def take(self, host: str, account: str) -> AsyncIterator[None]:
         """One request to a host for an account. Raises Occupied."""
         most = _OF_SLOW_HOST if host in self._slow else _OF_HOST
-        if self._going[host] >= most or self._going[account] >= _OF_ACCOUNT:
+        keys = ("host", host), ("account", account)  # a host may have a number as its name
+        if self._going[keys[0]] >= most or self._going[keys[1]] >= _OF_ACCOUNT:
             raise Occupied
-        self._going[host] += 1
-        self._going[account] += 1
+        self._going.update(keys)
         began = time.monotonic()
         try:
             yield
@@ -96,7 +96,7 @@ class Shares:
                 self._slow[host] = None
                 if len(self._slow) > _SLOW_HOSTS:
                     self._slow.pop(next(iter(self._slow)))
-            for key in (host, account):
+            for key in keys:
                 self._going[key] -= 1
                 if not self._going[key]:
                     del self._going[key]
@@ -220,11 +220,18 @@ def _is_within(address: str, networks: Sequence[Network]) -> bool:
 def _place(request: Request) -> _Place:
     found = _URL.fullmatch(request.url)
     if found is None or (found[1] == "http" and not (request.plain or request.inside)):
-        raise Unusable(f"{request.url[:200]!r} is no address of https{' or http' * (request.plain or request.inside)}")
+        raise Unusable(
+            f"{_shown(request.url)!r} is no address of https{' or http' * (request.plain or request.inside)}"
+        )
     port = int(found[3] or (443 if found[1] == "https" else 80))
     if not 0 < port < 65_536:
-        raise Unusable(f"{request.url[:200]!r} names no port")
+        raise Unusable(f"{_shown(request.url)!r} names no port")
     return _Place(found[1] == "https", found[2].strip("[]"), port, found[4] or "/")
+
+
+def _shown(url: str) -> str:
+    """What of an address may stand in a reason: its parameters may be somebody's key."""
+    return url.partition("?")[0][:200]
 
 
 def resolve(host: str, port: int) -> list[tuple[str, int]]:

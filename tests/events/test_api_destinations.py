@@ -1,6 +1,7 @@
 """Events that go to API destinations: what is sent, by which authorisation, how often, and what a hostile receiver does to others."""
 
 import asyncio
+import contextlib
 import json
 from types import SimpleNamespace
 from urllib.parse import parse_qs, urlsplit
@@ -9,7 +10,7 @@ import penstock_identity_harness
 import pytest
 import sqlalchemy as sa
 from penstock_bridge import Stand, component
-from penstock_identity_harness import ACCOUNT, REGION, allow, refused, trusting
+from penstock_identity_harness import ACCOUNT, OTHER, REGION, allow, refused, trusting
 from penstock_topics import Endpoint, answer
 from penstock_waiting import eventually
 
@@ -385,6 +386,68 @@ async def test_what_events_add_to_a_request_is_bounded(calling):
     await eventually(lambda: _dead(calling, len(bad)))
     assert {one.code for one in await letters(calling)} == {"INVALID_PARAMETER"}
     assert calling.endpoint.heard == []
+
+
+async def test_an_endpoint_of_tokens_gets_its_own_head_and_its_reason_bears_no_secret(calling):
+    """Without a path the parameters follow the root; no parameter says for which host or how long the request is."""
+    own = {
+        "ClientParameters": {"ClientID": "me", "ClientSecret": "s3cret"},
+        "AuthorizationEndpoint": calling.endpoint.url,
+        "HttpMethod": "GET",
+        "OAuthHttpParameters": {
+            "HeaderParameters": [{"Key": "Host", "Value": "elsewhere"}, {"Key": "X-More", "Value": "1"}]
+        },
+    }
+    await connected(calling, kind=OAUTH, parameters={"OAuthParameters": own})
+    await eventually(lambda: _state(calling, "DEAUTHORIZED"))
+    (asked,) = calling.endpoint.heard
+    assert asked.path.startswith("/?grant_type=client_credentials&client_id=me&client_secret=s3cret")
+    assert asked.headers["x-more"] == "1"
+    assert asked.headers["host"] == urlsplit(calling.endpoint.url).netloc
+    assert "s3cret" not in str(await calling.events("DescribeConnection", Name="c"))
+    with pytest.raises(egress.Unusable) as refusal:
+        calling.app.egress.check("https://[::1]:99999/token?client_secret=s3cret")
+    assert str(refusal.value) == "'https://[::1]:99999/token' names no port"
+    for name in ("Transfer-Encoding", " host "):
+        key = {"ApiKeyAuthParameters": {"ApiKeyName": name, "ApiKeyValue": "v"}}
+        making = calling.events("CreateConnection", Name="k", AuthorizationType="API_KEY", AuthParameters=key)
+        assert "is no header for a key" in (await refused(making))[1]
+
+
+async def test_a_slow_endpoint_of_tokens_holds_no_places_of_other_deliveries(calling):
+    """Events of more sources than there are places for wait for one token: those to another destination pass them."""
+    own = {
+        "ClientParameters": {"ClientID": "me", "ClientSecret": "s3cret"},
+        "AuthorizationEndpoint": f"{calling.endpoint.url}/silent",
+        "HttpMethod": "POST",
+    }
+    await rule(calling, await connected(calling, name="slow", kind=OAUTH, parameters={"OAuthParameters": own}))
+    await calling.events("PutRule", Name="r", EventPattern='{"source": [{"prefix": "shop"}]}')
+    await calling.events("PutRule", Name="good", EventPattern='{"source": ["good"]}')
+    good = {"Id": "t", "Arn": await connected(calling, "/good"), "RoleArn": calling.role}
+    await calling.events("PutTargets", Rule="good", Targets=[good])
+    for number in range(8):
+        many = [{"Source": f"shop{number}{one}", "DetailType": "Ordered", "Detail": "{}"} for one in range(10)]
+        await calling.events("PutEvents", Entries=many)
+    await eventually(lambda: calling.endpoint.heard)
+    await calling.events("PutEvents", Entries=[{"Source": "good", "DetailType": "Ordered", "Detail": "{}"}])
+    await eventually(lambda: [one for one in calling.endpoint.heard if one.path == "/good"])
+    assert await letters(calling) == []
+
+
+def test_a_host_that_is_called_like_an_account_takes_none_of_its_share():
+    shares = egress.Shares()
+
+    async def all_of_host():
+        async with contextlib.AsyncExitStack() as held:
+            for number in range(32):
+                await held.enter_async_context(shares.take(OTHER, f"{number:012}"))
+            for number in range(48):
+                await held.enter_async_context(shares.take(f"h{number}.example", OTHER))
+            with pytest.raises(egress.Occupied):
+                await held.enter_async_context(shares.take("one.example", OTHER))
+
+    asyncio.run(all_of_host())
 
 
 async def test_lists_are_paged(calling):

@@ -14,7 +14,7 @@ from urllib.parse import urlencode, urlsplit
 
 import orjson
 
-from penstock.egress import Request, Unreachable, Untrusted, Unusable
+from penstock.egress import Occupied, Request, Unreachable, Untrusted, Unusable
 from penstock.events import connection_rows as rows
 from penstock.events import records
 from penstock.store.work import Retry
@@ -34,6 +34,14 @@ _TRIES = 4  # before a connection counts as not authorised
 _LIFE_S, _LONGEST_S = 3600, 86_400  # of a token that does not say, and of any
 _EARLY_MS = 30_000  # before its end a token is asked for anew
 _REMEMBERED = 10_000  # connections
+_BUSY_MS = 200
+# Headers that say how a message is framed and carried: nobody else gives them (AWS: "Headers in requests to API destinations").
+NOT_GIVEN = frozenset(
+    {
+        "connection", "content-encoding", "content-length", "expect", "host", "keep-alive", "proxy-authenticate", "range", "te", "trailer",
+        "transfer-encoding", "upgrade", "user-agent", "via",
+    }
+)  # fmt: skip
 _LONGEST_TOKEN = 16 << 10  # characters
 
 
@@ -87,24 +95,37 @@ async def headers_of(book: RuleBook, row: Any, parameters: Mapping[str, Any]) ->
 
 
 async def token_of(book: RuleBook, row: Any, parameters: Mapping[str, Any], *, other_than: str = "") -> str:
-    """The token of a connection; another one is asked for when it is over, or is `other_than`. Raises NotAuthorized.
+    """The token of a connection; another one is asked for when it is over, or is `other_than`. Raises NotAuthorized or Occupied.
 
-    Of those who need one at the same time in this process one asks for it.
+    Of those who need one at the same time in this process one asks for it. The others do not wait, but come again: behind a slow endpoint
+    they would hold all places of deliveries, those of other accounts too.
     """
     store, place = book.app.store, (row.account, row.region)
+    known = _known(book, row)
+    if known and known != other_than:
+        return known
     if len(book.asking) > _REMEMBERED:  # most are of connections that are gone, or idle
         book.asking = {id: lock for id, lock in book.asking.items() if lock.locked()}
-    async with book.asking.setdefault(row.id, asyncio.Lock()):
+    asking = book.asking.setdefault(row.id, asyncio.Lock())
+    if asking.locked():
+        raise Occupied
+    async with asking:
         now = await store.read(rows.find, records.connections, place, row.name)
         if now is None or now.stamp != row.stamp:
             raise NotAuthorized("The connection has changed meanwhile.", final=False)
-        if now.token is not None and now.token_until > store.clock.now() + _EARLY_MS:
-            known = book.app.sealer.open(now.token, records.token_context(now.id)).decode()
-            if known != other_than:
-                return known
-        token, seconds = await ask(book, parameters[MEMBERS[OAUTH]])
+        known = _known(book, now)
+        if known and known != other_than:
+            return known
+        token, seconds = await ask(book, row.account, parameters[MEMBERS[OAUTH]])
         await store.write(rows.keep_token, place, row.name, row.stamp, **_kept(book, row, token, seconds))
     return token
+
+
+def _known(book: RuleBook, row: Any) -> str:
+    """The token that a connection has and that is good for a while; "" without one."""
+    if row.token is None or row.token_until <= book.app.clock.now() + _EARLY_MS:
+        return ""
+    return book.app.sealer.open(row.token, records.token_context(row.id)).decode()
 
 
 def _kept(book: RuleBook, row: Any, token: str, seconds: int) -> dict[str, Any]:
@@ -118,8 +139,8 @@ def _kept(book: RuleBook, row: Any, token: str, seconds: int) -> dict[str, Any]:
     }
 
 
-async def ask(book: RuleBook, own: Mapping[str, Any]) -> tuple[str, int]:
-    """A token by the client's credentials, and for how many seconds it is good (RFC 6749, 4.4). Raises NotAuthorized."""
+async def ask(book: RuleBook, account: str, own: Mapping[str, Any]) -> tuple[str, int]:
+    """A token by the client's credentials, and for how many seconds it is good (RFC 6749, 4.4). Raises NotAuthorized or Occupied."""
     more = own.get("OAuthHttpParameters", {})
     client = own["ClientParameters"]
     form = {
@@ -129,7 +150,8 @@ async def ask(book: RuleBook, own: Mapping[str, Any]) -> tuple[str, int]:
         **dict(listed(more, "BodyParameters")),
     }
     query = listed(more, "QueryStringParameters")
-    headers = [("Accept", "application/json"), *listed(more, "HeaderParameters")]
+    own_headers = [one for one in listed(more, "HeaderParameters") if one[0].lower() not in NOT_GIVEN]
+    headers = [("Accept", "application/json"), *own_headers]
     content = b""
     if own["HttpMethod"] == "GET":
         query = [*form.items(), *query]
@@ -139,9 +161,9 @@ async def ask(book: RuleBook, own: Mapping[str, Any]) -> tuple[str, int]:
         content = urlencode(form).encode()
         headers.append(("Content-Type", "application/x-www-form-urlencoded; charset=utf-8"))
     url = with_query(own["AuthorizationEndpoint"], query)
-    host = urlsplit(url).hostname or ""
+    host = (urlsplit(url).hostname or "").lower()
     try:
-        async with asyncio.timeout(_SECONDS):
+        async with book.shares.take(host, account), asyncio.timeout(_SECONDS):
             answer = await book.app.egress.send(
                 Request(url, own["HttpMethod"], headers, content, inside=True), most=_MOST
             )
@@ -163,8 +185,12 @@ async def ask(book: RuleBook, own: Mapping[str, Any]) -> tuple[str, int]:
 
 
 def with_query(url: str, query: list[tuple[str, str]]) -> str:
-    """An address with further parameters."""
-    return url + ("&" if "?" in url else "?") + urlencode(query) if query else url
+    """An address with further parameters; one without a path gets the root, since what follows a host must be one."""
+    if not query:
+        return url
+    parts = urlsplit(url)
+    rooted = url if parts.path else parts._replace(path="/").geturl()
+    return rooted + ("&" if "?" in rooted else "?") + urlencode(query)
 
 
 async def authorize(book: RuleBook, job: Job) -> None:
@@ -174,7 +200,9 @@ async def authorize(book: RuleBook, job: Job) -> None:
     if row is None or row.stamp != job.payload["stamp"] or row.state != "AUTHORIZING":
         return
     try:
-        token, seconds = await ask(book, parameters_of(book.app.sealer, row)[MEMBERS[OAUTH]])
+        token, seconds = await ask(book, job.account, parameters_of(book.app.sealer, row)[MEMBERS[OAUTH]])
+    except Occupied:
+        raise Retry(_BUSY_MS, counts=False) from None
     except NotAuthorized as refused:
         if not refused.final and job.failures + 1 < _TRIES:
             raise Retry(error=str(refused)) from None

@@ -18,7 +18,15 @@ import orjson
 from penstock.egress import Answer, Occupied, Request, Unreachable, Untrusted, Unusable
 from penstock.events import authorizing, records
 from penstock.events import connection_rows as rows
-from penstock.events.authorizing import NotAuthorized, headers_of, listed, parameters_of, token_of, with_query
+from penstock.events.authorizing import (
+    NOT_GIVEN,
+    NotAuthorized,
+    headers_of,
+    listed,
+    parameters_of,
+    token_of,
+    with_query,
+)
 from penstock.events.destinations.destination import Busy, Destination, Failed, Sending
 from penstock.events.errors import ValidationException
 from penstock.events.inputs import MISSING, steps, value_at
@@ -39,13 +47,6 @@ _OWN = {
     "Accept-Encoding": "gzip,deflate",
     "Connection": "close",
 }
-# Headers that say how a message is framed and carried: nobody else gives them (AWS: "Headers in requests to API destinations").
-_NOT_GIVEN = frozenset(
-    {
-        "connection", "content-encoding", "content-length", "expect", "host", "keep-alive", "proxy-authenticate", "range", "te", "trailer",
-        "transfer-encoding", "upgrade", "user-agent", "via",
-    }
-)  # fmt: skip
 _WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS"})
 _HEADER = re.compile(r"[\x20-\x7e\x80-\ud7ff\ue000-\U0010ffff]*")
 
@@ -75,6 +76,8 @@ async def _request(sending: Sending) -> str:
         await _exchange(sending, row, connection)
     except NotAuthorized as refused:
         raise Failed("NO_PERMISSIONS", f"The connection {connection.name}: {refused}", again=True) from None
+    except Occupied:  # a token is asked for already, or its endpoint is asked as often as may be
+        raise Busy(_BUSY_MS) from None
     return ""
 
 
@@ -151,7 +154,7 @@ def _made(sending: Sending, row: Any, parameters: Mapping[str, Any], authorising
     headers = {name.lower(): (name, value) for name, value in _OWN.items()}
     for given in (own.get("HeaderParameters", {}).items(), listed(common, "HeaderParameters")):
         for name, value in _filled(sending, given).items():
-            if name.lower() not in _NOT_GIVEN:
+            if name.lower() not in NOT_GIVEN:
                 headers[name.lower()] = (name, value.strip())
     headers |= {name.lower(): (name, value.strip()) for name, value in authorising}
     if not all(_HEADER.fullmatch(value) for _, value in headers.values()):

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from penstock.application import Call
 from penstock.egress import Unusable
 from penstock.events import connection_rows as rows
-from penstock.events.authorizing import AUTHORIZE, MEMBERS, OAUTH, parameters_of, public, seal
+from penstock.events.authorizing import API_KEY, AUTHORIZE, MEMBERS, NOT_GIVEN, OAUTH, parameters_of, public, seal
 from penstock.events.errors import ConnectionNotFound, LimitExceededException, ResourceExists, ValidationException
 from penstock.events.interest import RuleBook
 from penstock.events.operations import PAGE, PAGES, events, place
@@ -197,6 +197,10 @@ def _complete(book: RuleBook, kind: str, old: Input, given: Input) -> Input:
     missing = [name for name in _NEEDED[kind] if name not in own]
     if missing:
         raise ValidationException(f"Parameter {member} is not valid: give {', '.join(missing)}.")
+    if kind == API_KEY and own["ApiKeyName"].strip().lower() in NOT_GIVEN:
+        raise ValidationException(
+            f"Parameter ApiKeyName is not valid. Reason: {own['ApiKeyName'].strip()} is no header for a key."
+        )
     if kind == OAUTH:
         try:
             book.app.egress.check(own["AuthorizationEndpoint"])
