@@ -9,7 +9,6 @@ from typing import Any
 from penstock.store.catalogue import EventType
 from penstock.store.events import Event
 
-
 _FIRST = int(datetime(1, 1, 1, tzinfo=UTC).timestamp()) * 1000
 _END = int(datetime(MAXYEAR, 12, 31, tzinfo=UTC).timestamp()) * 1000
 
