@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from penstock_examples import examples
 
 from penstock.logfiles.patterns import BadPattern, compile_pattern
+from penstock.logfiles.patterns.terms import first_of
 from penstock.logfiles.reading import _events
 from penstock.logfiles.streams import EVENT
 
@@ -429,3 +430,36 @@ def test_the_time_of_a_pattern_grows_with_the_event_only(pattern: str, unit: str
 
     small, large = took(5_000), took(40_000)
     assert large < 40 * small + 0.02  # eight times as much; 64 times as long if it were quadratic
+
+
+class _Looked(bytes):
+    """Bytes that count how many of them were looked through."""
+
+    looked = 0
+
+    def find(self, sub: Any, start: Any = None, end: Any = None, /) -> int:
+        found = super().find(sub, start, end)
+        until = min(len(self), len(self) if end is None else end) if found < 0 else found + len(sub)
+        self.looked += until - (start or 0)
+        return found
+
+
+@pytest.mark.parametrize("pattern", ['{ $.level = "error" }', "?error ?absent", "error"])
+def test_a_text_that_is_nowhere_is_not_looked_for_anew_at_every_event(pattern: str):
+    event = json.dumps({"level": "error"}).encode()
+    data = _Looked((EVENT.pack(1, 1, len(event)) + event) * 4_000)
+    assert list(_events(data, 0, compile_pattern(pattern), 0))
+    assert data.looked < 100 * len(data)  # 4,000 times half of it when each event looks up to the end
+
+
+@given(
+    st.lists(st.binary(max_size=3), max_size=4),
+    st.lists(st.tuples(st.binary(min_size=1, max_size=3), st.integers(1, 700)), max_size=5),
+    st.integers(0, 1_000),
+)
+def test_the_first_of_texts_is_found_where_looking_for_each_finds_it(needles, runs, at):
+    data = b"".join(part * times for part, times in runs)
+    at = min(at, len(data))
+    assert first_of(needles, data, at) == min(
+        (place for needle in needles if (place := data.find(needle, at)) >= 0), default=-1
+    )

@@ -11,6 +11,7 @@ from penstock.logfiles.patterns.scanning import Scanner, unescaped
 
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}".encode()
 _WORD = re.compile(r"\w+")
+_WINDOW = 512  # bytes
 
 
 class Terms(Pattern):
@@ -47,8 +48,17 @@ def _sure(term: bytes) -> bool:
 
 
 def first_of(needles: Sequence[bytes], data: bytes, at: int) -> int:
-    """Where the first of any of these stands, -1 for none."""
-    return min((found for needle in needles if (found := data.find(needle, at)) >= 0), default=-1)
+    """Where the first of any of these stands, -1 for none.
+
+    In windows that grow: looking up to the end for a needle that is rare would take, at each place of another one, as long as all that follows.
+    """
+    begins, window = at, _WINDOW
+    while True:
+        ends = begins + window
+        places = [data.find(needle, begins, ends + len(needle)) for needle in needles]
+        if (first := min((place for place in places if place >= 0), default=-1)) >= 0 or ends >= len(data):
+            return first
+        begins, window = ends, 2 * window
 
 
 def read(text: str, at: int, end: int) -> Pattern:

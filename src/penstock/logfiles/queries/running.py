@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from penstock.logfiles.patterns import EVERYTHING, Pattern
+from penstock.logfiles.patterns.terms import first_of
 from penstock.logfiles.queries import grammar
 from penstock.logfiles.queries.aggregating import Budget, Groups, TooMuch
 from penstock.logfiles.queries.expressions import Record, evaluate, holds, order
@@ -65,17 +66,10 @@ class _Signs(Pattern):
 
     def __init__(self, *signs: bytes) -> None:
         self._signs = signs
-        self._data = b""
-        self._places: list[int] = []
 
     def after(self, data: bytes, at: int) -> int:
-        """See Pattern. Where each stands is remembered: one that is rare is not looked for anew at each event that has another."""
-        if data is not self._data:
-            self._data, self._places = data, [data.find(sign, at) for sign in self._signs]
-        for number, sign in enumerate(self._signs):
-            if 0 <= self._places[number] < at:
-                self._places[number] = data.find(sign, at)
-        return min((place for place in self._places if place >= 0), default=-1)
+        """See Pattern."""
+        return first_of(self._signs, data, at)
 
 
 def _searched(commands: Sequence[Command]) -> Pattern:
