@@ -512,3 +512,14 @@ def test_labels_have_values_of_their_series():
     for zone in ("0130", "+2500", "+01", "+0160"):
         with pytest.raises(ValidationError):
             labels.zone_of(zone)
+
+
+def test_an_expression_with_many_texts_of_metrics_needs_each_metric_once():
+    """Thousands of texts that hundreds of ids have made millions of needs."""
+    common = "abcdefghijklmnopqrstuvwxyz"
+    texts = sorted({common[at:end] for at in range(20) for end in range(at + 1, 26)})
+    metric = {"Metric": {"Namespace": "N", "MetricName": "M"}, "Stat": "Sum", "Period": 60}
+    given = [{"Id": f"m{number}_{common}", "MetricStat": metric} for number in range(20)]
+    summed = "+".join(f"SUM(METRICS('{text}'))" for text in texts)
+    plan = planned({"Id": "e", "Expression": summed}, *given)
+    assert len(plan._direct(plan.queries["e"])) == len(given)

@@ -169,6 +169,19 @@ async def test_what_would_take_too_much_is_cut_or_refused(either, owner, now, mo
     assert message.startswith("Error in expression 'e': the request would compute too many data points.")
 
 
+async def test_searches_compare_no_more_words_than_a_request_may(either, owner, now, monkeypatch):
+    start = now - 600
+    for host in ("a", "b", "c"):
+        await put(either, owner, "Load", [1], start, Dimensions=[{"Name": "Host", "Value": host}])
+    monkeypatch.setattr(metric_data, "_COMPARED", 4 * 3 * 5)  # texts of a metric, metrics, words
+    few = {"Id": "few", "Expression": "SEARCH('Load NOT x', 'Sum', 60)"}
+    many = {"Id": "many", "Expression": "SEARCH('Load NOT x NOT y', 'Sum', 60)"}
+    assert len((await asked(either, owner, start, 5, few))["MetricDataResults"]) == 3
+    for queries in ([many], [few, {"Id": "again", "Expression": "SEARCH('Load', 'Sum', 60)"}]):
+        _, message = await refused(asked(either, owner, start, 5, *queries))
+        assert message.startswith("The searches of the request compare too many words")
+
+
 async def test_what_is_not_valid_is_refused(either, owner, now):
     async def said(*queries, minutes=5, **more):
         return await refused(asked(either, owner, now - 600, minutes, *queries, **more))

@@ -24,6 +24,7 @@ class Query:
 
     namespace: str | None  # of its schema
     finds: Test
+    words: int  # that each metric may be compared with
 
 
 _SCHEMA = re.compile(r"\s*\{([^}]*)\}\s*,?")
@@ -52,12 +53,13 @@ def parse(text: str) -> Query:
             )
         )
         text = text[schema.end() :]
-    terms = _Terms(text).parse()
+    read = _Terms(text)
+    terms = read.parse()
     if terms is not None:
         tests.append(terms)
     if not tests:
         raise ExpressionError("SEARCH needs a metric schema or a term to search for")
-    return Query(namespace=namespace, finds=lambda metric: all(test(metric) for test in tests))
+    return Query(namespace=namespace, finds=lambda metric: all(test(metric) for test in tests), words=1 + read.words)
 
 
 class _Terms:
@@ -74,6 +76,7 @@ class _Terms:
             )
             at = found.end()
         self._tokens = [token for token in self._tokens if token[0] == "quoted" or token[1]]
+        self.words = sum(kind != "sign" for kind, _ in self._tokens)
         self._next = self._depth = 0
 
     def parse(self) -> Test | None:

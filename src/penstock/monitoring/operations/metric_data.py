@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from penstock.application import App, Call
-from penstock.monitoring import labels, queries, records, series
+from penstock.monitoring import labels, queries, records, searching, series
 from penstock.monitoring.errors import InvalidParameterValue, ValidationError
 from penstock.monitoring.expressions import Budget, Search, Series, Span, series_of
 from penstock.monitoring.operations import PAGES, cloudwatch, place
@@ -28,9 +28,10 @@ _COMPUTED = 2_000_000  # points and steps of a page
 _READ = 400_000  # stored points of a page
 _FOUND = 500  # metrics of a search
 _SEARCHED = 20_000  # names that a search is asked about
+_COMPARED = 4_000_000  # steps of comparing words of searches with texts of metrics, of a request
 _READ_NAMES = 2_000  # at a time
 
-Found = dict[tuple[Search, int], list[tuple[Measured, str]]]
+Found = dict[Search, list[tuple[Metric, str]]]  # with their labels
 
 
 @cloudwatch("GetMetricData", recorded=Recorded.DATA)
@@ -47,7 +48,7 @@ async def get_metric_data(app: App, call: Call, input: Input) -> Output:
     zone = labels.zone_of((input.get("LabelOptions") or {}).get("Timezone", "+0000"))
     after = PAGES.after(call, input)
     plan, searches = await MATH.run(_planned, given, call.account)
-    found, cut = await _search(app, call, searches, plan)
+    found, cut = await _search(app, call, searches)
     asked = _Asked(
         now=series.seconds(call.now),
         start=series.seconds(input["StartTime"]),
@@ -62,6 +63,10 @@ async def get_metric_data(app: App, call: Call, input: Input) -> Output:
     return {"MetricDataResults": results, **said, **more}
 
 
+_TOO_MANY_WORDS = (
+    "The searches of the request compare too many words with the metrics of the account. Name a namespace in braces, use fewer words, or ask for"
+    " some of the searches in another request."
+)
 _CUT = {
     "Code": "MaxMetricsExceeded",
     "Value": f"The maximum number of allowed metrics, {_FOUND}, has been exceeded by a search. It has the first ones by namespace and name.",
@@ -73,10 +78,10 @@ def _planned(given: Sequence[Mapping[str, Any]], account: str) -> tuple[Plan, di
     return Plan(read), queries.checked_searches(read)
 
 
-async def _search(app: App, call: Call, searches: Mapping[Search, Any], plan: Plan) -> tuple[Found, bool]:
-    """What searches find, by their own period or that of each expression that needs them; and whether some found more than is allowed."""
+async def _search(app: App, call: Call, searches: Mapping[Search, searching.Query]) -> tuple[Found, bool]:
+    """What searches find, and whether some found more than is allowed. Raises ValidationError when they would compare too much."""
     found: Found = {}
-    cut = False
+    cut, left = False, _COMPARED
     for search, query in searches.items():
         metrics: list[Metric] = []
         after: list[Any] | None = None
@@ -84,26 +89,30 @@ async def _search(app: App, call: Call, searches: Mapping[Search, Any], plan: Pl
         since = call.now - records.LISTED_MS
         for _ in range(_SEARCHED // _READ_NAMES):
             rows = await app.store.scan(records.page, place(call), after=after, limit=_READ_NAMES, since=since, **names)
-            metrics += await MATH.run(_matching, rows, query.finds)
+            matching, left = await MATH.run(_matching, rows, query, left)
+            metrics += matching
             if len(rows) < _READ_NAMES or len(metrics) > _FOUND:
                 break
             after = [rows[-1].namespace, rows[-1].name, rows[-1].id]
         cut = cut or len(metrics) > _FOUND
         names_differ = len({metric.name for metric in metrics}) > 1
-        for period in sorted(set(plan.periods.values())):
-            found[search, period] = [
-                (
-                    Measured(metric=metric, statistic=search.statistic, period=period),
-                    _label_found(metric, names_differ=names_differ),
-                )
-                for metric in metrics[:_FOUND]
-            ]
+        found[search] = [(metric, _label_found(metric, names_differ=names_differ)) for metric in metrics[:_FOUND]]
     return found, cut
 
 
-def _matching(rows: Iterable[Any], finds: Any) -> list[Metric]:
-    metrics = (Metric(row.namespace, row.name, tuple((name, value) for name, value in row.dimensions)) for row in rows)
-    return [metric for metric in metrics if finds(metric)]
+def _matching(rows: Iterable[Any], query: searching.Query, most: int) -> tuple[list[Metric], int]:
+    """Which metrics a search finds, and how much may be compared yet. Raises ValidationError when that is less than nothing."""
+    metrics = [Metric(row.namespace, row.name, tuple((name, value) for name, value in row.dimensions)) for row in rows]
+    most -= query.words * sum(map(_length, metrics))
+    if most < 0:
+        raise ValidationError(_TOO_MANY_WORDS)
+    return [metric for metric in metrics if query.finds(metric)], most
+
+
+def _length(metric: Metric) -> int:
+    """How long comparing a word with a metric takes: a step for each text, and for each 16 characters of it."""
+    texts = [metric.namespace, metric.name, *(text for pair in metric.dimensions for text in pair)]
+    return sum(1 + len(text) // 16 for text in texts)
 
 
 def _label_found(metric: Metric, *, names_differ: bool) -> str:
@@ -136,9 +145,7 @@ class _Page:
         self._left = most
         self._rows: dict[tuple[str, int, str], Rows] = {}
         self._stored = 0
-        self._calculation = Calculation(
-            plan, Budget(_COMPUTED), read=self._series, found=lambda search, period: found[search, period]
-        )
+        self._calculation = Calculation(plan, Budget(_COMPUTED), read=self._series, found=self._searched)
         self.results: list[_Result] = []
 
     async def fill(self, after: Sequence[Any]) -> list[Any] | None:
@@ -187,7 +194,7 @@ class _Page:
         wanted: dict[tuple[str, int, str], None] = {}
         for one in self._plan.needed(query.id):
             measured = [one.measured] if one.measured is not None else []
-            measured += [each for search in one.needs.searches for each, _ in self._found[search, period]]
+            measured += [each for search in one.needs.searches for each, _ in self._searched(search, period)]
             wanted |= dict.fromkeys(self._key(each, period) for each in measured)
         missing = [key for key in wanted if key not in self._rows]
         span = self._asked.span(period)
@@ -199,6 +206,13 @@ class _Page:
             )
         self._stored += stored
         self._rows |= found
+
+    def _searched(self, search: Search, period: int) -> list[tuple[Measured, str]]:
+        """What a search found, by a period: made when it is asked for, since a request may have many searches and periods."""
+        return [
+            (Measured(metric=metric, statistic=search.statistic, period=period), label)
+            for metric, label in self._found[search]
+        ]
 
     def _key(self, measured: Measured, period: int) -> tuple[str, int, str]:
         return measured.metric.id(*self._where), period, measured.unit
