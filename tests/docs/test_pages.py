@@ -42,6 +42,12 @@ def test_links_lead_somewhere(page):
             assert anchor in anchors(target), f"{page.name} links to {link}"
 
 
+def test_the_readme_names_every_guide():
+    text = (ROOT / "README.md").read_text()
+    missing = [page.name for page in GUIDES[1:] if f"(docs/how-to/{page.name})" not in text]
+    assert not missing, f"README.md does not link to {missing}"
+
+
 async def test_generated_pages_are_fresh():
     for path, text in (await docs._pages()).items():
         assert path.read_text() == text, f"{path.name} is out of date; run: make docs"
