@@ -23,7 +23,7 @@ from penstock.monitoring.expressions import (
     needs_of,
     parse,
 )
-from penstock.monitoring.queries import Plan, read
+from penstock.monitoring.queries import Calculation, Plan, read
 from penstock.monitoring.series import Metric
 
 SLOTS = 5
@@ -433,6 +433,19 @@ UNFIT = [
     ([{"Id": "a", "Expression": "1" * 2000}] * 101, "The expressions of a request can have 200,000 characters altogether. Ask for some of them in"
      " another request."),
 ]  # fmt: skip
+
+
+def test_times_at_the_ends_of_the_calendar_are_left_out():
+    first, last = -62_135_596_800, 253_402_300_799  # of the years 1 and 9999
+    for at, zone in ((first, "-0100"), (last, "+0100"), (first - 1, "+0000"), (last + 1, "+0000")):
+        subject = labels.Subject(default="", points={at: 1.0}, properties={}, now=0, zone=labels.zone_of(zone))
+        assert labels.filled("${FIRST_TIME} ${LAST}", subject) == "- 1"
+    plan = planned({"Id": "e", "Expression": "YEAR(TIME_SERIES(1))"})
+    for start, years in ((first - 60, [1.0]), (last - 59, [9999.0])):
+        value = Calculation(plan, Budget(100), read=None, found=None).value(
+            "e", Span(start=start, end=start + 120, period=60)
+        )
+        assert list(value.points.values()) == years
 
 
 def test_queries_that_do_not_fit_are_refused():

@@ -441,7 +441,7 @@ def _calendar(fn: Callable[[datetime], float]) -> Function:
 
     def dated(_series: Series, scope: Scope) -> Iterator[tuple[int, float]]:
         scope.budget.spend(len(scope.span.times()))
-        return ((at, float(fn(datetime.fromtimestamp(at, tz=UTC)))) for at in scope.span.times())
+        return ((at, _defined(lambda at: fn(datetime.fromtimestamp(at, tz=UTC)), at)) for at in scope.span.times())
 
     return _series_wise(dated)
 

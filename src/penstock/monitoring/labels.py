@@ -103,9 +103,14 @@ def _lowest(points: Points) -> int:
 
 
 def _time(choice: Choice) -> Callable[[Subject], str]:
-    return lambda subject: (
-        f"{datetime.fromtimestamp(choice(subject.points), tz=UTC).astimezone(subject.zone):%Y-%m-%d %H:%M:%S}"
-    )
+    def shown(subject: Subject) -> str:
+        try:
+            at = datetime.fromtimestamp(choice(subject.points), tz=UTC).astimezone(subject.zone)
+        except (OverflowError, ValueError):  # before the year 1 or behind 9999, in that zone
+            return "-"
+        return f"{at:%Y-%m-%d %H:%M:%S}"
+
+    return shown
 
 
 def _relative(choice: Choice) -> Callable[[Subject], str]:
