@@ -424,3 +424,18 @@ async def test_an_input_is_sealed(bridge, of):
     assert b"hush" not in row.input
     assert "hush" not in json.dumps(row.content)
     assert await rows(bridge, records.dead_letters) == []
+
+
+async def test_twins_of_a_request_are_answered_the_same(any_bridge, of):
+    """A client that has waited too long asks again while its first request is still at work."""
+    scheduler, _ = await of(any_bridge)
+    for operation in (
+        "CreateScheduleGroup",
+        "CreateSchedule",
+        "DeleteSchedule",
+        "DeleteScheduleGroup",
+    ):
+        for number in range(4):
+            twins = [scheduler(operation, Name=f"n{number}", ClientToken=f"{operation}-{number}") for _ in range(4)]
+            answers = await asyncio.gather(*twins)
+            assert answers == answers[:1] * 4

@@ -11,7 +11,7 @@ from penstock.application import Call
 from penstock.events import schedule_rows, scheduling
 from penstock.events.interest import RuleBook
 from penstock.events.operations import place
-from penstock.events.operations.schedules import PAGE, PAGES, need_group, once_by_token, scheduler
+from penstock.events.operations.schedules import PAGE, PAGES, need_group, scheduler, write_once
 from penstock.events.records import DEFAULT
 from penstock.events.scheduler_errors import (
     GroupExists,
@@ -51,7 +51,7 @@ async def create_schedule_group(book: RuleBook, call: Call, input: Input) -> Out
         if name == DEFAULT or not schedule_rows.add_group(conn, where, name, call.now, tags=tags):
             raise GroupExists(name=name)
 
-    await book.app.store.write(lambda conn: once_by_token(conn, call, input, lambda: create(conn)))
+    await write_once(call, input, create)
     return {"ScheduleGroupArn": _group(call, input)}
 
 
@@ -98,7 +98,7 @@ async def delete_schedule_group(book: RuleBook, call: Call, input: Input) -> Out
             dedup=dedup,
         )
 
-    await book.app.store.write(lambda conn: once_by_token(conn, call, input, lambda: delete(conn)))
+    await write_once(call, input, delete)
     return {}
 
 

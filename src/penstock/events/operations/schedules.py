@@ -37,7 +37,7 @@ from penstock.events.scheduler_errors import (
 )
 from penstock.timetables import ExpressionError, Once, following
 from penstock.wire.call import Input, Output
-from penstock.wire.errors import MalformedBody
+from penstock.wire.errors import MalformedBody, ServiceError
 from penstock.wire.pages import Pages
 from penstock.zones import zone_of
 
@@ -61,7 +61,24 @@ _TARGET = ("Arn", "RoleArn", "DeadLetterConfig", "EventBridgeParameters")
 _RETRIES = {"MaximumEventAgeInSeconds": 86_400, "MaximumRetryAttempts": 185}  # AWS's
 
 
-def once_by_token(conn: sa.Connection, call: Call, input: Input, done: Callable[[], None]) -> None:
+async def write_once(call: Call, input: Input, change: Callable[[sa.Connection], None]) -> None:
+    """Do what a request asks in a transaction, unless one with its ClientToken was done. Raises TokenUsed, and what `change` raises.
+
+    What is refused beside a twin of it is looked at again: by then the twin's token is known.
+    """
+
+    def tx(conn: sa.Connection) -> None:
+        _once_by_token(conn, call, input, lambda: change(conn))
+
+    try:
+        await call.app.store.write(tx)
+    except ServiceError:
+        if "ClientToken" not in input:
+            raise
+        await call.app.store.write(tx)
+
+
+def _once_by_token(conn: sa.Connection, call: Call, input: Input, done: Callable[[], None]) -> None:
     """Do what a request asks, unless one with its ClientToken was done. Raises TokenUsed when that one asked something else."""
     token = input.get("ClientToken")
     if token is None:
@@ -131,7 +148,7 @@ async def create_schedule(book: RuleBook, call: Call, input: Input) -> Output:
             raise ScheduleExists(name=name)
         scheduling.set_timer(conn, where, group, name, content, at=coming)
 
-    await book.app.store.write(lambda conn: once_by_token(conn, call, input, lambda: create(conn)))
+    await write_once(call, input, create)
     return {"ScheduleArn": _schedule(call, input)}
 
 
@@ -158,7 +175,7 @@ async def update_schedule(book: RuleBook, call: Call, input: Input) -> Output:
         values = {"state": state, "content": content, "input": sealed, "since": since, "next": coming}
         schedule_rows.change_schedule(conn, where, group, name, **values, changed=call.now)
 
-    await book.app.store.write(lambda conn: once_by_token(conn, call, input, lambda: update(conn)))
+    await write_once(call, input, update)
     return {"ScheduleArn": _schedule(call, input)}
 
 
@@ -186,7 +203,7 @@ async def delete_schedule(book: RuleBook, call: Call, input: Input) -> Output:
         _need(conn, where, group, name, lock=True)
         scheduling.forget(conn, where, group, name)
 
-    await book.app.store.write(lambda conn: once_by_token(conn, call, input, lambda: delete(conn)))
+    await write_once(call, input, delete)
     return {}
 
 
