@@ -271,6 +271,11 @@ async def test_refusals(bridge):
         assert (found[0], found[1][: len(message)]) == (code, message), operation
     wrong = {"Arn": BUS, "FilterArns": [team.replace("event-bus/", "rule/") + "/r"]}
     assert "FilterArns" in (await refused(bridge.events("StartReplay", **{**asked, "Destination": wrong})))[1]
+    many = {
+        "Arn": BUS,
+        "FilterArns": [BUS.replace("event-bus/default", "rule/r")] * 301,
+    }  # each is looked at for each event
+    assert "at most 300 ARNs" in (await refused(bridge.events("StartReplay", **{**asked, "Destination": many})))[1]
     for number in range(9):
         await bridge.events("StartReplay", **{**asked, "ReplayName": f"r{number}"})
     assert (await refused(bridge.events("StartReplay", **{**asked, "ReplayName": "one-more"})))[

@@ -19,6 +19,7 @@ from penstock.events.errors import (
 from penstock.events.interest import RuleBook
 from penstock.events.operations import PAGE, PAGES, bus_name, events, need_bus, place, rule_tail
 from penstock.events.operations.archives import archive_arn, one_filter
+from penstock.events.operations.rules import MAX_RULES
 from penstock.events.records import archives, replays
 from penstock.events.replaying import REPLAY
 from penstock.store import jobs
@@ -60,6 +61,10 @@ async def start_replay(book: RuleBook, call: Call, input: Input) -> Output:
         raise ValidationException(f"Parameter Destination.Arn is not valid. Reason: {missing.message}") from None
     if ":event-bus/" not in destination["Arn"]:
         raise ValidationException("Parameter Destination.Arn is not valid. Reason: Must contain an event bus ARN.")
+    if len(destination.get("FilterArns", ())) > MAX_RULES:
+        raise ValidationException(
+            f"Parameter Destination.FilterArns is not valid. Reason: Give at most {MAX_RULES} ARNs, as many as a bus has rules."
+        )
     ours = {call.arn("events", rule_tail(bus, arn.rpartition("/")[2])) for arn in destination.get("FilterArns", ())}
     if not set(destination.get("FilterArns", ())) <= ours:
         raise ValidationException(
