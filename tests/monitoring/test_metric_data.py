@@ -153,6 +153,7 @@ async def test_what_would_take_too_much_is_cut_or_refused(either, owner, now, mo
     for name in ("m1", "m2", "m3"):
         await put(either, owner, name, [1, 2, 3], start)
     monkeypatch.setattr(metric_data, "_READ", 4)
+    monkeypatch.setattr(metric_data, "_ASKED", 0)
     found, token = [], {}
     while True:  # a page is shorter when it has read much
         page = await asked(either, owner, start, 5, stat("m1"), stat("m2"), stat("m3"), **token)
@@ -163,7 +164,12 @@ async def test_what_would_take_too_much_is_cut_or_refused(either, owner, now, mo
     assert (found, token != {}) == (["m1", "m2", "m3"], True)
     hidden = [stat(name, ReturnData=False) for name in ("m1", "m2", "m3")]
     _, message = await refused(asked(either, owner, start, 5, *hidden, {"Id": "e", "Expression": "SUM(METRICS())"}))
-    assert message.startswith("Error in expression 'e': it needs more than 4 stored data points.")
+    assert message.startswith("Error in expression 'e': it needs more than 4 stored data points")
+    monkeypatch.setattr(metric_data, "_ASKED", 2)  # three metrics that are not there cost as much as six points
+    absent = [stat(name, "Absent" + name, ReturnData=False) for name in ("m1", "m2", "m3")]
+    _, message = await refused(asked(either, owner, start, 5, *absent, {"Id": "e", "Expression": "SUM(METRICS())"}))
+    assert message.startswith("Error in expression 'e': it needs more than 4 stored data points")
+    monkeypatch.undo()
     monkeypatch.setattr(metric_data, "_COMPUTED", 5)
     _, message = await refused(asked(either, owner, start, 5, {"Id": "e", "Expression": "TIME_SERIES(1) + 1"}))
     assert message.startswith("Error in expression 'e': the request would compute too many data points.")

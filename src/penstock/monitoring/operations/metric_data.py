@@ -26,6 +26,7 @@ _QUERIES = 500  # AWS: GetMetricData
 _POINTS = 100_800
 _COMPUTED = 2_000_000  # points and steps of a page
 _READ = 400_000  # stored points of a page
+_ASKED = 20  # stored points that asking for those of a metric costs as much as, when it has none
 _FOUND = 500  # metrics of a search
 _SEARCHED = 20_000  # names that a search is asked about
 _COMPARED = 4_000_000  # steps of comparing words of searches with texts of metrics, of a request
@@ -191,21 +192,25 @@ class _Page:
 
     async def _load(self, query: Query, period: int) -> None:
         """Read the data of everything that a query needs. Raises ValidationError when that is too much."""
-        wanted: dict[tuple[str, int, str], None] = {}
-        for one in self._plan.needed(query.id):
-            measured = [one.measured] if one.measured is not None else []
-            measured += [each for search in one.needs.searches for each, _ in self._searched(search, period)]
-            wanted |= dict.fromkeys(self._key(each, period) for each in measured)
-        missing = [key for key in wanted if key not in self._rows]
+        missing = await MATH.run(self._missing, query, period)
         span = self._asked.span(period)
         most = _READ if not self.results else 2 * _READ - self._stored
         found, stored = await self._app.store.scan(_read, missing, span, most)
         if stored > most:
             raise ValidationError(
-                f"Error in expression '{query.id}': it needs more than {_READ:,} stored data points. Ask for a shorter time or for fewer metrics."
+                f"Error in expression '{query.id}': it needs more than {_READ:,} stored data points, of which each metric counts as {_ASKED} more. Ask for a shorter time or for fewer metrics."
             )
         self._stored += stored
         self._rows |= found
+
+    def _missing(self, query: Query, period: int) -> list[tuple[str, int, str]]:
+        """What a query needs and has not been read: many searches find many metrics each."""
+        wanted: dict[tuple[str, int, str], None] = {}
+        for one in self._plan.needed(query.id):
+            measured = [one.measured] if one.measured is not None else []
+            measured += [each for search in one.needs.searches for each, _ in self._searched(search, period)]
+            wanted |= dict.fromkeys(self._key(each, period) for each in measured)
+        return [key for key in wanted if key not in self._rows]
 
     def _searched(self, search: Search, period: int) -> list[tuple[Measured, str]]:
         """What a search found, by a period: made when it is asked for, since a request may have many searches and periods."""
@@ -277,7 +282,7 @@ def _read(
     for key in wanted:
         metric, period, unit = key
         found[key] = records.rows(conn, metric, start=span.start, end=span.end, period=period, unit=unit or None)
-        points += sum(len(row) for _, row in found[key])
+        points += _ASKED + sum(len(row) for _, row in found[key])
         if points > most:
             break
     return found, points
