@@ -199,7 +199,9 @@ async def test_alarms_and_what_they_watch(browser):
     await do("cloudwatch", "PutMetricAlarm", AlarmName="computed", Metrics=queries, **asked)
     await do("cloudwatch", "PutCompositeAlarm", AlarmName="shop", AlarmRule="ALARM(computed)")
     await do("cloudwatch", "SetAlarmState", AlarmName=name, StateValue="ALARM", StateReason="a <drill>")
-    assert "3 alarms on this page, 1 in alarm." in await browser.see("alarms")
+    listed = await browser.see("alarms")
+    assert "3 alarms on this page, 1 in alarm." in listed
+    assert listed.index(name) < listed.index("computed"), "what is in alarm comes first"
     address = "alarms/alarm?name=errors+of+%3Cb%3E%2Fcheckout"
     assert f'href="/console/{address}"' in browser.text
     assert "No data." in await browser.see(address)

@@ -6,6 +6,7 @@ import pytest
 from penstock_identity_harness import ACCOUNT, REGION, allow, trusting
 
 from penstock.events import pages
+from penstock.webpages.wording import state
 from penstock.wire.errors import AccessDenied
 
 START = 1_800_000_000_000  # of the tests' clock: 2027-01-15T08:00:00Z
@@ -50,6 +51,7 @@ async def test_rules(bridge):
         ("c", pattern, None),
         ("d", "cron(0 9 * * ? *)", None),
     ]
+    assert [state(row.cells[1].state).word for row in shown.rows] == ["Enabled"] * 3 + ["Disabled"]
 
 
 async def test_schedules(bridge, monkeypatch):

@@ -26,12 +26,13 @@ def _address(name: str) -> str:
 
 
 async def alarms(view: View) -> Listing:
-    """The alarms of the account and region by name, those that are composed of others behind them."""
+    """The alarms of the account and region by name, those that are composed of others behind them; of a page those in alarm come first."""
     token = view.query.get("from", "")
     answer = await view.call(
         "cloudwatch", "DescribeAlarms", AlarmTypes=_BOTH, MaxRecords=_PAGE, **({"NextToken": token} if token else {})
     )
     found = [*answer["MetricAlarms"], *answer["CompositeAlarms"]]
+    found.sort(key=lambda one: one["StateValue"] != "ALARM")  # what is wrong comes first
     active = sum(one["StateValue"] == "ALARM" for one in found)
     return Listing(
         lede=f"{plural(len(found), 'alarm')} on this page, {active} in alarm.",

@@ -33,6 +33,9 @@ _STATES = {
     "OK": ("Succeeded", "s-succeeded", "OK"),
     "ALARM": ("Failed", "s-failed", "In alarm"),
     "INSUFFICIENT_DATA": ("None", "s-none", "Not enough data"),
+    "ENABLED": ("Succeeded", "s-succeeded", "Enabled"),
+    "ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS": ("Succeeded", "s-succeeded", "Enabled, reads too"),
+    "DISABLED": ("Skipped", "s-skipped", "Disabled"),
     "": ("None", "s-none", "Not started"),
 }
 ENDED = frozenset(
