@@ -89,3 +89,9 @@ async def test_schedules(bridge, monkeypatch):
     assert names == ["A policy does not let you see it."] * 3
     with pytest.raises(AccessDenied):
         await pages.rules(View(bridge, looker))
+
+
+async def test_a_schedule_that_comes_after_all_dates_breaks_no_page():
+    found = {"ScheduleExpression": "rate(99999999 days)", "ScheduleExpressionTimezone": "UTC", "State": "ENABLED"}
+    times = {"CreationDate": START, "LastModificationDate": START}
+    assert pages._next_of_schedule({**found, **times}, START + 1) is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from penstock.events import scheduling
+from penstock.events.envelopes import has_a_date
 from penstock.timetables import Rate, following, parsed
 from penstock.webpages import listing
 from penstock.webpages.listing import Cell, Column, Empty, Listing, Row
@@ -101,7 +102,7 @@ async def _row(view: View, one: dict[str, Any]) -> Row:
 
 
 def _next_of_schedule(found: dict[str, Any], now: int) -> int | None:
-    """When a schedule comes next; a rate that was changed counts from a time that no operation shows."""
+    """When a schedule comes next, unless that is beyond the year 9999; a rate that was changed counts from a time that no operation shows."""
     begin = found.get("StartDate", found["CreationDate"])
     if found["State"] == "DISABLED" or (
         isinstance(scheduling.timetable_of(found), Rate)
@@ -109,7 +110,8 @@ def _next_of_schedule(found: dict[str, Any], now: int) -> int | None:
         and found["CreationDate"] != found["LastModificationDate"]
     ):
         return None
-    return scheduling.next_time(found, now, since=begin)
+    coming = scheduling.next_time(found, now, since=begin)
+    return coming if coming is not None and has_a_date(coming) else None
 
 
 PAGES = (
