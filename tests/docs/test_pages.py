@@ -48,6 +48,18 @@ def test_the_readme_names_every_guide():
     assert not missing, f"README.md does not link to {missing}"
 
 
+def test_shell_blocks_name_operations_of_the_cli():
+    services = create_clidriver()._get_command_table()
+    tables: dict[str, object] = {}
+    for page in GUIDES:
+        for block in re.findall(r"^```sh$\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE):
+            for service, operation in re.findall(r"(?:^|\$\()aws ([a-z0-9-]+) ([a-z0-9-]+)", block, re.MULTILINE):
+                if service in services:
+                    if service not in tables:
+                        tables[service] = services[service].create_help_command().command_table
+                    assert operation in tables[service], f"{page.name}: aws {service} {operation}"
+
+
 async def test_generated_pages_are_fresh():
     for path, text in (await docs._pages()).items():
         assert path.read_text() == text, f"{path.name} is out of date; run: make docs"
