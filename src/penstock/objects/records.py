@@ -7,7 +7,6 @@ refers to any more waits for the collector.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ import sqlalchemy as sa
 
 from penstock.objects.blob_keys import context_of
 from penstock.objects.model import About, Bucket, Version, Versioning
+from penstock.store.deciding import decide_alone, deciding
 from penstock.store.keysets import rows_behind
 from penstock.store.schema import Json, metadata, sealed
 from penstock.store.statement import Question, Statement, ask
@@ -103,7 +103,6 @@ blobs = sa.Table(
 )
 
 
-_LOCK = Statement(sa.select(sa.func.pg_advisory_xact_lock(sa.bindparam("d"))))
 _BUCKET = sa.select(buckets).where(buckets.c.name == sa.bindparam("n"))
 _FIND_BUCKET = {
     "": Statement(_BUCKET),
@@ -120,16 +119,12 @@ _INSERT_VERSION = Statement(sa.insert(versions))
 
 def locking_key(conn: sa.Connection, bucket: str, key: str) -> list[Question]:
     """What lets one transaction at a time decide about a key: nothing on SQLite, which has one writer anyway."""
-    if conn.dialect.name == "sqlite":
-        return []
-    digest = hashlib.blake2b(f"{bucket}\0{key}".encode(), digest_size=8).digest()
-    return [(_LOCK, {"d": int.from_bytes(digest, "big", signed=True)})]
+    return deciding(conn, bucket, key)
 
 
 def lock_key(conn: sa.Connection, bucket: str, key: str) -> None:
     """Let one transaction at a time decide about a key."""
-    for statement, parameters in locking_key(conn, bucket, key):
-        statement.later(conn, parameters)
+    decide_alone(conn, bucket, key)
 
 
 def finding_bucket(name: str, *, lock: str = "") -> Question:

@@ -26,6 +26,7 @@ from penstock.logs.query_records import SCHEDULED
 from penstock.logs.unlocking import unlocked
 from penstock.pools import LOGS
 from penstock.store import jobs
+from penstock.store.deciding import decide_alone
 from penstock.wire.call import Input, Output
 from penstock.wire.registry import Recorded
 
@@ -114,6 +115,7 @@ async def start_query(logs: LogStore, call: Call, input: Input) -> Output:
     }
 
     def start(conn: sa.Connection) -> None:
+        decide_alone(conn, "logs-queries", call.account, call.region)
         if query_records.count_open(conn, call.account, call.region) >= _AT_ONCE:
             raise LimitExceededException
         query_records.insert_query(conn, row)
@@ -275,6 +277,7 @@ async def put_query_definition(logs: LogStore, call: Call, input: Input) -> Outp
             if query_records.find_definition(conn, *place, given) is None:
                 raise ResourceNotFoundException(what="query definition")
         else:
+            decide_alone(conn, "logs-query-definitions", *place)
             made = query_records.find_definition_made(conn, *place, token) if token else None
             if made is not None:
                 return made.id

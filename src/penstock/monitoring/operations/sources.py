@@ -24,6 +24,7 @@ from penstock.monitoring.source_reading import opened, schedule
 from penstock.monitoring.source_requests import origin
 from penstock.monitoring.source_settings import MonitoringSettings
 from penstock.monitoring.sources import kinds
+from penstock.store.deciding import decide_alone
 from penstock.wire.call import Input, Output
 from penstock.wire.pages import Pages
 
@@ -54,6 +55,7 @@ async def put_metric_source(app: App, call: Call, input: Input) -> Output:
         _check_credentials(given, kind.address(settings[kind.name]))
 
     def tx(conn: sa.Connection) -> Any:
+        decide_alone(conn, "metric-sources", *place(call))
         schedule(conn, place(call), name, reads=settings["enabled"])
         row = source_records.find(conn, place(call), name, locked=True)
         if row is None and source_records.count(conn, place(call)) >= _MOST:
