@@ -25,6 +25,7 @@ from penstock.notifications.operations import (
     rule_arn,
 )
 from penstock.notifications.rule_rows import KIND, SERVICE
+from penstock.store.deciding import decide_alone
 from penstock.wire.call import Input, Output
 
 T = TypeVar("T")
@@ -81,6 +82,7 @@ async def create_notification_rule(app: App, call: Call, input: Input) -> Output
     new = app.ids.hex(40)
 
     def tx(conn: sa.Connection) -> str:
+        decide_alone(conn, SERVICE, *place(call))  # else a twin with the same token is there between the two questions
         known = by_token(conn, call, input)
         if known:
             return known
