@@ -210,8 +210,8 @@ async def test_alarms_and_what_they_watch(browser):
         await do("cloudwatch", "PutMetricData", Namespace=datum.pop("Namespace"), MetricData=[datum])
     seen = await browser.see(address)
     for said in (
-        name, "a <drill>", "In alarm", "Too many", "Shop Errors", "web-1", "2 of 3 periods are greater than 5.0", "The last 60 minutes",
-        "2 periods with data, the threshold is 5.0", "Alarm updated from INSUFFICIENT_DATA to ALARM",
+        name, "a <drill>", "In alarm", "Too many", "Shop Errors", "web-1", "2 of 3 periods are greater than 5", "The last 60 minutes",
+        "2 periods with data, the threshold is 5", "Alarm updated from INSUFFICIENT_DATA to ALARM",
     ):  # fmt: skip
         assert said in seen, said
     assert re.findall(r'class="bar" data-tone="(\w+)"', browser.text) == ["bad", "good"]

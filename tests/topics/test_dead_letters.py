@@ -135,7 +135,10 @@ async def test_the_page_of_a_topic_shows_its_last_deliveries_where_they_are_logg
     async def allowed(service, operation, **input):
         asked.append((service, operation, input["logGroupName"]))
         if input["logGroupName"].endswith("/Failure"):
-            return {"events": [line(3, "FAILURE", statusCode=403), line(1, "FAILURE")]}
+            # Whoever may write to the log group can write anything.
+            texts = ("[]", '{"status":1}', '{"status":"FAILURE","delivery":{"destination":"x"}}', "[" * 10_000)
+            foreign = [{"timestamp": 4, "message": text} for text in texts]
+            return {"events": [*foreign, line(3, "FAILURE", statusCode=403), line(1, "FAILURE")]}
         return {"events": [line(2, "SUCCESS", statusCode=200)]}
 
     part = await pages._deliveries(SimpleNamespace(allowed=allowed), place, role)

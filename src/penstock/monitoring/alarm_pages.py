@@ -124,6 +124,14 @@ def _children(found: Mapping[str, Any] | None) -> Part:
     )
 
 
+_MISSING = {
+    "missing": "Left out of the count",
+    "breaching": "Count as breaching",
+    "notBreaching": "Count as within the threshold",
+    "ignore": "Keep the state",
+}
+
+
 def _facts(one: Mapping[str, Any]) -> list[tuple[str, Cell | str]]:
     if "AlarmRule" in one:
         return [("Rule", one["AlarmRule"]), ("Actions suppressed by", one.get("ActionsSuppressor", ""))]
@@ -136,11 +144,15 @@ def _facts(one: Mapping[str, Any]) -> list[tuple[str, Cell | str]]:
         ("Statistic", one.get("Statistic", one.get("ExtendedStatistic", ""))),
         (
             "In alarm when",
-            f"{breaching} of {plural(periods, 'period')} are {OPERATORS[one['ComparisonOperator']]} {number(one['Threshold'])}",
+            f"{breaching} of {plural(periods, 'period')} are {OPERATORS[one['ComparisonOperator']]} {_amount(one['Threshold'])}",
         ),
         ("Period", f"{_period(one)} s"),
-        ("Missing data", one.get("TreatMissingData", "missing")),
+        ("Periods without data", _MISSING[one.get("TreatMissingData", "missing")]),
     ]
+
+
+def _amount(value: float) -> str:
+    return f"{value:,.12g}" if abs(value) < 1e6 else number(value)
 
 
 def _query(query: Mapping[str, Any]) -> str:
@@ -179,7 +191,7 @@ async def _plot(view: View, one: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def _label(points: Sequence[tuple[int, float]], one: Mapping[str, Any]) -> str:
-    return f"{plural(len(points), 'period')} with data, the threshold is {number(one['Threshold'])}"
+    return f"{plural(len(points), 'period')} with data, the threshold is {_amount(one['Threshold'])}"
 
 
 def _drawn(points: Sequence[tuple[int, float]], one: Mapping[str, Any]) -> Mapping[str, Any]:

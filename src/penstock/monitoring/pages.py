@@ -80,7 +80,7 @@ async def source(view: View) -> Detail:
             ("Namespace of its metrics", found["namespace"]),
             ("Credentials", "Kept sealed" if found["hasCredentials"] else "None"),
             *((what, Cell(at=found[member])) for what, member in _TIMES if member in found),
-            ("Reads that failed since", str(found["failures"]) if found["failures"] else ""),
+            ("Failed reads since then", str(found["failures"]) if found["failures"] else ""),
         ],
         parts=[Part(title="Settings", text=json.dumps(found[found["kind"]], indent=2, ensure_ascii=False))],
         behind="GetMetricSource",

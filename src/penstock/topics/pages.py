@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import orjson
+
 from penstock.topics.names import Place
 from penstock.topics.reports import group_of
 from penstock.webpages.detail import Detail, Part
@@ -96,7 +98,8 @@ async def _deliveries(view: View, place: Place, attributes: Mapping[str, str]) -
         )
     events = [*await _logged(view, group_of(place, failed=False)), *await _logged(view, group_of(place, failed=True))]
     events.sort(key=lambda one: one["timestamp"], reverse=True)
-    rows = [_delivery(one["timestamp"], json.loads(one["message"])) for one in events[:_LAST]]
+    shown = (_delivery(one["timestamp"], one["message"]) for one in events)
+    rows = [row for row in shown if row is not None][:_LAST]
     return Part(title="Last deliveries", columns=columns, rows=rows, none="No delivery is in the log yet.")
 
 
@@ -110,11 +113,19 @@ async def _logged(view: View, group: str) -> list[dict[str, Any]]:
     return list((found or {}).get("events", ()))
 
 
-def _delivery(at: int, line: dict[str, Any]) -> Row:
-    said, status = line["delivery"], line["delivery"].get("statusCode")
-    result = "Delivered" if line["status"] == "SUCCESS" else "Failed"
-    result += f" with status {status}" if status else f": {said['providerResponse']}"
-    return Row((Cell(at=at), said["destination"], result, said["attempts"]))
+def _delivery(at: int, line: str) -> Row | None:
+    """What a line says of a delivery; None for one that somebody else wrote to the log group."""
+    try:
+        found = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    match found:
+        case {"status": str(state), "delivery": {"destination": str(endpoint), "attempts": int(attempts), **more}}:
+            result = "Delivered" if state == "SUCCESS" else "Failed"
+            status = more.get("statusCode")
+            result += f" with status {status}" if status else f": {more.get('providerResponse', '')}"
+            return Row((Cell(at=at), endpoint, result, attempts))
+    return None
 
 
 async def _letters(view: View, arn: str) -> Part:
