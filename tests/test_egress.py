@@ -5,7 +5,7 @@ import contextlib
 
 import pytest
 
-from penstock.egress import Answer, Egress, EgressSettings, Request, Unreachable, Unusable
+from penstock.egress import Answer, Egress, EgressSettings, Request, Unreachable, Unusable, resolve
 
 LOOPBACK = Egress(EgressSettings(egress_networks=("127.0.0.0/8",)))
 
@@ -137,3 +137,8 @@ async def test_what_only_announces_an_answer_is_none():
 async def test_nobody_listens():
     with pytest.raises(Unreachable):
         await LOOPBACK.send(Request("http://127.0.0.1:1/", plain=True))
+
+
+def test_a_name_that_nobody_can_have():
+    with pytest.raises(Unreachable, match="^a{64} cannot be resolved: "):
+        resolve("a" * 64, 80)

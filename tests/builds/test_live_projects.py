@@ -103,6 +103,8 @@ def test_builds_are_listed_retried_and_deleted(builder: Builder):
 def test_a_limit_of_concurrent_builds(builder: Builder):
     name = builder.project(commands("sleep 600"), concurrentBuildLimit=1)
     id_ = builder.start(name)
+    kept = builder.codebuild.batch_delete_builds(ids=[id_])
+    assert (kept["buildsDeleted"], kept["buildsNotDeleted"]) == ([], [{"id": id_, "statusCode": "BUILD_IN_PROGRESS"}])
     with pytest.raises(ClientError) as refused:
         builder.start(name)
     assert code(refused) == "AccountLimitExceededException"

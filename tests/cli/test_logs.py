@@ -136,3 +136,6 @@ def test_logs_of_a_deployment_are_printed_once_each(monkeypatch, capsys, end, co
     assert capsys.readouterr().err == (
         "penstock logs: d-ABCDEFGHI has no host web-3. `aws deploy list-deployment-targets --deployment-id d-ABCDEFGHI` lists those that it has\n"
     )
+    assert buildlogs.run(options(what="d-ABCDEFGHI", follow=True, host="web-3")) == Exit.USAGE  # it is over
+    codedeploy.answers["get_deployment"] = [{"deploymentInfo": {"status": "InProgress"}}]
+    assert buildlogs.run(options(what="d-ABCDEFGHI", follow=False, host="web-3")) == Exit.USAGE

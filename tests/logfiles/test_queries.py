@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,8 @@ CASES: list[tuple[str, list[tuple[str, ...]]]] = [
     ("filter level = 'NONE' | stats count(*)", [("0",)]),
     ("filter level = 'NONE' | stats count(*) by ms", []),
     ("filter @message like 'nowhere'", []),
+    ("filter zz like '' | stats count(*)", [("0",)]),
+    ("filter ms = 90 | display coalesce(level), greatest(ms), concat(level), tomillis(@timestamp)", [("ERROR", "90", "ERROR", "540001")]),
     ("filter @logStream = 's' and level = 'INFO' | stats count(*)", [("5",)]),
 ]  # fmt: skip
 
@@ -125,6 +128,19 @@ def test_every_text_is_read_or_refused_at_its_place(query: str):
     except grammar.BadQuery as bad:
         begins, ends = bad.begins, bad.ends
     assert 0 <= begins <= ends <= len(query)
+
+
+def test_what_is_refused_says_why():
+    for query, said in (
+        ("stats ms", "each item of stats has an aggregate: one of"),
+        ("stats count(*) + ms", "fields stand within aggregates only, which take part in arithmetic and functions"),
+        ("limit 0", "a limit is a number from 1 to 100,000"),
+        ("stats pct(ms, 101)", "the second argument of pct is a number from 0 to 100"),
+        ("display coalesce()", "coalesce takes 1 to 20 arguments"),
+        ("display strlen()", "strlen takes 1 argument"),
+    ):
+        with pytest.raises(grammar.BadQuery, match=f": {re.escape(said)}"):
+            grammar.read(query)
 
 
 def test_long_queries_take_little_time():

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+from types import SimpleNamespace
 
 import pytest
 from penstock_deployments_harness import ACCOUNT, open_harness
@@ -11,6 +12,7 @@ from penstock_waiting import eventually
 
 import penstock.notifications
 import penstock.topics
+from penstock.notifications import delivering, event_types
 
 APPLICATION = f"arn:aws:codedeploy:us-east-1:{ACCOUNT}:application:shop"
 TYPES = ["codedeploy-application-deployment-started", "codedeploy-application-deployment-succeeded"]
@@ -90,7 +92,23 @@ async def test_a_rule_publishes_what_its_types_name_to_whom_the_topic_lets_in(ha
         return await status(harness, arn) == "ACTIVE"
 
     await eventually(reached)
+    # What a rule had begun to send before it was switched off, and deleted, is not sent.
+    payload = {"rule": off.rpartition("/")[2], "address": harness.topic, "message": {}}
+    late = SimpleNamespace(account=ACCOUNT, region="us-east-1", payload=payload)
+    await delivering.deliver(harness.app, late)
     await harness.call("DeleteNotificationRule", service="codestar-notifications", Arn=off)
+    await delivering.deliver(harness.app, late)
+    assert await status(harness, arn) == "ACTIVE"  # else the target could not have been reached for either
+
+
+def test_why_an_action_failed_stands_in_the_detail_full():
+    for state, found, more in (
+        ("FAILED", {"external-execution-summary": "tests failed"}, {"additionalInformation": "tests failed"}),
+        ("FAILED", None, {}),
+        ("SUCCEEDED", {"external-execution-summary": "fine"}, {}),
+    ):
+        event = SimpleNamespace(type=event_types.ACTION, payload={"state": state, "execution-result": found})
+        assert delivering._more(event) == more
 
 
 async def test_rules_that_are_made_at_the_same_moment(harness):

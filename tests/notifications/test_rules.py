@@ -191,4 +191,8 @@ def test_a_rule_has_ten_targets(client):
     arn = client.create_notification_rule(**asked("ten", Targets=[sns(f"{TOPIC}-{n}") for n in range(10)]))["Arn"]
     assert "at most 10 targets" in refused(client.subscribe, Arn=arn, Target=sns(f"{TOPIC}-10"))[1]
     client.subscribe(Arn=arn, Target=sns(f"{TOPIC}-9"))
+    assert client.unsubscribe(Arn=arn, TargetAddress=f"{TOPIC}-3")["Arn"] == arn
+    client.subscribe(Arn=arn, Target=sns(f"{TOPIC}-10"))
+    targets = client.describe_notification_rule(Arn=arn)["Targets"]
+    assert {one["TargetAddress"] for one in targets} == {f"{TOPIC}-{n}" for n in range(11) if n != 3}
     client.delete_notification_rule(Arn=arn)

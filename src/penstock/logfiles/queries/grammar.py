@@ -470,7 +470,7 @@ class _Reader:
         self._expect(")")
         if not least <= len(arguments) <= most:
             many = str(least) if least == most else f"{least} to {most}"
-            raise self._refused(f"{name} takes {many} arguments", token)
+            raise self._refused(f"{name} takes {many} argument{'' if most == 1 else 's'}", token)
         if lower == "pct" and arguments:
             percentile = arguments[-1]
             if not (
