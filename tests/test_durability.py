@@ -330,6 +330,15 @@ def test_a_stream_of_logs_is_on_disk_when_it_is_synced(tmp_path: Path, disk: Dis
     files.close()
 
 
+def test_what_was_appended_is_on_disk_before_a_stream_is_let_go_of(tmp_path: Path, disk: Disk):
+    """Nobody would sync it afterwards."""
+    files = StreamFiles(tmp_path / "stream.log")
+    files.append([(1, "one")], 2)
+    disk.steps.clear()
+    files.complete()
+    assert disk.steps == [("sync", files.path.name), ("sync", files.index_path.name), ("sync", tmp_path.name)]
+
+
 def test_an_index_that_is_restored_is_on_disk_behind_what_it_speaks_of(tmp_path: Path, disk: Disk):
     files = StreamFiles(tmp_path / "stream.log")
     files.append([(1, "one")], 2)

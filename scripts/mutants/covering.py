@@ -35,6 +35,7 @@ SOURCES = ("src", "agent/src")
 SHARED = "clients"  # whose tests go through every component
 SYNCS = "test_durability.py"  # the order of syncs in all packages
 NEAR = {
+    "cli": ("docs",),  # what `penstock docs` writes
     "logfiles": ("logs",),
     "sandbox": ("builds",),
     "store": ("test_sample_component.py",),  # the shell around aggregates

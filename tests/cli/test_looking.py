@@ -10,6 +10,7 @@ import pytest
 from penstock_commands import NOON, Missing, Service, answering, found, options, stage
 
 from penstock.cli import (
+    dead_letters,
     jobs,
     journal,
     status,
@@ -190,3 +191,25 @@ def test_second_factors_are_shown_and_removed(monkeypatch, capsys):
     found(monkeypatch, user, iam=Service(list_mfa_devices={"MFADevices": []}))
     assert user.run(options(act="factors", name="ada", remove=True)) == Exit.DONE
     assert "ada has no second factor" in capsys.readouterr().out
+
+
+def test_dead_letters_of_both_kinds_the_newest_first(monkeypatch, capsys):
+    why = {"errorCode": "CODE", "errorMessage": "Nobody listens.", "retryAttempts": 2}
+    event = {"deadLetterId": "e", "time": NOON, "eventId": "1", "ruleArn": "rule", "targetArn": "target", **why}
+    message = {"deadLetterId": "m", "time": NOON.replace(hour=13), "messageId": "2", "subscriptionArn": "sub", "endpoint": "http://x", **why}  # fmt: skip
+    lists = {
+        "list_event_dead_letters": [{"deadLetters": [event]}, {}],
+        "list_message_dead_letters": [{"deadLetters": [message]}],
+    }
+    found(monkeypatch, dead_letters, penstock=Service(**lists))
+    assert dead_letters.run(options(what="list", json=False)) == Exit.DONE
+    assert capsys.readouterr().out == (
+        f"m  given up {message['time']:%Y-%m-%d %H:%M:%S} at attempt 3: CODE\n  message 2 of sub to http://x\n  Nobody listens.\n"
+        f"e  given up {NOON:%Y-%m-%d %H:%M:%S} at attempt 3: CODE\n  event 1 of rule to target\n  Nobody listens.\n"
+        "`penstock dead-letters redrive ID` delivers one again.\n"
+    )
+    assert dead_letters.run(options(what="list", json=True)) == Exit.DONE
+    assert [one["deadLetterId"] for one in json.loads(capsys.readouterr().out)] == ["m", "e"]
+    found(monkeypatch, dead_letters, penstock=Service(list_event_dead_letters={}, list_message_dead_letters={}))
+    assert dead_letters.run(options(what="list", json=False)) == Exit.DONE
+    assert capsys.readouterr().out == "Every event and every message was delivered.\n"

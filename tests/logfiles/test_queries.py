@@ -72,6 +72,8 @@ CASES: list[tuple[str, list[tuple[str, ...]]]] = [
     ("filter level = 'NONE' | stats count(*) by ms", []),
     ("filter @message like 'nowhere'", []),
     ("filter zz like '' | stats count(*)", [("0",)]),
+    ("filter zz = '' or zz = ms | stats count(*)", [("0",)]),
+    ("filter ms = 90 | stats count(*) by bin(1ms)", [("1970-01-01 00:09:00.001", "1")]),
     ("filter ms = 90 | display coalesce(level), greatest(ms), concat(level), tomillis(@timestamp)", [("ERROR", "90", "ERROR", "540001")]),
     ("filter @logStream = 's' and level = 'INFO' | stats count(*)", [("5",)]),
 ]  # fmt: skip
@@ -90,6 +92,20 @@ def test_bounds_and_statistics(stream: Path):
     assert found["statistics"] == {
         "recordsMatched": 5.0, "recordsScanned": 11.0, "bytesScanned": float(size), "logGroupsScanned": 1.0, "resultCount": 5.0,
     }  # fmt: skip
+
+
+def test_how_far_a_query_is_is_reported(stream: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(running, "_TELL_S", -1.0)
+    reports: list[Any] = []
+    request = {
+        "kind": "query",
+        "streams": [("1:g", "s", str(stream), 0)],
+        "query": "fields ms",
+        "end": 10**12,
+        "limit": 5,
+    }
+    answer(request, lambda statistics: reports.append(dict(statistics)))
+    assert 0 < reports[0]["recordsScanned"] <= reports[-1]["recordsScanned"] <= 11
 
 
 def test_a_value_is_found_however_json_writes_it(tmp_path: Path):
