@@ -108,6 +108,23 @@ def test_how_far_a_query_is_is_reported(stream: Path, monkeypatch: pytest.Monkey
     assert 0 < reports[0]["recordsScanned"] <= reports[-1]["recordsScanned"] <= 11
 
 
+def test_the_fields_of_events_and_one_event_with_all_of_its_own(stream: Path):
+    found = answer({"kind": "fields", "streams": [("1:g", "s", str(stream))], "start": 0, "end": 10**12})
+    own = dict.fromkeys(("level", "ms", "a.b"), 10)
+    assert (found["total"], dict(found["fields"])) == (
+        11, dict.fromkeys(("@timestamp", "@ingestionTime", "@message", "@log", "@logStream"), 11) | own,
+    )  # fmt: skip
+    asked = {"kind": "record", "log": "1:g", "name": "s", "path": str(stream)}
+    record = answer({**asked, "offset": 0})["record"]
+    assert {name: value for name, value in record.items() if name[0] != "@"} == {
+        "level": "INFO",
+        "ms": "0",
+        "a.b": "x0",
+    }
+    assert (record["@timestamp"], record["@ingestionTime"], record["@log"]) == ("1", "700000", "1:g")
+    assert answer({**asked, "offset": 1})["record"] == {}
+
+
 def test_a_value_is_found_however_json_writes_it(tmp_path: Path):
     files = StreamFiles(tmp_path / "j.log")
     files.append([(1, '{"a": "\\u0078y"}'), (2, '{"a": "xy"}'), (3, '{"a": "z"}'), (4, "xy"), (5, '{"a": true}')], 5)
@@ -153,6 +170,7 @@ def test_what_is_refused_says_why():
         ("limit 0", "a limit is a number from 1 to 100,000"),
         ("stats pct(ms, 101)", "the second argument of pct is a number from 0 to 100"),
         ("display coalesce()", "coalesce takes 1 to 20 arguments"),
+        ("filter ms like /(/", "the regular expression cannot be read: missing )"),
         ("display strlen()", "strlen takes 1 argument"),
     ):
         with pytest.raises(grammar.BadQuery, match=f": {re.escape(said)}"):

@@ -16,7 +16,7 @@ from penstock_examples import examples
 from penstock.logfiles import reading, streams
 from penstock.logfiles.patterns import EVERYTHING, compile_pattern
 from penstock.logfiles.sealed import SEALED, DataKey, Locked, unsealed
-from penstock.logfiles.search import found, search
+from penstock.logfiles.search import OVERHEAD, found, page, search
 from penstock.logfiles.streams import EVENT, START, Event, Extent, StreamFiles
 from penstock.logs.logstore import summary
 
@@ -533,3 +533,17 @@ def test_a_stream_whose_batches_overlap_is_read_as_its_time_comes(tmp_path: Path
     assert len(opened) == 2
     assert [(e.timestamp, e.message) for e in forward(files, START, 0, None)] == model
     files.close()
+
+
+def test_a_page_ends_with_the_event_that_makes_it_too_large(tmp_path, monkeypatch):
+    """Of the events that come first there is always one, however large it is."""
+    files = StreamFiles(tmp_path / "a.log")
+    files.append([(at, "x" * 100) for at in range(5)], 9)
+    asked = {"keys": {}, "start": 0, "end": None, "limit": 4}
+    for bytes_of, pages, searched in ((1, 1, 1), (2 * (100 + OVERHEAD), 2, 3), (1 << 20, 4, 4)):
+        monkeypatch.setattr("penstock.logfiles.search.MAX_ANSWER", bytes_of)
+        for direction in "fb":
+            found = page(path=str(files.path), direction=direction, position=None, **asked)
+            assert len(found["events"]) == pages
+        more = {"pattern": "", "behind": None, "newest_first": False}
+        assert len(search(streams={"a": str(files.path)}, **more, **asked)["events"]) == searched
