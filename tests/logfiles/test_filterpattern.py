@@ -228,6 +228,7 @@ def test_what_a_pattern_names_is_extracted():
     ("pattern", "text"),
     [
         ("a=b", "Invalid character(s) in term '=' at character 2"),
+        ("-~", "Invalid character(s) in term '~' at character 2"),
         ('"a"b', "Expected a space between two terms at character 4"),
         ("?Status: x", "Invalid character(s) in term ':' at character 8"),
         ("(x)", "Invalid character(s) in term '(' at character 1"),

@@ -72,6 +72,7 @@ CASES: list[tuple[str, list[tuple[str, ...]]]] = [
     ("filter level = 'NONE' | stats count(*) by ms", []),
     ("filter @message like 'nowhere'", []),
     ("filter zz like '' | stats count(*)", [("0",)]),
+    ("filter isempty(zz) and isblank(zz) and not isempty(level) and not isblank(level) | stats count(*)", [("10",)]),
     ("filter zz = '' or zz = ms | stats count(*)", [("0",)]),
     ("filter ms = 90 | stats count(*) by bin(1ms)", [("1970-01-01 00:09:00.001", "1")]),
     ("filter ms = 90 | display coalesce(level), greatest(ms), concat(level), tomillis(@timestamp)", [("ERROR", "90", "ERROR", "540001")]),
@@ -171,6 +172,17 @@ def test_what_is_refused_says_why():
         ("stats pct(ms, 101)", "the second argument of pct is a number from 0 to 100"),
         ("display coalesce()", "coalesce takes 1 to 20 arguments"),
         ("filter ms like /(/", "the regular expression cannot be read: missing )"),
+        (
+            "filter ms like /(abcdefgh){900}/",
+            "the regular expression cannot be read: it repeats more than can be searched",
+        ),
+        ("limit 1 2", "'|' or the end of the query is expected"),
+        ("filter " + "-ms + " * 201 + "1", "a command has 200 operators at most"),
+        (r"parse @message /(\w+)=(?<v>\w+)/", "each group of the regular expression has a name"),
+        (r"parse @message /(\w+)/", "each group of the regular expression has a name"),
+        ("parse @message /x/", "each group of the regular expression has a name"),
+        ("parse @message '* *' as a", "the glob has 2 '*', and 1 names are given"),
+        ("parse @message '*'", "'as' is expected, with a name for each '*'"),
         ("display strlen()", "strlen takes 1 argument"),
     ):
         with pytest.raises(grammar.BadQuery, match=f": {re.escape(said)}"):
