@@ -27,6 +27,7 @@ from penstock.audit.operations import operation
 from penstock.audit.shipping import Shipping
 from penstock.audit.trail_names import Named, asked_tags, named, tag_rules, trail_arn
 from penstock.store import jobs
+from penstock.store.deciding import decide_alone
 from penstock.wire.call import Input, Output
 from penstock.wire.errors import AccessDenied, ServiceError
 from penstock.wire.pages import Pages
@@ -74,6 +75,7 @@ async def create_trail(shipping: Shipping, call: Call, input: Input) -> Output:
     values["key"] = await _tried(call, values)
 
     def tx(conn: sa.Connection) -> Any:
+        decide_alone(conn, "trails", call.account, call.region)
         if trail_rows.named(conn, call.account, call.region, name) is not None:
             raise TrailAlreadyExistsException(name=name, account=call.account)
         if trail_rows.count(conn, call.account, call.region) >= trail_rules.MAX_TRAILS:

@@ -12,6 +12,7 @@ from penstock.application import App, Call
 from penstock.certificates import records
 from penstock.certificates.errors import ResourceNotFoundException, TooManyTagsException, ValidationException
 from penstock.component import operations_of
+from penstock.store.deciding import decide_alone
 from penstock.wire.call import Input, Output
 from penstock.wire.pages import Pages
 from penstock.wire.tags import TagRules
@@ -115,6 +116,7 @@ class Kind:
             await call.app.identity.authorize(call, "rolesanywhere:TagResource", (row["arn"],))
 
         def tx(conn: sa.Connection) -> Output:
+            decide_alone(conn, f"rolesanywhere-{self.name}", *place(call))
             check(conn)
             if records.count(conn, self.table, place(call)) >= MAX_RESOURCES:
                 raise ValidationException(f"An account has at most {MAX_RESOURCES} of these in a region.")

@@ -19,6 +19,7 @@ from penstock.events.errors import (
 from penstock.events.interest import RuleBook
 from penstock.events.operations import PAGE, PAGES, events, place
 from penstock.events.records import api_destinations, connections
+from penstock.store.deciding import decide_alone
 from penstock.wire.arns import resource_here
 from penstock.wire.call import Input, Output
 
@@ -54,6 +55,7 @@ async def create_api_destination(book: RuleBook, call: Call, input: Input) -> Ou
     _check(book, input)
 
     def tx(conn: sa.Connection) -> Output:
+        decide_alone(conn, "events-api-destinations", *place(call))
         state = _state(conn, call, input["ConnectionArn"])
         if rows.count(conn, api_destinations, place(call)) >= MAX_DESTINATIONS:
             raise LimitExceededException

@@ -21,6 +21,7 @@ from penstock.events.operations import PAGE, PAGES, bus_arn, bus_name, events, n
 from penstock.events.patterns import parse
 from penstock.events.reading import PatternError
 from penstock.events.records import archives
+from penstock.store.deciding import decide_alone
 from penstock.wire.call import Input, Output
 
 MAX_ARCHIVES = 100  # of an account in a region
@@ -54,6 +55,7 @@ async def create_archive(book: RuleBook, call: Call, input: Input) -> Output:
     }
 
     def tx(conn: sa.Connection) -> None:
+        decide_alone(conn, "events-archives", *place(call))
         need_bus(conn, place(call), bus)
         if rows.count(conn, archives, place(call)) >= MAX_ARCHIVES:
             raise LimitExceededException

@@ -15,6 +15,7 @@ from penstock.events.interest import RuleBook
 from penstock.events.operations import PAGE, PAGES, events, place
 from penstock.events.records import connections
 from penstock.store import jobs
+from penstock.store.deciding import decide_alone
 from penstock.store.ids import ordered_uuid
 from penstock.wire.call import Input, Output
 
@@ -55,6 +56,7 @@ async def create_connection(book: RuleBook, call: Call, input: Input) -> Output:
     }
 
     def tx(conn: sa.Connection) -> Any:
+        decide_alone(conn, "events-connections", *place(call))
         if rows.count(conn, connections, place(call)) >= MAX_CONNECTIONS:
             raise LimitExceededException
         if not rows.add(conn, connections, place(call), name, **values):

@@ -23,6 +23,7 @@ from penstock.events.operations.rules import MAX_RULES
 from penstock.events.records import archives, replays
 from penstock.events.replaying import REPLAY
 from penstock.store import jobs
+from penstock.store.deciding import decide_alone
 from penstock.store.failpoints import failpoint
 from penstock.wire.arns import resource_here
 from penstock.wire.call import Input, Output
@@ -73,6 +74,7 @@ async def start_replay(book: RuleBook, call: Call, input: Input) -> Output:
     id = call.app.ids.uuid()
 
     def tx(conn: sa.Connection) -> None:
+        decide_alone(conn, "events-replays", *place(call))
         archive = rows.find(conn, archives, place(call), source, lock=True)
         if archive is None:
             shown = source or input["EventSourceArn"]

@@ -27,6 +27,7 @@ from penstock.events.operations import (
 from penstock.events.patterns import parse
 from penstock.events.reading import PatternError
 from penstock.events.records import DEFAULT, Place
+from penstock.store.deciding import decide_alone
 from penstock.timetables import ExpressionError, parsed
 from penstock.wire.call import Input, Output
 
@@ -62,6 +63,8 @@ async def put_rule(book: RuleBook, call: Call, input: Input) -> Output:
     }
 
     def tx(conn: sa.Connection) -> None:
+        # The default bus may have no row, and combinations by $or are counted over all buses.
+        decide_alone(conn, "events-rules", *place(call))
         need_bus(conn, place(call), bus, lock=True)
         before = records.rule(conn, place(call), bus, name, lock=True)
         if before is None and records.count_rules(conn, place(call), bus) >= MAX_RULES:

@@ -20,6 +20,7 @@ from penstock.events.scheduler_errors import (
     ValidationException,
 )
 from penstock.store import jobs
+from penstock.store.deciding import decide_alone
 from penstock.wire.arns import authorised_arn, resource_here
 from penstock.wire.call import Input, Output
 from penstock.wire.tags import TagRules, listed, pairs_of
@@ -46,6 +47,7 @@ async def create_schedule_group(book: RuleBook, call: Call, input: Input) -> Out
         await book.app.identity.authorize(call, "scheduler:TagResource", (_group(call, input),))
 
     def create(conn: sa.Connection) -> None:
+        decide_alone(conn, "schedule-groups", *where)
         if name != DEFAULT and schedule_rows.count_groups(conn, where) >= MAX_GROUPS:
             raise ServiceQuotaExceededException(limit=MAX_GROUPS)
         if name == DEFAULT or not schedule_rows.add_group(conn, where, name, call.now, tags=tags):

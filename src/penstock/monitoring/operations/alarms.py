@@ -43,6 +43,7 @@ from penstock.monitoring.rules import RuleError
 from penstock.monitoring.series import metric_of
 from penstock.monitoring.statistics import SIMPLE, UnknownStatistic, statistic
 from penstock.pools import MATH
+from penstock.store.deciding import decide_alone
 from penstock.store.transaction import wake
 from penstock.wire.call import Input as Given
 from penstock.wire.call import Output
@@ -94,6 +95,8 @@ async def _put(app: App, call: Call, input: Given, config: Mapping[str, Any]) ->
         await app.identity.authorize(call, "cloudwatch:TagResource", (_named(call, input),))
 
     def tx(conn: sa.Connection) -> None:
+        if "AlarmRule" in config:
+            _decide_alone(conn, call)
         made = Alarm.create(conn, *place(call), name)
         alarm = made or Alarm.find(conn, *place(call), name)
         assert alarm is not None
@@ -111,6 +114,11 @@ async def _put(app: App, call: Call, input: Given, config: Mapping[str, Any]) ->
         wake(conn, alarm_records.DUE)
 
     await app.store.write(tx)
+
+
+def _decide_alone(conn: sa.Connection, call: Call) -> None:
+    """Let nobody else make a composite alarm or delete an alarm: what a rule names is there, and how many rules name it is counted."""
+    decide_alone(conn, "composite-alarms", *place(call))
 
 
 def _check_alarms(conn: sa.Connection, call: Call, name: str, config: Mapping[str, Any]) -> None:
@@ -393,6 +401,7 @@ async def delete_alarms(app: App, call: Call, input: Given) -> None:
     """Forget alarms: all of them, or none when one is not there or cannot be deleted."""
 
     def tx(conn: sa.Connection) -> None:
+        _decide_alone(conn, call)
         alarms = _locked(conn, call, input["AlarmNames"])
         _check_deletion(conn, call, alarms)
         for alarm in alarms:

@@ -152,6 +152,7 @@ async def update_notification_rule(app: App, call: Call, input: Input) -> Output
     targets = None if input.get("Targets") is None else _checked_targets(call, input["Targets"])
 
     def tx(conn: sa.Connection) -> None:
+        decide_alone(conn, SERVICE, *place(call))
         row = existing(conn, call, input["Arn"], locked=True)
         values: dict[str, Any] = {"changed": call.now}
         name = input.get("Name")

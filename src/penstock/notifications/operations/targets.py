@@ -20,6 +20,7 @@ from penstock.notifications.operations import (
     rule_arn,
 )
 from penstock.notifications.rule_rows import KIND, SERVICE
+from penstock.store.deciding import decide_alone
 from penstock.wire.call import Input, Output
 
 
@@ -29,6 +30,7 @@ async def subscribe(app: App, call: Call, input: Input) -> Output:
     type, address = checked_target(call, input["Target"])
 
     def tx(conn: sa.Connection) -> str:
+        decide_alone(conn, SERVICE, *place(call))
         row = existing(conn, call, input["Arn"], locked=True)
         if by_token(conn, call, input):
             return rule_rows.arn_of(row)
@@ -66,6 +68,7 @@ async def delete_target(app: App, call: Call, input: Input) -> Output:
     address = input["TargetAddress"]
 
     def tx(conn: sa.Connection) -> list[str]:
+        decide_alone(conn, SERVICE, *place(call))  # else a rule subscribes it between the question and the end
         rules = list(rule_rows.notified(conn, place(call), address))
         if rules and not input.get("ForceUnsubscribeAll"):
             raise ValidationException(

@@ -22,6 +22,7 @@ from penstock.parameters.errors import (
 from penstock.parameters.names import check_new, path_of
 from penstock.parameters.operations import arn_of, of_name, of_names, own, place, ssm
 from penstock.parameters.operations.tags import checked_tags
+from penstock.store.deciding import decide_alone
 from penstock.wire.call import Input, Output
 
 _TAGS_AND_OVERWRITE = (
@@ -60,6 +61,7 @@ async def put_parameter(app: App, call: Call, input: Input) -> Output:
     def tx(conn: sa.Connection) -> int:
         old = records.locked(conn, place(call), path)
         if old is None and before is None:
+            decide_alone(conn, "parameters", *place(call))
             if records.count(conn, place(call), new.tier) >= MAX_PARAMETERS[new.tier]:
                 raise ParameterLimitExceeded
             if records.insert(conn, place(call), path, name=name, version=1, tags=tags, **row):
