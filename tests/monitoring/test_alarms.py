@@ -445,6 +445,36 @@ async def test_alarms_are_listed_by_what_they_are(alarmed, owner, now):
     assert (await refused(both))[0] == "InvalidParameterCombination"
 
 
+async def test_history_data_is_json_however_long_an_alarm_is(alarmed, owner):
+    dimensions = [{"Name": f"{n}" * 100, "Value": "\\" * 255} for n in range(1, 10)]
+    queries = [
+        {"Id": f"m{n}", "ReturnData": n == 0, "MetricStat": {"Metric": {"Namespace": NS, "MetricName": f"{n}" * 255, "Dimensions": dimensions},
+         "Period": 60, "Stat": "Sum"}}
+        for n in range(10)
+    ]  # fmt: skip
+    only = {"EvaluationPeriods": 1, "Threshold": 1.0, "ComparisonOperator": "GreaterThanThreshold"}
+    actions = [f"{TOPIC}{n}".ljust(250, "x") for n in range(5)]
+    input = {
+        "AlarmName": "long",
+        "AlarmDescription": "\u1234" * 1024,
+        "Metrics": queries,
+        "AlarmActions": actions,
+        **only,
+    }
+    await cloudwatch(alarmed, owner, "PutMetricAlarm", **input)
+    for turned in ("ALARM", "OK"):
+        data = json.dumps({"why": "\u1234" * 600})
+        await cloudwatch(
+            alarmed, owner, "SetAlarmState", AlarmName="long", StateValue=turned, StateReason="r", StateReasonData=data
+        )
+    items = (await cloudwatch(alarmed, owner, "DescribeAlarmHistory", AlarmName="long"))["AlarmHistoryItems"]
+    assert all(len(one["HistoryData"]) <= 4095 for one in items)
+    last, _, first = (json.loads(one["HistoryData"]) for one in items)
+    assert (last["oldState"]["stateValue"], last["newState"]["stateValue"]) == ("ALARM", "OK")
+    assert (first["type"], first["createdAlarm"]["Threshold"]) == ("Create", 1.0)
+    assert first["createdAlarm"]["AlarmDescription"].endswith("…")
+
+
 @BOTH
 async def test_all_alarms_of_a_call_are_deleted_or_none(alarmed, owner, now):
     for name in ("one", "two"):

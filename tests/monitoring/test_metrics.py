@@ -239,6 +239,12 @@ BAD = [
         [datum(Values=[1.0] * 151)], "InvalidParameterValue",
         f"The collection {FIRST}.Values must not have a size greater than 150.",
     ),
+    ([datum(Values=[1.0], Counts=[5e-324])], "InvalidParameterValue", f"The value 5e-324 for parameter {FIRST}.Counts.member.1 is invalid."),
+    (
+        [datum(StatisticValues=SET | {"SampleCount": 5e-324})],
+        "InvalidParameterValue",
+        f"The value 5e-324 for parameter {FIRST}.StatisticValues.SampleCount is invalid.",
+    ),
     ([datum(Values=[1.0], Counts=[-1.0])], "InvalidParameterValue", f"The value -1.0 for parameter {FIRST}.Counts.member.1 is invalid."),
     ([datum(1.0, StorageResolution=5)], "InvalidParameterValue", f"The value 5 for parameter {FIRST}.StorageResolution is invalid."),
     (

@@ -13,7 +13,7 @@ from penstock.monitoring import alarm_records
 from penstock.monitoring.engine import decide
 from penstock.monitoring.evaluation import Watch
 from penstock.monitoring.events import CONFIGURATION_CHANGED, STATE_CHANGED
-from penstock.monitoring.messages import alarm_message, configuration_detail, state_detail
+from penstock.monitoring.messages import alarm_message, configuration_detail, history_data, state_detail
 from penstock.monitoring.model import (
     ActionsSwitched,
     AlarmState,
@@ -232,7 +232,7 @@ class Alarm(RowAggregate[AlarmState, Input, Effect]):
             kind=self.alarm_kind,
             item=item,
             summary=summary[:255],
-            data=json.dumps(data, separators=(",", ":"))[:4095],
+            data=history_data(data),
         )
 
 

@@ -12,6 +12,8 @@ from penstock.monitoring.evaluation import stamp
 from penstock.monitoring.model import AlarmState, Transitioned
 from penstock.monitoring.queries import period_of
 
+_HISTORY_DATA = 4095  # characters (AWS: HistoryData)
+_CUTS = ((1024, 100), (512, 50), (256, 20), (64, 10), (16, 3), (4, 1))  # characters of a text and items of a list
 _NAMED = {
     "alarmActions": "AlarmActions",
     "okActions": "OKActions",
@@ -37,6 +39,27 @@ _STATISTICS = {
     "Maximum": "MAXIMUM",
     "SampleCount": "SAMPLE_COUNT",
 }
+
+
+def history_data(data: Mapping[str, Any]) -> str:
+    """The HistoryData of an item: JSON, in which long texts and lists are cut as far as the whole is too long. AWS does not say how it cuts."""
+    text = json.dumps(data, separators=(",", ":"))
+    for characters, items in _CUTS:
+        if len(text) <= _HISTORY_DATA:
+            break
+        text = json.dumps(_cut(data, characters, items), separators=(",", ":"))
+    return text
+
+
+def _cut(value: Any, characters: int, items: int) -> Any:
+    match value:
+        case str():
+            return value if len(value) <= characters else value[: characters - 1] + "…"
+        case list() | tuple():
+            return [_cut(one, characters, items) for one in value[:items]]
+        case Mapping():
+            return {name: _cut(one, characters, items) for name, one in value.items()}
+    return value
 
 
 def _configuration(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from penstock.wire.registry import Recorded
 _DATUMS = 1000
 _VALUES = 150
 _LARGEST = 2.0**360
+_FEWEST = 1 / _LARGEST  # samples, if any: a sum by fewer is no number
 
 
 def _keys(_call: Call, input: Input) -> Mapping[str, str]:
@@ -91,7 +92,7 @@ def _summary(where: str, datum: Mapping[str, Any]) -> Summary:
     if counts is not None and len(counts) != len(values):
         raise InvalidParameterValue(f"The parameters {where}.Values and {where}.Counts must be of the same size.")
     for index, one in enumerate(values):
-        count = 1.0 if counts is None else _number(f"{where}.Counts.member.{index + 1}", counts[index], least=0.0)
+        count = 1.0 if counts is None else _count(f"{where}.Counts.member.{index + 1}", counts[index])
         if count:
             summary.add(_number(f"{where}.Values.member.{index + 1}", one), count)
     if not summary.count:
@@ -100,13 +101,17 @@ def _summary(where: str, datum: Mapping[str, Any]) -> Summary:
 
 
 def _statistics_set(where: str, given: Mapping[str, float]) -> Summary:
-    count = _number(f"{where}.SampleCount", given["SampleCount"], least=0.0)
+    count = _count(f"{where}.SampleCount", given["SampleCount"])
     total, minimum, maximum = (_number(f"{where}.{name}", given[name]) for name in ("Sum", "Minimum", "Maximum"))
     if not count:
         raise InvalidParameterValue(f"The parameter {where}.SampleCount must be greater than 0.")
     if minimum > maximum:
         raise InvalidParameterValue(f"The parameter {where}.Maximum must be greater than {where}.Minimum.")
     return Summary.of_set(count, total, minimum, maximum)
+
+
+def _count(where: str, value: float) -> float:
+    return _number(where, value, least=_FEWEST if value else 0.0)
 
 
 def _number(where: str, value: float, *, least: float = -_LARGEST) -> float:
