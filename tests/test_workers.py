@@ -55,7 +55,7 @@ def _run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     for name, text in {"conftest": _CONFTEST, **_MODULES}.items():
         (folder / f"{name}.py").write_text(f"import os, warnings, pytest\n{textwrap.dedent(text)}")
     (folder / "pytest.ini").touch()
-    command = [sys.executable, "-m", "pytest", "-p", "penstock_workers", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    command = [sys.executable, "-m", "pytest", "-p", "penstock_workers", "-p", "no:cacheprovider"]
     environment = os.environ | {"PYTHONPATH": str(Path(penstock_workers.__file__).parent), "COLUMNS": "80"}
     return subprocess.run(
         [*command, "-p", "no:asyncio", "-p", "no:hypothesispytest", f"--basetemp={folder}/base", *arguments],
