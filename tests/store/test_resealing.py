@@ -95,6 +95,8 @@ def test_every_sealed_column_says_so():
         "kms_materials.sealed",
         "metric_sources.credentials",
         "log_query_results.content",
+        "pipeline_action_clients.token",
+        "pipeline_secrets.value",
         "s3_parts.key",
         "scheduler_invocations.input",
         "scheduler_schedules.input",

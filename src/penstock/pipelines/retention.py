@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from penstock.application import App
-from penstock.pipelines import records
+from penstock.pipelines import records, worker_records
 from penstock.pipelines.model import HOUR
 from penstock.pipelines.service import PipelineService
 from penstock.store import jobs
@@ -53,6 +53,7 @@ def sweep(conn: sa.Connection, now: int, kept: int) -> int:
         conn.execute(table.delete().where(table.c.id.in_(ids)))
     tokens = records.start_tokens
     conn.execute(tokens.delete().where(tokens.c.expires <= now))
+    conn.execute(worker_records.revisions.delete().where(worker_records.revisions.c.put < now - kept))
     return max(len(ids), _sweep_versions(conn, now - kept))
 
 
@@ -75,4 +76,6 @@ def _sweep_versions(conn: sa.Connection, before: int) -> int:
     found = [tuple(row) for row in conn.execute(over)]
     if found:
         conn.execute(table.delete().where(sa.tuple_(*key).in_(found)))
+        secrets = worker_records.secrets
+        conn.execute(secrets.delete().where(sa.tuple_(secrets.c.pipeline_id, secrets.c.version).in_(found)))
     return len(found)

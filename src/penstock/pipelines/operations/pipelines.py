@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from penstock.application import Call
-from penstock.pipelines import records
+from penstock.pipelines import records, worker_records
 from penstock.pipelines.aggregate import PipelineAggregate
 from penstock.pipelines.declaration import Declaration, check, generation_of, normalise
 from penstock.pipelines.errors import (
@@ -199,6 +199,8 @@ def _delete(conn: sa.Connection, service: PipelineService, call: Call, key: Key,
         records.start_tokens,
         records.sources,
         records.versions,
+        worker_records.secrets,
+        worker_records.revisions,
     ]
     for table in tables:
         conn.execute(table.delete().where(table.c.pipeline_id == pipeline.key.id))

@@ -1,4 +1,4 @@
--- Written by penstock.store.revise, of 0041_metric_sources.
+-- Written by penstock.store.revise, of 0042_job_workers.
 CREATE TABLE audit_blocks (
 	chain VARCHAR(32) NOT NULL,
 	first BIGINT NOT NULL,
@@ -1069,6 +1069,19 @@ CREATE TABLE notification_tokens (
 	CONSTRAINT pk_notification_tokens PRIMARY KEY (account, region, token)
 );
 CREATE INDEX ix_notification_tokens_until ON notification_tokens (until);
+CREATE TABLE pipeline_action_clients (
+	account VARCHAR(12) NOT NULL,
+	region VARCHAR(32) NOT NULL,
+	category VARCHAR(16) NOT NULL,
+	owner VARCHAR(16) NOT NULL,
+	provider VARCHAR(35) NOT NULL,
+	version VARCHAR(9) NOT NULL,
+	id VARCHAR(36) NOT NULL,
+	token BLOB NOT NULL,
+	created BIGINT NOT NULL,
+	CONSTRAINT pk_pipeline_action_clients PRIMARY KEY (account, region, category, owner, provider, version),
+	CONSTRAINT uq_pipeline_action_clients_id UNIQUE (id)
+);
 CREATE TABLE pipeline_action_executions (
 	id VARCHAR(36) NOT NULL,
 	pipeline_id VARCHAR(36) NOT NULL,
@@ -1106,6 +1119,21 @@ CREATE INDEX ix_pipeline_action_executions_account_region_external_id ON pipelin
 CREATE INDEX ix_pipeline_action_executions_execution_id_ordinal ON pipeline_action_executions (execution_id, ordinal);
 CREATE UNIQUE INDEX ix_pipeline_action_executions_pipeline_id_ordinal ON pipeline_action_executions (pipeline_id, ordinal);
 CREATE INDEX ix_pipeline_action_executions_pipeline_id_token ON pipeline_action_executions (pipeline_id, token);
+CREATE TABLE pipeline_action_types (
+	account VARCHAR(12) NOT NULL,
+	region VARCHAR(32) NOT NULL,
+	category VARCHAR(16) NOT NULL,
+	owner VARCHAR(16) NOT NULL,
+	provider VARCHAR(35) NOT NULL,
+	version VARCHAR(9) NOT NULL,
+	definition TEXT NOT NULL,
+	tags TEXT NOT NULL,
+	created BIGINT NOT NULL,
+	updated BIGINT NOT NULL,
+	deleted BIGINT,
+	CONSTRAINT pk_pipeline_action_types PRIMARY KEY (account, region, category, owner, provider, version)
+);
+CREATE INDEX ix_pipeline_action_types_region_owner_category_provider_version ON pipeline_action_types (region, owner, category, provider, version);
 CREATE TABLE pipeline_executions (
 	id VARCHAR(36) NOT NULL,
 	pipeline_id VARCHAR(36) NOT NULL,
@@ -1126,6 +1154,28 @@ CREATE TABLE pipeline_executions (
 CREATE INDEX ix_pipeline_executions_live_updated ON pipeline_executions (live, updated);
 CREATE INDEX ix_pipeline_executions_pipeline_id_live ON pipeline_executions (pipeline_id, live);
 CREATE UNIQUE INDEX ix_pipeline_executions_pipeline_id_number ON pipeline_executions (pipeline_id, number);
+CREATE TABLE pipeline_put_revisions (
+	pipeline_id VARCHAR(36) NOT NULL,
+	action VARCHAR(100) NOT NULL,
+	digest VARCHAR(64) NOT NULL,
+	account VARCHAR(12) NOT NULL,
+	region VARCHAR(32) NOT NULL,
+	execution_id VARCHAR(36) NOT NULL,
+	put BIGINT NOT NULL,
+	CONSTRAINT pk_pipeline_put_revisions PRIMARY KEY (pipeline_id, action, digest)
+);
+CREATE INDEX ix_pipeline_put_revisions_put ON pipeline_put_revisions (put);
+CREATE TABLE pipeline_secrets (
+	pipeline_id VARCHAR(36) NOT NULL,
+	version INTEGER NOT NULL,
+	stage VARCHAR(100) NOT NULL,
+	action VARCHAR(100) NOT NULL,
+	name VARCHAR(50) NOT NULL,
+	account VARCHAR(12) NOT NULL,
+	region VARCHAR(32) NOT NULL,
+	value BLOB NOT NULL,
+	CONSTRAINT pk_pipeline_secrets PRIMARY KEY (pipeline_id, version, stage, action, name)
+);
 CREATE TABLE pipeline_sources (
 	pipeline_id VARCHAR(36) NOT NULL,
 	action VARCHAR(100) NOT NULL,
