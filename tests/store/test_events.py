@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from enum import StrEnum
 from types import SimpleNamespace
 
 import psycopg
@@ -209,6 +211,30 @@ async def test_each_delivery_of_a_transaction_is_of_its_own_event(any_store: Sto
         assert [one.payload["n"] for one in every.events if one.aggregate == aggregate] == order
     await rest(any_store)
     assert (len(every.events), len(chosen.events), others.events) == (6, 3, [])
+
+
+async def test_subscribers_of_this_process_see_the_json_that_is_kept(any_store: Store, harness: Harness):
+    """A member of an enumeration equals its text, and is of another type: rules that compare types would not match it."""
+
+    class Colour(StrEnum):
+        RED = "red"
+
+    asked: list[Event] = []
+
+    def noting(_conn: sa.Connection, one: Event) -> bool:
+        asked.append(one)
+        return True
+
+    seen = Seen()
+    harness.events.subscribe("noting", ("thing.*",), seen, concerns=noting)
+    await harness.start()
+    payload = {"colour": Colour.RED, "all": [Colour.RED], "pair": (1, 2)}
+    async with harness.events.tap() as queue:
+        await emit_one(any_store, replace(event(1), payload=payload))
+        tapped = await asyncio.wait_for(queue.get(), 10)
+    for one in (asked[0], tapped, (await seen.have(1))[0]):
+        assert one.payload == {"colour": "red", "all": ["red"], "pair": [1, 2]}
+        assert {type(one.payload["colour"]), type(one.payload["all"][0])} == {str}
 
 
 async def test_a_subscription_emits_nothing_while_it_is_asked_whether_an_event_concerns_it(

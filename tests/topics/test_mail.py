@@ -25,11 +25,12 @@ class Mailbox:
     """Keeps the mails that it is sent; what it answers to the next ones can be chosen."""
 
     def __init__(self):
-        self.mails, self.answers, self.users = [], [], []
+        self.mails, self.contents, self.answers, self.users = [], [], [], []
 
     async def handle_DATA(self, _server, _session, envelope):
         if self.answers:
             return self.answers.pop(0)
+        self.contents.append(envelope.content)
         self.mails.append(
             (
                 envelope.rcpt_tos,
@@ -110,6 +111,9 @@ async def test_people_are_asked_and_get_messages_and_can_leave(store, clock, tmp
                 f"<{leave}>",
                 "List-Unsubscribe=One-Click",
             )
+            # As bytes: what a parser reads from an encoded header is no link for a mail program.
+            assert f"\r\nList-Unsubscribe: <{leave}>\r\n".encode() in mailbox.contents[1]
+            assert mailbox.contents[1].isascii()
             assert mail["Message-ID"].startswith(f"<{sent['MessageId']}.")
             assert mail["Auto-Submitted"] == "auto-generated"
             await sns(harness, owner, "Unsubscribe", SubscriptionArn=made["SubscriptionArn"])

@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+import orjson
 import sqlalchemy as sa
 
 from penstock.loops import Loop
@@ -108,6 +109,8 @@ def emit(conn: sa.Connection, event: Event, *, now: int, id: str) -> None:
     """
     transaction = transaction_of(conn)
     transaction.subscribers.catalogue.check(event.type, event.aggregate, event.version)
+    # Subscribers of this process see what those of others read: JSON. A member of an enumeration is not of the type of a text.
+    event.payload = orjson.loads(orjson.dumps(event.payload))
     event.id, event.at = id, now
     transaction.emitted.append(event)
     transaction.topics[EMITTED] = None

@@ -97,8 +97,8 @@ class Mailing:
 
     def _mail(self, to: str, subject: str, name: str, at: int) -> EmailMessage:
         settings = self._app.settings.of(MailSettings)
-        # A long address or link must come as it is: encoded, it would be none.
-        mail = EmailMessage(policy=SMTP.clone(max_line_length=900))
+        # A long address or link must come as it is: encoded, it would be none. Not every server takes eight bits.
+        mail = EmailMessage(policy=SMTP.clone(max_line_length=900, cte_type="7bit"))
         mail["From"] = Address(name, addr_spec=settings.mail_from or f"penstock@{self._host}")
         mail["To"] = Address(addr_spec=to)
         mail["Subject"] = subject
@@ -116,8 +116,9 @@ class Mailing:
         context = None if security == "none" else ssl.create_default_context(cafile=settings.smtp_ca_file or None)
         try:
             async with asyncio.timeout(SECONDS):
+                # As bytes: of a message it would fold the header by itself, at 78 characters.
                 await aiosmtplib.send(
-                    mail, hostname=host, port=settings.smtp_port, use_tls=security == "tls", start_tls=security == "starttls",
+                    mail.as_bytes(), sender=mail["From"].addresses[0].addr_spec, recipients=[mail["To"].addresses[0].addr_spec], hostname=host, port=settings.smtp_port, use_tls=security == "tls", start_tls=security == "starttls",
                     tls_context=context, username=settings.smtp_user or None, password=settings.smtp_password or None,
                     local_hostname=self._host, timeout=SECONDS,
                 )  # fmt: skip
