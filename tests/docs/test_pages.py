@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from awscli.clidriver import create_clidriver
+from awscli.paramfile import PARAMFILE_DISABLED
 
 from penstock import MODELS
 from penstock.cli import docs, main
@@ -58,6 +59,15 @@ def test_shell_blocks_name_operations_of_the_cli():
                     if service not in tables:
                         tables[service] = services[service].create_help_command().command_table
                     assert operation in tables[service], f"{page.name}: aws {service} {operation}"
+
+
+def test_no_option_is_an_address_that_the_cli_would_fetch():
+    """Version 1 of the AWS CLI puts what an address answers in its place, but for a few options."""
+    for page in [*GUIDES, *(ROOT / "examples").rglob("*.md"), *(ROOT / "examples").rglob("*.sh")]:
+        text = page.read_text().replace("\\\n", " ")
+        for service, operation, options in re.findall(r"\baws ([a-z0-9-]+) ([a-z0-9-]+)(.*)", text):
+            for option in re.findall(r"--([a-z-]+)[= ][\"']?https?://", options):
+                assert f"{service}.{operation}.{option}" in PARAMFILE_DISABLED, f"{page.name}: {operation} --{option}"
 
 
 async def test_generated_pages_are_fresh():
