@@ -13,8 +13,9 @@ from penstock_waiting import eventually
 
 import penstock
 from penstock.topics import records, webhook_secrets
-from penstock.topics.chat import formats
+from penstock.topics.chat import formats, slack
 from penstock.topics.chat_settings import ChatSettings, _host
+from penstock.topics.notices import Notice
 from penstock.wire.hiding import HIDDEN, Hiding
 
 SECRET = f"whsec_{base64.b64encode(b'k' * 32).decode()}"
@@ -130,7 +131,7 @@ async def test_each_format_is_posted_as_its_service_takes_it(harness, endpoint):
     heard = harness_heard(endpoint)
     assert all(one.headers["content-type"] == "application/json" for one in heard.values())
     approve = "https://penstock.test/console/pipelines/shop/approvals/Release/Ask"
-    assert "&lt;!channel&gt; Go?" in heard["/slack"].json["blocks"][1]["text"]["text"]
+    assert heard["/slack"].json["blocks"][1]["text"] == {"type": "plain_text", "text": "<!channel> Go?", "emoji": False}
     assert heard["/slack"].json["blocks"][-1]["text"]["text"].startswith(f"<{approve}|Approve or reject>")
     assert heard["/slack"].json["text"] == ":hourglass_flowing_sand: Approval needed: shop, Release"
     card = heard["/teams"].json["attachments"][0]["content"]
@@ -144,6 +145,18 @@ async def test_each_format_is_posted_as_its_service_takes_it(harness, endpoint):
     signed = f"{sent['MessageId']}.{hook.headers['webhook-timestamp']}.{hook.body}".encode()
     right = base64.b64encode(hmac.new(b"k" * 32, signed, hashlib.sha256).digest()).decode()
     assert hook.headers["webhook-signature"] == f"v1,{right}"
+
+
+def test_slack_shows_marks_as_they_are():
+    marked = Notice(title="*a*", text="*bold* <http://x|y> :tada:", facts=(("Pipeline", "shop"), ("Branch", "_x_")))
+    title, text, facts = slack.blocks(marked)
+    shown = [title["text"], text["text"], *facts["fields"]]
+    assert [one["type"] for one in shown] == ["plain_text"] * 4
+    assert [one["text"] for one in shown] == ["*a*", "*bold* <http://x|y> :tada:", "Pipeline\nshop", "Branch\n_x_"]
+    (_, facts) = slack.blocks(Notice(title="a", text="", facts=(("At", "2026-12-01 05:05 UTC <!here>"),)))
+    assert [(one["type"], one["text"]) for one in facts["fields"]] == [
+        ("mrkdwn", "*At*\n2026-12-01 05:05 UTC &lt;!here&gt;")
+    ]
 
 
 def harness_heard(endpoint):
