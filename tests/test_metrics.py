@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import json
 import re
 import urllib.request
 from collections import Counter
@@ -74,6 +75,19 @@ def test_what_is_exposed_is_documented(live):  # noqa: F811
     assert samples["penstock_hosts", "connected"] == samples[("penstock_deployments_running",)] == 0
     assert samples[("penstock_blobs_bytes",)] == 0
     assert 0 < samples[("penstock_data_dir_free_bytes",)] < samples[("penstock_data_dir_size_bytes",)]
+
+
+def test_the_dashboard_shows_how_much_is_going_on_when_nothing_is(live):  # noqa: F811
+    with urllib.request.urlopen(f"{live.url}/metrics") as answer:
+        text = answer.read().decode()
+    panels = json.loads((Path(__file__).parents[1] / "examples/observability/dashboard.json").read_text())["panels"]
+    named = [one["title"] for one in panels]
+    now = panels[named.index("Now") + 1 : named.index("Delivery: DORA, the last 30 days")]
+    assert len(now) > 5
+    for panel in now:
+        query = panel["targets"][0]["expr"]
+        series = re.search(r"(?:penstock|cicd)_[a-z_]+(?:\{[^}]*\})?", query.replace("(cicd_pipeline_name, ", "("))
+        assert query.endswith(" or vector(0)") or f"\n{series[0]} " in text, panel["title"]
 
 
 def test_how_to_pages_name_metrics_that_exist():
