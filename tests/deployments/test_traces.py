@@ -9,6 +9,9 @@ from penstock.deployments.server.lifecycle import IN_PLACE
 async def test_a_deployment_is_hosts_and_hooks(any_harness):
     harness = any_harness
     hosts = await harness.group(1)
+    stopped = await harness.deploy("stopped.zip")
+    await harness.call("StopDeployment", deploymentId=stopped)
+    assert (await harness.until(stopped))["status"] == "Stopped"
     harness.serve(*hosts, fails={("bad.zip", "AfterInstall")})
     good, bad = await harness.deploy("good.zip"), ""
     assert (await harness.until(good))["status"] == "Succeeded"
@@ -18,6 +21,8 @@ async def test_a_deployment_is_hosts_and_hooks(any_harness):
     async def told(id, account="111111111111"):
         return await harness.app.store.scan(tracing.find, harness.app.tracers, account, "us-east-1", id)
 
+    given_up = await told(stopped)
+    assert (given_up.failed, given_up.attributes["deployment.status"]) == (True, "failed")
     found = await told(good)
     assert (found.name, found.failed, found.attributes["deployment.status"]) == (
         "deployment shop/web",

@@ -25,12 +25,14 @@ def _find(conn: sa.Connection, account: str, region: str, id: str) -> Span | Non
         name=f"deployment {row.application}/{row.group_name}",
         start=row.created,
         end=max((host.end for host in hosts), default=row.created),
-        failed=row.status == DeploymentStatus.FAILED,
+        failed=row.status in (DeploymentStatus.FAILED, DeploymentStatus.STOPPED),
         attributes={
             "deployment.id": id,
             "deployment.name": row.application,
             "deployment.environment.name": row.group_name,
-            "deployment.status": {"Succeeded": "succeeded", "Failed": "failed"}.get(row.status, ""),
+            "deployment.status": {"Succeeded": "succeeded", "Failed": "failed", "Stopped": "failed"}.get(
+                row.status, ""
+            ),
         },
         children=hosts,
     )
