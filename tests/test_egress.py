@@ -5,7 +5,9 @@ import contextlib
 
 import pytest
 
-from penstock.egress import Answer, Egress, EgressSettings, Request, Unreachable, Unusable, resolve
+from penstock.egress import Answer, Egress, EgressSettings, Late, Occupied, Request, Unreachable, Unusable, resolve
+from penstock.pools import NAMES
+from penstock.wire.errors import Throttled
 
 LOOPBACK = Egress(EgressSettings(egress_networks=("127.0.0.0/8",)))
 
@@ -142,3 +144,30 @@ async def test_nobody_listens():
 def test_a_name_that_nobody_can_have():
     with pytest.raises(Unreachable, match="^a{64} cannot be resolved: "):
         resolve("a" * 64, 80)
+
+
+async def test_an_answer_that_is_not_complete_in_time_is_late():
+    slow = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n"
+    quiet = asyncio.Event()
+
+    async def begin(_, writer):
+        writer.write(slow)
+        await quiet.wait()
+        writer.close()
+
+    server = await asyncio.start_server(begin, "127.0.0.1", 0)
+    async with server:
+        request = Request(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", plain=True)
+        for seconds, said in ((1, "1 second"), (0.25, "0.25 seconds")):
+            with pytest.raises(Late, match=f"^127.0.0.1 has not answered within {said}$"):
+                await LOOPBACK.send(request, seconds=seconds)
+        quiet.set()
+
+
+async def test_too_many_names_at_once_are_said_as_too_many_requests(monkeypatch):
+    async def full(*_):
+        raise Throttled
+
+    monkeypatch.setattr(NAMES, "run", full)
+    with pytest.raises(Occupied):
+        await LOOPBACK.send(Request("http://127.0.0.1:9", plain=True))

@@ -24,8 +24,10 @@ import httptools
 from penstock import reachable
 from penstock.component import ip_network, option
 from penstock.pools import NAMES
+from penstock.wire.errors import Throttled
 
 MAX_BYTES = 1 << 20  # of an answer, with its head
+SECONDS = 30.0  # for a request whose caller names no shorter time
 _ADDRESSES = 4  # of one name that are tried
 _READ = 64 << 10
 _OF_HOST, _OF_SLOW_HOST, _OF_ACCOUNT = 32, 2, 48  # requests at a time
@@ -38,15 +40,23 @@ _LINE = re.compile(r"[\x20-\x7e\x80-\ud7ff\ue000-\U0010ffff]+")  # half of a pai
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
-class Unreachable(Exception):
+class NoAnswer(Exception):
+    """No answer has come. Its text says why, for the log and for whoever named the address; it has no stop at its end."""
+
+
+class Unreachable(NoAnswer):
     """Nothing answers there, or nothing may be asked there."""
 
 
-class Unusable(Exception):
+class Late(Unreachable):
+    """The answer was not complete in time."""
+
+
+class Unusable(NoAnswer):
     """What answers is not what was asked for."""
 
 
-class Untrusted(Exception):
+class Untrusted(NoAnswer):
     """The certificate is not one that may be trusted."""
 
 
@@ -69,7 +79,7 @@ class Request(NamedTuple):
 
 
 class Occupied(Exception):
-    """As many requests to this host, or of this account, are under way as may be: nothing was sent."""
+    """As many requests to this host, or of this account, are under way as may be, or too many names are looked up: nothing was sent."""
 
 
 class Shares:
@@ -153,22 +163,38 @@ class Egress:
         self._trust: ssl.SSLContext | None = None
 
     async def send(
-        self, request: Request, *, thumbprints: Sequence[str] = (), most: int = MAX_BYTES, cut: bool = False
+        self,
+        request: Request,
+        *,
+        seconds: float = SECONDS,
+        thumbprints: Sequence[str] = (),
+        most: int = MAX_BYTES,
+        cut: bool = False,
     ) -> Answer:
-        """The answer to a request. The caller bounds the time.
+        """The answer to a request, when it is complete within some seconds, the lookup of the name included.
 
         More than `most` bytes, with the head, are refused, or cut off where the rest does not matter. A certificate that is not
-        trusted is accepted when one of its chain has one of the SHA-1 `thumbprints`, and vouches for it. Raises Unreachable, Unusable
-        or Untrusted, each with a reason for the log.
+        trusted is accepted when one of its chain has one of the SHA-1 `thumbprints`, and vouches for it. Raises one of NoAnswer, or
+        Occupied.
         """
         place = _place(request)
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._send(place, request, thumbprints, _Limit(most, cut))
+        except TimeoutError:
+            raise Late(
+                f"{place.host} has not answered within {seconds:g} {'second' if seconds == 1 else 'seconds'}"
+            ) from None
+        except Throttled:
+            raise Occupied from None
+
+    async def _send(self, place: _Place, request: Request, thumbprints: Sequence[str], limit: _Limit) -> Answer:
         may_be = may_be_asked if place.secure or request.plain else _is_within
         found = await NAMES.run(resolve, place.host, place.port)
         addresses = [one for one in found if may_be(one[0], self._networks)][:_ADDRESSES]
         if not addresses:
             raise Unreachable(f"{place.host} has no address that may be asked")
         trust = self._context() if place.secure else None
-        limit = _Limit(most, cut)
         try:
             return await _ask(place, addresses, trust, request, limit)
         except ssl.SSLCertVerificationError as error:

@@ -11,10 +11,12 @@ from __future__ import annotations
 import calendar
 import datetime as dt
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeVar
 
+_T = TypeVar("_T")
 MINUTE_MS = 60_000
 _UNITS = {"minute": MINUTE_MS, "hour": 60 * MINUTE_MS, "day": 1_440 * MINUTE_MS}
 _RATE = re.compile(r"rate\(([0-9]{1,8}) (minute|hour|day)(s?)\)", re.ASCII)
@@ -33,7 +35,7 @@ _SATURDAY, _SUNDAY = 5, 6  # of date.weekday()
 
 
 class ExpressionError(ValueError):
-    """The expression is not valid."""
+    """The expression is not valid. Its text is the field of a cron() that is not, where it is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,15 +185,26 @@ def _cron(fields: list[str]) -> Cron:
     minutes, hours, dates, months, weekdays, years = fields
     if (dates == "?") is (weekdays == "?"):
         raise ExpressionError
-    named = _months_of(months)
-    days = _dates(dates) if weekdays == "?" else _weekdays(weekdays)
+    days = _read(_dates, dates) if weekdays == "?" else _read(_weekdays, weekdays)
     return Cron(
-        minutes=tuple(sorted(_values(minutes, 0, 59))),
-        hours=tuple(sorted(_values(hours, 0, 23))),
+        minutes=_read(lambda text: _sorted(text, 0, 59), minutes),
+        hours=_read(lambda text: _sorted(text, 0, 23), hours),
         days=days,
-        months=tuple(month for month in named if _occurs(days, month)),
-        years=tuple(sorted(_values(years, _FIRST_YEAR, _LAST_YEAR))),
+        months=tuple(month for month in _read(_months_of, months) if _occurs(days, month)),
+        years=_read(lambda text: _sorted(text, _FIRST_YEAR, _LAST_YEAR), years),
     )
+
+
+def _read(read: Callable[[str], _T], text: str) -> _T:
+    """What a field says. Raises ExpressionError with the field."""
+    try:
+        return read(text)
+    except ExpressionError:
+        raise ExpressionError(text) from None
+
+
+def _sorted(text: str, least: int, most: int) -> tuple[int, ...]:
+    return tuple(sorted(_values(text, least, most)))
 
 
 def _occurs(days: Days, month: int) -> bool:

@@ -299,8 +299,8 @@ async def test_hostile_receivers_harm_no_other_delivery(calling, monkeypatch):
     await eventually(lambda: {"/good", "/endless"} <= {one.path for one in calling.endpoint.heard})
     await eventually(lambda: _dead(calling, 2))
     assert {one.target: (one.code, one.message) for one in await letters(calling)} == {
-        "silent": ("TIMEOUT", "127.0.0.1 has not answered within 1 seconds."),
-        "inside": ("CONNECTION_FAILURE", "169.254.169.254 has no address that may be asked"),
+        "silent": ("TIMEOUT", "127.0.0.1 has not answered within 1 second."),
+        "inside": ("CONNECTION_FAILURE", "169.254.169.254 has no address that may be asked."),
     }
 
 

@@ -14,7 +14,7 @@ from urllib.parse import urlencode, urlsplit
 
 import orjson
 
-from penstock.egress import Occupied, Request, Unreachable, Untrusted, Unusable
+from penstock.egress import NoAnswer, Occupied, Request
 from penstock.events import connection_rows as rows
 from penstock.events import records
 from penstock.store.work import Retry
@@ -163,14 +163,11 @@ async def ask(book: RuleBook, account: str, own: Mapping[str, Any]) -> tuple[str
     url = with_query(own["AuthorizationEndpoint"], query)
     host = (urlsplit(url).hostname or "").lower()
     try:
-        async with book.shares.take(host, account), asyncio.timeout(_SECONDS):
-            answer = await book.app.egress.send(
-                Request(url, own["HttpMethod"], headers, content, inside=True), most=_MOST
-            )
-    except TimeoutError:
-        raise NotAuthorized(f"{host} has not answered within {_SECONDS:.0f} seconds.", final=False) from None
-    except (Unreachable, Untrusted, Unusable) as error:
-        raise NotAuthorized(str(error), final=False) from None
+        async with book.shares.take(host, account):
+            request = Request(url, own["HttpMethod"], headers, content, inside=True)
+            answer = await book.app.egress.send(request, seconds=_SECONDS, most=_MOST)
+    except NoAnswer as error:
+        raise NotAuthorized(f"{error}.", final=False) from None
     if answer.status != 200:
         final = answer.status < 500 and answer.status != 429
         raise NotAuthorized(f"{host} answers the request of a token with status {answer.status}.", final=final)

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import orjson
 
 from penstock import __version__, metrics, tracing
-from penstock.egress import Egress, EgressSettings, Request, Unreachable, Untrusted, Unusable
+from penstock.egress import Egress, EgressSettings, NoAnswer, Occupied, Request
 from penstock.fleet.settings import FleetSettings
 from penstock.loops import Loop
-from penstock.wire.errors import Throttled
 
 if TYPE_CHECKING:
     from penstock.application import App
@@ -114,14 +113,10 @@ class Traces:
         headers = [("Content-Type", "application/json")]
         url = f"{self._url.rstrip('/')}/v1/traces"
         try:
-            async with asyncio.timeout(_SECONDS):
-                answer = await self._egress.send(
-                    Request(url, "POST", headers, content, plain=True), most=_ANSWER, cut=True
-                )
-        except Throttled as error:  # too many names are looked up
-            return error.message
-        except TimeoutError:
-            return f"the collector does not answer within {_SECONDS:.0f} s"
-        except (Unreachable, Unusable, Untrusted) as error:
+            request = Request(url, "POST", headers, content, plain=True)
+            answer = await self._egress.send(request, seconds=_SECONDS, most=_ANSWER, cut=True)
+        except Occupied:
+            return "too many names are looked up at once"
+        except NoAnswer as error:
             return str(error)
         return "" if answer.status // 100 == 2 else f"the collector answers {answer.status}"

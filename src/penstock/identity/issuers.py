@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
-from penstock.egress import Request, Unreachable, Untrusted, Unusable
+from penstock.egress import Occupied, Request, Unreachable, Untrusted, Unusable
 from penstock.identity.errors import IDPCommunicationErrorException, InvalidIdentityTokenException
 from penstock.identity.web_tokens import NO_KEY, Keys, WebToken
-from penstock.wire.errors import ServiceError
+from penstock.wire.errors import ServiceError, Throttled
 
 if TYPE_CHECKING:
     from penstock.application import App
@@ -123,13 +123,17 @@ class Issuers:
         return found
 
     async def fetch(self, url: str, thumbprints: Sequence[str], form: Form | None = None) -> bytes:
-        """The body of a complete answer of 200 to a GET, or to a POST of a form. Raises what `Egress.send` raises."""
+        """The body of a complete answer of 200 to a GET, or to a POST of a form. Raises Throttled, and NoAnswer as `Egress.send`."""
         headers = [("Accept", "application/json")]
         if form is not None:
             headers.append(("Content-Type", "application/x-www-form-urlencoded"))
             headers += [("Authorization", form.authorization)] if form.authorization else []
         method, content = ("GET", b"") if form is None else ("POST", form.content)
-        answer = await self._egress.send(Request(url, method, headers, content), thumbprints=thumbprints)
+        request = Request(url, method, headers, content)
+        try:
+            answer = await self._egress.send(request, seconds=TIMEOUT_S, thumbprints=thumbprints)
+        except Occupied:
+            raise Throttled from None
         encoded = answer.headers.get("content-encoding", "").lower() not in ("", "identity")
         if answer.status != 200 or encoded:
             raise Unusable(f"{url} answers with {answer.status}{' in another encoding' * encoded}")

@@ -12,7 +12,7 @@ import re
 from typing import Any
 
 from penstock.application import App
-from penstock.egress import Request, Unreachable, Untrusted, Unusable
+from penstock.egress import NoAnswer, Occupied, Request
 from penstock.wire.arns import parse_arn, resource_here
 from penstock.wire.call import Session, partition_of, service_session
 from penstock.wire.errors import Refused, ServiceError, Throttled
@@ -62,23 +62,23 @@ async def hand_over(app: App, row: Any, body: str, *, stream: str, key: str) -> 
     `row` is a filter's. `key` derives from what is sent: FIFO topics take the same one once within five minutes.
     """
     try:
-        async with asyncio.timeout(SECONDS):
-            if url := url_of(row.destination):
-                await _post(app, url, base64.b64decode(body), key)
-            else:
+        if url := url_of(row.destination):
+            await _post(app, url, base64.b64decode(body), key)
+        else:
+            async with asyncio.timeout(SECONDS):
                 await _publish(app, row, body, stream, key)
     except TimeoutError:
         raise Failed(f"The destination has not answered within {SECONDS:.0f} seconds") from None
-    except Throttled:
+    except (Occupied, Throttled):
         raise Failed("The server is too busy to send it now") from None
-    except (Refused, ServiceError, Unreachable, Untrusted, Unusable) as error:
+    except (Refused, ServiceError, NoAnswer) as error:
         raise Failed(str(error)) from None
 
 
 async def _post(app: App, url: str, content: bytes, key: str) -> None:
     headers = (*_HEADERS, ("X-Amz-Cwl-Delivery-Id", key))
     request = Request(url, "POST", headers, content, plain=url.startswith("http:"))
-    answer = await app.egress.send(request, most=_ANSWER, cut=True)
+    answer = await app.egress.send(request, seconds=SECONDS, most=_ANSWER, cut=True)
     if not 200 <= answer.status < 300:
         raise Failed(f"The destination answers with status {answer.status}")
 

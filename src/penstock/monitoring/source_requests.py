@@ -6,9 +6,8 @@ import base64
 from typing import NamedTuple
 from urllib.parse import urljoin, urlsplit
 
-from penstock.egress import Answer, Request, Unreachable, Untrusted, Unusable
+from penstock.egress import Answer, NoAnswer, Occupied, Request
 from penstock.monitoring.source_kind import Asked, ReadFailed
-from penstock.wire.errors import Throttled
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _PORTS = {"https": 443, "http": 80}
@@ -60,11 +59,11 @@ async def ask(
         headers = _authorization(asked) if origin(url) == first else []
         try:
             answer = await asked.egress.send(Request(url, method, headers, plain=True), most=most, cut=cut)
-        except Throttled:
+        except Occupied:
             raise ReadFailed(
                 "The server looks up too many names at once: it asks again at the next interval."
             ) from None
-        except (Unreachable, Untrusted, Unusable) as error:
+        except NoAnswer as error:
             raise Refusal(f"{error}.") from None
         if not redirects or answer.status not in _REDIRECTS or "location" not in answer.headers:
             return answer

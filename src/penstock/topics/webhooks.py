@@ -5,12 +5,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from penstock.egress import Occupied, Request, Shares, Unreachable, Untrusted, Unusable
+from penstock.egress import NoAnswer, Occupied, Request, Shares
 from penstock.topics import chatting, retries, webhook_secrets
 from penstock.topics import subscription_rows as rows
 from penstock.topics.chat import ATTRIBUTE, formats
@@ -18,7 +17,6 @@ from penstock.topics.chat.form import ChatFormat, Published
 from penstock.topics.leaving import SUBSCRIBE
 from penstock.topics.notices import notice_of
 from penstock.topics.outcomes import Answered, Busy, Failed
-from penstock.wire.errors import Throttled
 
 if TYPE_CHECKING:
     from penstock.application import App
@@ -91,13 +89,11 @@ class Webhooks:
             subscription.endpoint, "POST", [*headers, ("User-Agent", _AGENT)], body.encode(), plain=subscription.protocol == "http"
         )  # fmt: skip
         try:
-            async with self._shares.take(host, subscription.account), asyncio.timeout(SECONDS):
-                answer = await self._app.egress.send(request, most=_MOST, cut=True)
-        except (Occupied, Throttled):  # or too many names are looked up
+            async with self._shares.take(host, subscription.account):
+                answer = await self._app.egress.send(request, seconds=SECONDS, most=_MOST, cut=True)
+        except Occupied:
             raise Busy from None
-        except TimeoutError:
-            raise Failed(f"{host} has not answered within {SECONDS:.0f} seconds") from None
-        except (Unreachable, Untrusted, Unusable) as error:
+        except NoAnswer as error:
             raise Failed(str(error)) from None
         said = answer.body.decode(errors="replace")
         if 200 <= answer.status < 300:

@@ -5,7 +5,6 @@ What a target, or the connection, adds to the request may name a value of the ev
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -15,7 +14,7 @@ from urllib.parse import quote, urlsplit
 
 import orjson
 
-from penstock.egress import Answer, Occupied, Request, Unreachable, Untrusted, Unusable
+from penstock.egress import Answer, Late, NoAnswer, Occupied, Request
 from penstock.events import authorizing, records
 from penstock.events import connection_rows as rows
 from penstock.events.authorizing import (
@@ -31,7 +30,6 @@ from penstock.events.destinations.destination import Busy, Destination, Failed, 
 from penstock.events.errors import ValidationException
 from penstock.events.inputs import MISSING, steps, value_at
 from penstock.store.sealing import SealError
-from penstock.wire.errors import Throttled
 from penstock.wire.invoke import call_of
 
 _BEGINNING = "api-destination/"
@@ -135,14 +133,13 @@ async def _exchange(sending: Sending, row: Any, connection: Any) -> None:
 async def _send(sending: Sending, request: Request) -> Answer:
     host = (urlsplit(request.url).hostname or "").lower()
     try:
-        async with sending.book.shares.take(host, sending.account), asyncio.timeout(SECONDS):
-            return await sending.app.egress.send(request, most=_MOST, cut=True)
-    except (Occupied, Throttled):  # or too many names are looked up
+        async with sending.book.shares.take(host, sending.account):
+            return await sending.app.egress.send(request, seconds=SECONDS, most=_MOST, cut=True)
+    except Occupied:
         raise Busy(_BUSY_MS) from None
-    except TimeoutError:
-        raise Failed("TIMEOUT", f"{host} has not answered within {SECONDS:.0f} seconds.", again=True) from None
-    except (Unreachable, Untrusted, Unusable) as error:
-        raise Failed("CONNECTION_FAILURE", str(error), again=True) from None
+    except NoAnswer as error:
+        code = "TIMEOUT" if isinstance(error, Late) else "CONNECTION_FAILURE"
+        raise Failed(code, f"{error}.", again=True) from None
 
 
 def _made(sending: Sending, row: Any, parameters: Mapping[str, Any], authorising: list[tuple[str, str]]) -> Request:
