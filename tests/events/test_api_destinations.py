@@ -240,6 +240,32 @@ async def _state(calling, state):
     return (await calling.events("DescribeConnection", Name="c"))["ConnectionState"] == state
 
 
+async def test_kept_secrets_are_sent_to_no_other_host(calling):
+    client = {"ClientID": "me", "ClientSecret": "s3cret"}
+    more = {"BodyParameters": [{"Key": "pin", "Value": "hush", "IsValueSecret": True}]}
+    own = {"ClientParameters": client, "AuthorizationEndpoint": f"{calling.endpoint.url}/403", "HttpMethod": "POST"}
+    await connected(calling, kind=OAUTH, parameters={"OAuthParameters": own | {"OAuthHttpParameters": more}})
+    await eventually(lambda: _state(calling, "DEAUTHORIZED"))
+
+    async def change(**parameters):
+        parameters = {"AuthorizationEndpoint": "http://127.0.0.2:9/token"} | parameters
+        await calling.events("UpdateConnection", Name="c", AuthParameters={"OAuthParameters": parameters})
+
+    renamed = {"ClientParameters": {"ClientID": "other"}}
+    for given, missing in (
+        ({}, "ClientSecret and OAuthHttpParameters"),
+        (renamed, "ClientSecret and OAuthHttpParameters"),
+        ({"ClientParameters": client}, "OAuthHttpParameters"),
+        ({"OAuthHttpParameters": {}}, "ClientSecret"),
+        ({"AuthorizationEndpoint": calling.endpoint.url.replace("http:", "https:")}, "ClientSecret and OAuthHttpParameters"),
+    ):  # fmt: skip
+        code, said = await refused(change(**given))
+        assert (code, said.rpartition(". ")[2]) == ("ValidationException", f"Give {missing} again.")
+    # Another path of the same host is no other host, and who has the secrets may send them anywhere.
+    await change(AuthorizationEndpoint=f"{calling.endpoint.url}/again/403", **renamed)
+    await change(ClientParameters=client, OAuthHttpParameters=more)
+
+
 async def test_a_connection_that_gets_no_token_says_why(calling):
     own = {
         "ClientParameters": {"ClientID": "me", "ClientSecret": "s3cret"},

@@ -212,6 +212,17 @@ async def test_targets(any_bridge):
             {"Arn": f"arn:aws:codepipeline:{REGION}:{ACCOUNT}:shop"},
             "RoleArn is required for target arn:aws:codepipeline",
         ),
+        *(
+            (
+                {"Arn": f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/other", name: given},
+                f"Parameter {name} is not valid for target t.",
+            )
+            for name, given in (
+                ("Input", "{}"),
+                ("InputPath", "$.detail"),
+                ("InputTransformer", {"InputTemplate": "{}"}),
+            )
+        ),
         ({"HttpParameters": {}}, "Parameter HttpParameters is not valid for target t."),
     ],
 )

@@ -1,5 +1,7 @@
 """Event buses, also those of other accounts and regions.
 
+AWS has no input transformation for buses: what is given of it is refused, since the event would arrive as it is all the same.
+
 A bus of another account has a policy that lets the role of the target put events. The event stays as it is, with account and region of where
 it happened; in another region it gets an id of its own. From where it has come so, it does not go to a third account or region.
 (AWS: "Sending and receiving events between accounts", "between Regions"; recorded from AWS.)
@@ -8,15 +10,26 @@ it happened; in another region it gets an id of its own. From where it has come 
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
+from typing import Any
 
 from penstock.events import records
 from penstock.events.arriving import Arrived, wanted_by, write
 from penstock.events.destinations.destination import Destination, Failed, Sending
+from penstock.events.errors import ValidationException
 from penstock.events.records import DEFAULT
 from penstock.wire.invoke import call_of
 
 _BEGINNING = "event-bus/"
 _DERIVED = uuid.UUID("6c0b4b0e-9d0c-4d0b-8a54-6ad0f2b1a4d7")  # of ids in other regions
+
+
+def _check(target: Mapping[str, Any]) -> None:
+    for name in ("Input", "InputPath", "InputTransformer"):
+        if name in target:
+            raise ValidationException(
+                f"Parameter {name} is not valid for target {target['Id']}. Reason: an event bus gets the event as it is."
+            )
 
 
 async def _pass_on(sending: Sending) -> str:
@@ -42,5 +55,11 @@ async def _pass_on(sending: Sending) -> str:
 
 
 DESTINATION = Destination(
-    service="events", beginning=_BEGINNING, name="event buses", send=_pass_on, passes=True, elsewhere=True
+    service="events",
+    beginning=_BEGINNING,
+    name="event buses",
+    send=_pass_on,
+    passes=True,
+    elsewhere=True,
+    check=_check,
 )

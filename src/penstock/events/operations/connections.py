@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 
@@ -208,11 +209,32 @@ def _complete(book: RuleBook, kind: str, old: Input, given: Input) -> Input:
             book.app.egress.check(own["AuthorizationEndpoint"])
         except Unusable as refused:
             raise ValidationException(f"Parameter AuthorizationEndpoint is not valid. Reason: {refused}.") from None
+        _check_secrets(old.get(member, {}), given.get(member, {}), own["AuthorizationEndpoint"])
     parameters = {member: own}
     for source in (old, given):
         if "InvocationHttpParameters" in source:
             parameters["InvocationHttpParameters"] = source["InvocationHttpParameters"]
     return parameters
+
+
+def _check_secrets(old: Input, given: Input, endpoint: str) -> None:
+    """Raises ValidationException for an endpoint elsewhere that would be sent secrets which the caller has not given."""
+    if not old or _origin(old["AuthorizationEndpoint"]) == _origin(endpoint):
+        return
+    missing = [] if "ClientSecret" in given.get("ClientParameters", {}) else ["ClientSecret"]
+    further = old.get("OAuthHttpParameters", {})
+    if "OAuthHttpParameters" not in given and public(further) != further:
+        missing.append("OAuthHttpParameters")
+    if missing:
+        raise ValidationException(
+            "Parameter AuthorizationEndpoint is not valid. Reason: secrets that were given for one host are not sent to another. "
+            f"Give {' and '.join(missing)} again."
+        )
+
+
+def _origin(url: str) -> tuple[str, str | None, int]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
 
 
 def _times(row: Any, *, authorized: bool) -> Output:
