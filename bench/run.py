@@ -34,6 +34,7 @@ ROWS = {
     "targets": "bench.event_delivery",
     "alarms": "bench.alarms",
     "schedules": "bench.schedules",
+    "webhooks": "bench.webhooks",
     "requests": "bench.requests_vs_moto",
     "build": "bench.build_vs_buildbot",
     "overhead": "bench.build_overhead",

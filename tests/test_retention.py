@@ -53,7 +53,7 @@ MADE = {
     "iam_members", "iam_mfa_devices", "iam_oidc_providers", "iam_passkeys", "iam_password_policies", "iam_policies", "iam_policy_versions",
     "iam_recovery_codes", "iam_reserved_sessions", "iam_roles", "iam_service_credentials", "iam_users", "kms_aliases", "kms_grants", "kms_keys",
     "kms_materials", "log_data_keys", "log_groups", "log_metric_filters", "notification_rules", "notification_subscriptions",
-    "notification_targets", "pipeline_action_clients", "pipeline_action_types", "pipeline_sources", "pipelines", "repositories", "repository_references", "s3_buckets", "s3_versions",
+    "notification_targets", "pipeline_action_clients", "pipeline_action_types", "pipeline_sources", "pipeline_webhooks", "pipelines", "repositories", "repository_references", "s3_buckets", "s3_versions",
     "secret_versions", "secrets", "sns_topics", "ssm_parameter_versions", "ssm_parameters", "x509_host_authorities", "x509_hosts",
     "x509_profiles", "x509_revocation_lists", "x509_trust_anchors",
 }  # fmt: skip

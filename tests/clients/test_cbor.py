@@ -97,7 +97,9 @@ def sides(server: Live) -> dict[str, Side]:
     return {protocol: Side(server, protocol) for protocol in (JSON, CBOR)}
 
 
-_IDS = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|d-[A-Z0-9]{9}|(?<=/i_)[A-Za-z0-9]{10}")
+_IDS = re.compile(
+    r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|d-[A-Z0-9]{9}|(?<=/i_)[A-Za-z0-9]{10}|(?<=/)[0-9a-f]{48}"
+)
 
 
 class Normal:
@@ -178,6 +180,13 @@ def story(side: Side) -> Iterator[dict[str, Any]]:
         yield call("codepipeline", name, **given)
     yield call("codepipeline", "EnableStageTransition", **transition)
     yield call("codepipeline", "StopPipelineExecution", pipelineName="p", pipelineExecutionId=run, abandon=True)
+    webhook = {
+        "name": "hook", "targetPipeline": "p", "targetAction": "S", "filters": [{"jsonPath": "$.é"}],
+        "authentication": "IP", "authenticationConfiguration": {"AllowedIPRange": "10.0.0.0/8"},
+    }  # fmt: skip
+    yield call("codepipeline", "PutWebhook", webhook=webhook, tags=[{"key": "k", "value": "é"}])
+    yield call("codepipeline", "ListWebhooks", MaxResults=1)
+    yield call("codepipeline", "DeleteWebhook", name="hook")
     yield call("codepipeline", "DeletePipeline", name="p")
 
     project = {
@@ -385,7 +394,7 @@ def test_every_operation_reports_the_same_errors_over_both(server, sides):
 def send(server: Live, side: Side, prefix: str, operation: str, body: bytes, **changed: str) -> tuple[int, Any, Any]:
     """Status, document and headers of a signed request; headers in `changed` replace what is right, "" leaves one out.
 
-    `x_signed` "no" sends no signature, `x_announced` is the length that the head states.
+    `x_signed` "no" sends no signature, `x_for` is the service that it is for, `x_announced` the length that the head states.
     """
     if side.protocol == CBOR:
         path = f"/service/{prefix}/operation/{operation}"
@@ -396,9 +405,8 @@ def send(server: Live, side: Side, prefix: str, operation: str, body: bytes, **c
     request = AWSRequest("POST", server.url + path, data=body, headers={k: v for k, v in headers.items() if v})
     keys = side.keys
     if changed.get("x_signed") != "no":
-        SigV4Auth(
-            Credentials(keys["aws_access_key_id"], keys["aws_secret_access_key"]), "codepipeline", "us-east-1"
-        ).add_auth(request)
+        known = Credentials(keys["aws_access_key_id"], keys["aws_secret_access_key"])
+        SigV4Auth(known, changed.get("x_for", "codepipeline"), "us-east-1").add_auth(request)
     where = urlsplit(server.url)
     connection = http.client.HTTPConnection(where.hostname, where.port, timeout=60)
     try:
@@ -419,7 +427,7 @@ DEEP = {JSON: b'{"name":' + b"[" * 100_000, CBOR: b"\xa1\x64name" + b"\x81" * 10
 NAMED = {JSON: orjson.dumps({"name": "none"}), CBOR: write_cbor({"name": "none"})}
 CASES: dict[str, tuple[str, str, dict[str, bytes], dict[str, str], str]] = {
     "an unknown operation": (PREFIX, "Nonsense", NAMED, {}, "UnknownOperationException"),
-    "an operation that is not served": (PREFIX, "PutWebhook", NAMED, {}, "NotImplementedException"),
+    "an operation that is not served": ("CodeBuild_20161006", "BatchGetFleets", NAMED, {"x_for": "codebuild"}, "NotImplementedException"),
     "an unknown service": ("Nothing_1", "GetPipeline", NAMED, {}, "UnknownOperationException"),
     "another service's signature": (
         "CodeBuild_20161006", "ListProjects", NAMED, {}, "InvalidSignatureException",

@@ -150,6 +150,7 @@ FROZEN = {
     "0040_schedules": "2d95c6f6d75fe41e73e1f1fa66f9b25eac7c2f1eb0bb346e08b66cb8d00b154f",
     "0041_metric_sources": "d3037325c601ddebaf54c16520ee584273eb6881d6f878a8b64f8a59606bd3cd",
     "0042_job_workers": "e478832d2340c00b927005609cbef6c155510f8bc429568c7b5634488013111f",
+    "0043_webhooks": "b208a7ae9a69ad0e87bd7c3968bc923fb9c1f2f5817fba27de542f17baa7c35c",
 }
 
 

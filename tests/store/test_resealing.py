@@ -55,6 +55,7 @@ ELSEWHERE = {
 }
 # What is sealed into a column.
 INTO_COLUMNS = {
+    "pipelines/operations/webhooks.py",
     "certificates/operations/authorities.py",
     "audit/records.py",
     "deployments/hostcommands/signer.py",
@@ -97,6 +98,8 @@ def test_every_sealed_column_says_so():
         "log_query_results.content",
         "pipeline_action_clients.token",
         "pipeline_secrets.value",
+        "pipeline_webhooks.address",
+        "pipeline_webhooks.secret",
         "s3_parts.key",
         "scheduler_invocations.input",
         "scheduler_schedules.input",

@@ -521,6 +521,12 @@ def _delivery(server: Live, named: dict[Any, Any]) -> None:
     deploy.stop_deployment(deploymentId=deployment)
     pipeline = _pipeline(role)
     pipelines.create_pipeline(pipeline=pipeline, tags=_LOWER_TAGS)
+    webhook = {
+        "name": "victims", "targetPipeline": "victims", "targetAction": pipeline["stages"][0]["actions"][0]["name"],
+        "filters": [{"jsonPath": "$.ref", "matchEquals": CANARY}], "authentication": "GITHUB_HMAC",
+        "authenticationConfiguration": {"SecretToken": CANARY},
+    }  # fmt: skip
+    pipelines.put_webhook(webhook=webhook, tags=_LOWER_TAGS)
 
     def waiting() -> Any:
         gate = pipelines.get_pipeline_state(name="victims")["stageStates"][1]
@@ -545,6 +551,7 @@ def _delivery(server: Live, named: dict[Any, Any]) -> None:
         ("penstock", "id"): deployment,
         ("codepipeline", "resourceArn"): f"arn:aws:codepipeline:us-east-1:{ACCOUNT}:victims",
         ("codepipeline", "pipeline"): pipeline,
+        ("codepipeline", "webhook"): webhook,
         "pipelineExecutionId": gate["latestExecution"]["pipelineExecutionId"],
         "actionExecutionId": actions[0]["actionExecutionId"],
         "token": gate["actionStates"][0]["latestExecution"]["token"],

@@ -54,6 +54,7 @@ EVENTS = {
     "pipelines.start_gave_up": "An action failed since it could not be started over and over.",
     "pipelines.stop_refused": "What an action had started did not let itself be stopped.",
     "pipelines.trigger_over_limit": "A change started no run, since too many of the pipeline are under way.",
+    "pipelines.webhook_refused": "A request to a webhook started nothing, since something is wrong with it or with the webhook.",
     "ready.database_failed": "The database took no writes when `/readyz` asked.",
     "ready.disk_failed": "The data dir took no writes when `/readyz` asked.",
     "repositories.push_complaint": "What git said of a push.",
@@ -148,6 +149,7 @@ FIELDS = {
     "trail": "the trail",
     "tries": "how often it was tried",
     "values": "how many values",
+    "webhook": "name of the webhook",
     "why": "why, in a sentence",
 }
 """Field → what it holds."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from penstock.component import Component, Guard, JobKind, Subscription
-from penstock.pipelines import changes, measures, records, retention, work
+from penstock.pipelines import changes, measures, retention, work
 from penstock.pipelines.actions import built_in
 from penstock.pipelines.aggregate import OBSERVE_JOB, START_JOB, STOP_JOB, TIMEOUT_JOB
 from penstock.pipelines.events import EVENTS
@@ -25,10 +25,12 @@ from penstock.pipelines.operations import (
     state,
     tags,
     transitions,
+    webhooks,
 )
 from penstock.pipelines.pages import PAGE
 from penstock.pipelines.service import PipelineService
 from penstock.pipelines.traces import TRACER
+from penstock.pipelines.webhook_endpoint import PREFIX, WebhookEndpoint
 from penstock.wire.arns import parse_arn
 from penstock.wire.profiles import ErrorProfile
 from penstock.wire.services import Service
@@ -74,6 +76,7 @@ def component(app: App, providers: Providers | None = None) -> Component[Pipelin
             state,
             approvals,
             transitions,
+            webhooks,
             tags,
             action_types,
             descriptions,
@@ -101,23 +104,28 @@ def component(app: App, providers: Providers | None = None) -> Component[Pipelin
             ),
         ),
         guards=(Guard(service="codepipeline", keys={"aws:resourcetag/": _tags}),),
+        mounts={PREFIX: WebhookEndpoint(service)},
         journals=(find_journal,),
         start=(partial(retention.begin, app),),
     )
 
 
 async def _tags(service: PipelineService, arn: str) -> Mapping[str, str]:
-    """Of a pipeline; its stages and actions have those of the pipeline."""
+    """Of a pipeline, whose stages and actions have them too, or of a webhook."""
     named = parse_arn(arn, "codepipeline")
     if named is None:
         return {}
-    name = named.resource.partition("/")[0]
-    row = await service.app.store.read(records.pipeline, named.account, named.region, name)
+    row = await service.app.store.read(tags.tagged, named.account, named.region, named.resource.partition("/")[0])
     return {} if row is None else row.tags
 
 
 def _secrets(providers: Providers) -> set[str]:
-    """What no record shows: the token with which somebody could approve, and what providers call secret."""
+    """What no record shows: the token with which somebody could approve, what starts a pipeline, and what providers call secret."""
     properties = {found.name for type_ in providers.types() for found in type_.properties if found.secret}
     maps = ("ActionConfigurationMap", "ResolvedActionConfigurationMap")
-    return {"PutApprovalResultInput$token", *(f"{map_}${name}" for map_ in maps for name in properties)}
+    return {
+        "PutApprovalResultInput$token",
+        "WebhookAuthConfiguration$SecretToken",
+        "ListWebhookItem$url",
+        *(f"{map_}${name}" for map_ in maps for name in properties),
+    }

@@ -103,3 +103,15 @@ class TooManyTagsException(ServiceError):
 
 class LimitExceededException(ServiceError):
     """The account has reached a limit of this service."""
+
+
+class InvalidWebhookFilterPatternException(ServiceError):
+    """The filter pattern of the webhook is not valid."""
+
+
+class InvalidWebhookAuthenticationParametersException(ServiceError):
+    """The authentication parameters of the webhook are not valid."""
+
+
+class WebhookNotFoundException(ServiceError):
+    """Account '{account}' does not have a webhook with name '{name}'"""

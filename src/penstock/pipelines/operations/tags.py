@@ -1,14 +1,15 @@
-"""TagResource, UntagResource, ListTagsForResource: tags of pipelines."""
+"""TagResource, UntagResource, ListTagsForResource: tags of pipelines and webhooks."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import sqlalchemy as sa
 
 from penstock.application import Call
-from penstock.pipelines import records
+from penstock.pipelines import records, webhook_records
 from penstock.pipelines.errors import (
     InvalidArnException,
     InvalidTagsException,
@@ -21,7 +22,8 @@ from penstock.wire.arns import authorised_arn, parse_arn
 from penstock.wire.call import Input, Output
 from penstock.wire.tags import TagRules
 
-_NAME = re.compile(r"[A-Za-z0-9.@_-]+")
+_NAME = re.compile(r"(?:webhook:)?[A-Za-z0-9.@_-]+")
+_WEBHOOK = "webhook:"
 
 
 def _resource(call: Call, input: Input) -> str:
@@ -29,7 +31,7 @@ def _resource(call: Call, input: Input) -> str:
 
 
 def tag_rules(arn: str) -> TagRules:
-    """The rules for the tags of a pipeline. AWS: CodePipeline quotas."""
+    """The rules for the tags of a resource. AWS: CodePipeline quotas."""
     return TagRules(
         too_many=lambda: TooManyTagsException(arn=arn),
         reserved=lambda _key: InvalidTagsException(),
@@ -52,15 +54,23 @@ def _named(call: Call, arn: str) -> str:
     return named.resource
 
 
-def _tags(conn: sa.Connection, call: Call, name: str, *, lock: bool = False) -> tuple[str, dict[str, str]]:
-    row = records.pipeline(conn, call.account, call.region, name, lock=lock)
+def tagged(conn: sa.Connection, account: str, region: str, resource: str, *, lock: bool = False) -> Any:
+    """The row of what has tags of its own: a pipeline by its name, a webhook by `webhook:` and its name; None without it."""
+    if resource.startswith(_WEBHOOK):
+        return webhook_records.find(conn, account, region, resource.removeprefix(_WEBHOOK), lock=lock)
+    return records.pipeline(conn, account, region, resource, lock=lock)
+
+
+def _tags(conn: sa.Connection, call: Call, resource: str, *, lock: bool = False) -> tuple[str, dict[str, str]]:
+    row = tagged(conn, call.account, call.region, resource, lock=lock)
     if row is None:
-        raise ResourceNotFoundException(account=call.account, name=name)
+        raise ResourceNotFoundException(account=call.account, name=resource)
     return row.id, row.tags
 
 
-def _save(conn: sa.Connection, pipeline_id: str, tags: dict[str, str]) -> None:
-    conn.execute(records.pipelines.update().where(records.pipelines.c.id == pipeline_id).values(tags=tags))
+def _save(conn: sa.Connection, resource: str, id: str, tags: dict[str, str]) -> None:
+    table = webhook_records.webhooks if resource.startswith(_WEBHOOK) else records.pipelines
+    conn.execute(table.update().where(table.c.id == id).values(tags=tags))
 
 
 @operation("TagResource", resource=_resource)
@@ -72,8 +82,8 @@ async def tag_resource(service: PipelineService, call: Call, input: Input) -> Ou
     rules.check(given)
 
     def tag(conn: sa.Connection) -> None:
-        pipeline_id, tags = _tags(conn, call, name, lock=True)
-        _save(conn, pipeline_id, rules.add(tags, given))
+        id, tags = _tags(conn, call, name, lock=True)
+        _save(conn, name, id, rules.add(tags, given))
 
     await call.app.store.write(tag)
     return {}
@@ -88,8 +98,8 @@ async def untag_resource(service: PipelineService, call: Call, input: Input) -> 
         rules.check_key(key)
 
     def untag(conn: sa.Connection) -> None:
-        pipeline_id, tags = _tags(conn, call, name, lock=True)
-        _save(conn, pipeline_id, rules.remove(tags, input["tagKeys"]))
+        id, tags = _tags(conn, call, name, lock=True)
+        _save(conn, name, id, rules.remove(tags, input["tagKeys"]))
 
     await call.app.store.write(untag)
     return {}

@@ -1,4 +1,4 @@
--- Written by penstock.store.revise, of 0042_job_workers.
+-- Written by penstock.store.revise, of 0043_webhooks.
 CREATE TABLE audit_blocks (
 	chain VARCHAR(32) NOT NULL,
 	first BIGINT NOT NULL,
@@ -1205,6 +1205,26 @@ CREATE TABLE pipeline_versions (
 	declaration TEXT NOT NULL,
 	"plan" TEXT NOT NULL,
 	CONSTRAINT pk_pipeline_versions PRIMARY KEY (pipeline_id, version)
+);
+CREATE TABLE pipeline_webhooks (
+	account VARCHAR(12) NOT NULL,
+	region VARCHAR(32) NOT NULL,
+	name VARCHAR(100) NOT NULL,
+	id VARCHAR(36) NOT NULL,
+	address BLOB NOT NULL,
+	pipeline VARCHAR(100) NOT NULL,
+	action VARCHAR(100) NOT NULL,
+	filters TEXT NOT NULL,
+	authentication VARCHAR(16) NOT NULL,
+	allowed VARCHAR(100) NOT NULL,
+	secret BLOB,
+	tags TEXT NOT NULL,
+	triggered BIGINT,
+	error_code VARCHAR(64) NOT NULL,
+	error_message VARCHAR(1000) NOT NULL,
+	registered TEXT,
+	CONSTRAINT pk_pipeline_webhooks PRIMARY KEY (account, region, name),
+	CONSTRAINT uq_pipeline_webhooks_id UNIQUE (id)
 );
 CREATE TABLE pipelines (
 	account VARCHAR(12) NOT NULL,
