@@ -15,6 +15,7 @@ from bench.served import Served, peak_mb, served
 MB = int(os.environ.get("BENCH_LOG_MB", "1000"))
 _LINE = 100
 _BATCH = 8_000  # lines
+_INGESTS = ((10, 1_000_000), (1_000, 300_000))  # bytes of a line, lines
 _LEVELS = ("INFO", "WARN", "DEBUG")
 _SEARCHES = {
     "a term that no line has": "needle",
@@ -34,7 +35,8 @@ def measure() -> list[Row]:
     """The rows of the table."""
     with served() as server:
         logs = server.clients()("logs")
-        logs.create_log_group(logGroupName="bench")
+        for group in ("bench", "ingest"):
+            logs.create_log_group(logGroupName=group)
         logs.create_log_stream(logGroupName="bench", logStreamName="s")
         before = peak_mb(server.process.pid)
         into = _write(logs, server)
@@ -59,7 +61,29 @@ def measure() -> list[Row]:
                     **bar,  # type: ignore[arg-type]
                 )
             )
+        rows += [_ingest(logs, server, length, many) for length, many in _INGESTS]
         return rows + [_query(logs, name, query) for name, query in _QUERIES.items()]
+
+
+def _ingest(logs: Any, server: Served, length: int, many: int) -> Row:
+    """Lines of one length into a stream of their own, in batches as large as they may be."""
+    stream = f"of-{length}"
+    logs.create_log_stream(logGroupName="ingest", logStreamName=stream)
+    batch = min(10_000, 1_048_576 // (length + 26))
+    now = time.time_ns() // 1_000_000
+    events = [{"timestamp": now, "message": f"{number:010}".ljust(length, "x")} for number in range(batch)]
+    cpu = server.cpu_seconds()
+    for _ in range(many // batch):
+        logs.put_log_events(logGroupName="ingest", logStreamName=stream, logEvents=events)
+    used, sent = server.cpu_seconds() - cpu, many // batch * batch
+    megabytes = sent * length / 1_000_000
+    short = length < _LINE
+    return Row(
+        what=f"lines of {length:,} bytes by PutLogEvents, for each second of the server's processor",
+        measured=f"{sent / used:,.0f} lines, {megabytes / used:.0f} MB",
+        bar="≥ 500,000 lines" if short else "≥ 100 MB",
+        met=sent / used >= 500_000 if short else megabytes / used >= 100,
+    )
 
 
 def _query(logs: Any, name: str, query: str) -> Row:
