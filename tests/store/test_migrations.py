@@ -151,6 +151,7 @@ FROZEN = {
     "0041_metric_sources": "d3037325c601ddebaf54c16520ee584273eb6881d6f878a8b64f8a59606bd3cd",
     "0042_job_workers": "e478832d2340c00b927005609cbef6c155510f8bc429568c7b5634488013111f",
     "0043_webhooks": "b208a7ae9a69ad0e87bd7c3968bc923fb9c1f2f5817fba27de542f17baa7c35c",
+    "0044_rule_executions": "ecb5891b6b0f5e76bc1a6c9473e304acaf9d1d447719c5c3ef96fe9b9392e8ea",
 }
 
 

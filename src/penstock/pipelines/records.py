@@ -125,6 +125,7 @@ actions = sa.Table(
     sa.Column("outputs", Json),
     sa.Column("variables", Json),
     sa.Column("revision", Json),
+    sa.Column("condition", sa.String(16)),  # of a rule: the type of the condition that it is one of
     sa.Index(None, "pipeline_id", "ordinal", unique=True),
     sa.Index(None, "execution_id", "ordinal"),
     sa.Index(None, "account", "region", "external_id"),

@@ -1,4 +1,4 @@
--- Written by penstock.store.revise, of 0043_webhooks.
+-- Written by penstock.store.revise, of 0044_rule_executions.
 CREATE TABLE audit_blocks (
 	chain VARCHAR(32) NOT NULL,
 	first BIGINT NOT NULL,
@@ -1113,6 +1113,7 @@ CREATE TABLE pipeline_action_executions (
 	outputs TEXT,
 	variables TEXT,
 	revision TEXT,
+	condition VARCHAR(16),
 	CONSTRAINT pk_pipeline_action_executions PRIMARY KEY (id)
 );
 CREATE INDEX ix_pipeline_action_executions_account_region_external_id ON pipeline_action_executions (account, region, external_id);
