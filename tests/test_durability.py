@@ -15,13 +15,13 @@ import pytest
 import sqlalchemy as sa
 
 from penstock import app, durable
+from penstock.blobs.backend import DiskBackend
 from penstock.builds.supervisor import log as build_log
 from penstock.builds.supervisor import run
 from penstock.builds.supervisor.artifacts import pack_artifact
 from penstock.builds.supervisor.journal import Journal
 from penstock.builds.supervisor.run import Build
 from penstock.logfiles.streams import StreamFiles
-from penstock.objects.backend import DiskBackend
 from penstock.repositories import changes, records
 from penstock.repositories.git import Git
 from penstock.store import masterkeys, sealing

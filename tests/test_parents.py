@@ -16,8 +16,8 @@ import sqlalchemy as sa
 
 from penstock.app import compose, every_component
 from penstock.application import App, Settings
+from penstock.blobs.backend import DiskBackend
 from penstock.deployments.server.configs import PREDEFINED
-from penstock.objects.backend import DiskBackend
 from penstock.store.clock import ManualClock
 from penstock.store.database import Store
 from penstock.wire.errors import ServiceError

@@ -12,10 +12,10 @@ from penstock_keys import kms, new_key, refused
 
 import penstock.keys
 import penstock.objects
+from penstock.blobs.segments import DamagedBlob
 from penstock.fleet import MODEL
 from penstock.identity.operations import security_tokens  # noqa: F401 - sts
 from penstock.objects.checksums import ALGORITHMS
-from penstock.objects.segments import DamagedBlob
 from penstock.store.schema import metadata
 from penstock.wire.services import Service
 

@@ -12,8 +12,8 @@ import pytest
 import penstock.objects
 from penstock.app import compose
 from penstock.application import App, Settings
+from penstock.blobs.backend import DiskBackend
 from penstock.component import Component
-from penstock.objects.backend import DiskBackend
 from penstock.objects.blobs import Blobs
 from penstock.store.clock import ManualClock
 from penstock.store.database import Store

@@ -14,11 +14,11 @@ import botocore.config
 import pytest
 from penstock_live import live, live_factory  # noqa: F401 - the fixtures
 
-from penstock.objects.backend import Backend, DiskBackend
+from penstock.blobs.backend import Backend, DiskBackend
+from penstock.blobs.s3_backend import Location, S3Backend
+from penstock.blobs.segments import DamagedBlob
+from penstock.blobs.settings import ObjectsSettings, store_address
 from penstock.objects.blobs import Blobs, Piece
-from penstock.objects.s3_backend import Location, S3Backend
-from penstock.objects.segments import DamagedBlob
-from penstock.objects.settings import ObjectsSettings, store_address
 from penstock.store.errors import StoreUnavailable
 from penstock.store.sealing import Sealer
 
@@ -160,7 +160,7 @@ def test_a_store_that_refuses_or_is_not_there_keeps_the_server_from_starting(liv
 
 
 def test_uploads_that_a_dead_writer_left_are_taken_back(live, tmp_path: Path, monkeypatch) -> None:  # noqa: F811
-    monkeypatch.setattr("penstock.objects.s3_backend._ABANDONED", timedelta(days=-1))
+    monkeypatch.setattr("penstock.blobs.s3_backend._ABANDONED", timedelta(days=-1))
     backend = S3Backend(Location.parse(store_url(live, tmp_path, bucket="left-open")), connections=1)
     backend.prepare()
     backend.create("aa" * 16).write([bytes(9 * MIB)])

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from penstock.objects.backend import DiskBackend
+from penstock.blobs.backend import DiskBackend
+from penstock.blobs.segments import SEGMENT, DamagedBlob, stored_size
 from penstock.objects.blobs import BATCH, Blobs, Piece, _batches
 from penstock.objects.checksums import ALGORITHMS
-from penstock.objects.segments import SEGMENT, DamagedBlob, stored_size
 
 
 async def stream(data: bytes, step: int):

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from penstock.blobs.backend import DiskBackend
 from penstock.objects import (
     collector,
     contents,
     records,
 )
-from penstock.objects.backend import DiskBackend
 from penstock.objects.blobs import Blobs
 from penstock.objects.model import About, Upload
 from penstock.store.records import jobs

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from penstock.blobs.segments import SEGMENT, segment_count, segment_offset, stored_size
 from penstock.objects import checksums, errors
 from penstock.objects.blobs import Piece
 from penstock.objects.conditions import (
@@ -20,7 +21,6 @@ from penstock.objects.conditions import (
 from penstock.objects.lookup import cut
 from penstock.objects.model import NULL, About, Bucket, Checksum, Version, Versioning
 from penstock.objects.names import check_bucket_name, check_key, check_version_id
-from penstock.objects.segments import SEGMENT, segment_count, segment_offset, stored_size
 
 VERSION = Version(
     bucket="b", key="k", rank=1, version=NULL, account="111111111111", latest=True, marker=False, modified=5_400, etag="e",

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from penstock_object_rows import refused
 
-from penstock.objects import backend, data_keys
-from penstock.objects.backend import DiskBackend
-from penstock.objects.blob_keys import open_key, seal_key
+from penstock.blobs import backend
+from penstock.blobs.backend import DiskBackend
+from penstock.blobs.blob_keys import open_key, seal_key
+from penstock.blobs.segments import DamagedBlob
+from penstock.objects import data_keys
 from penstock.objects.checksums import ChecksumType
 from penstock.objects.model import About, Checksum
-from penstock.objects.segments import DamagedBlob
 
 
 def test_a_blob_is_written_whole_however_little_the_disk_takes(tmp_path, monkeypatch):

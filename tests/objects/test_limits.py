@@ -9,10 +9,10 @@ from types import SimpleNamespace
 import pytest
 from penstock_object_rows import refused
 
+from penstock.blobs import segments
 from penstock.objects import (
     commits,
     names,
-    segments,
 )
 from penstock.objects.blobs import BATCH
 from penstock.objects.errors import (

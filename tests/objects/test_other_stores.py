@@ -11,7 +11,7 @@ import pytest
 from botocore.exceptions import PartialCredentialsError
 from penstock_object_rows import refused
 
-from penstock.objects.s3_backend import Location
+from penstock.blobs.s3_backend import Location
 from penstock.store.errors import StoreUnavailable
 
 MIB, GIB, TIB = 1 << 20, 1 << 30, 1 << 40
@@ -51,7 +51,7 @@ aws_access_key_id = six
 )
 def test_whose_keys_another_store_is_asked_with(tmp_path, monkeypatch, given, profile, keys):
     """Those of the file that the address names; without one, of the file that the AWS SDKs find."""
-    from penstock.objects.s3_backend import _session
+    from penstock.blobs.s3_backend import _session
 
     file = tmp_path / "credentials"
     file.write_text(CREDENTIALS)
@@ -89,7 +89,7 @@ class Client:
 
 @pytest.fixture
 def elsewhere():
-    from penstock.objects.s3_backend import S3Backend
+    from penstock.blobs.s3_backend import S3Backend
 
     made = S3Backend(Location.parse("s3://abc/p"), connections=2)
     made._client = Client()
@@ -122,7 +122,7 @@ def test_what_goes_up_in_parts(elsewhere, sizes, operations):
 
 
 def test_what_is_old_elsewhere(elsewhere, monkeypatch):
-    from penstock.objects import s3_backend
+    from penstock.blobs import s3_backend
 
     now = datetime(2026, 1, 2, tzinfo=UTC)
     monkeypatch.setattr(s3_backend, "datetime", SimpleNamespace(now=lambda _zone: now))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.objects.segments import (
+from penstock.blobs.segments import (
     MAGIC,
     SEALED_SEGMENT,
     SEGMENT,

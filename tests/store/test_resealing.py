@@ -66,7 +66,7 @@ INTO_COLUMNS = {
     "identity/operations/mfa_devices.py",
     "keys/material.py",
     "monitoring/operations/sources.py",
-    "objects/blob_keys.py",
+    "blobs/blob_keys.py",
     "store/sealing.py",
     "topics/contents.py",
     "topics/webhook_secrets.py",

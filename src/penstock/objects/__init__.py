@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from penstock.blobs import backend_of
+from penstock.blobs.settings import ObjectsSettings
 from penstock.component import Component, Guard, JobKind
 from penstock.objects import collector, records
-from penstock.objects.backend import Backend, DiskBackend
 from penstock.objects.blobs import Blobs
 from penstock.objects.events import EVENTS
 from penstock.objects.operations import (
@@ -25,7 +25,6 @@ from penstock.objects.operations import (
 )
 from penstock.objects.readings import READINGS
 from penstock.objects.service import s3
-from penstock.objects.settings import ObjectsSettings
 from penstock.wire.identity import ResourcePolicy
 
 if TYPE_CHECKING:
@@ -38,17 +37,9 @@ SETTINGS = ObjectsSettings
 _THREADS = 4
 
 
-def _backend(address: str, folder: Path) -> Backend:
-    if not address:
-        return DiskBackend(folder)
-    from penstock.objects.s3_backend import Location, S3Backend  # noqa: PLC0415 - boto3 is 20 MB that a disk does not need
-
-    return S3Backend(Location.parse(address), connections=_THREADS)
-
-
 def component(app: App) -> Component[Blobs]:
     """S3, the digests of our own service, and the collector of this installation's blobs."""
-    backend = _backend(app.settings.of(ObjectsSettings).objects, app.settings.data_dir / "blobs")
+    backend = backend_of(app.settings, "blobs", connections=_THREADS)
     blobs = Blobs(backend, app.sealer, threads=_THREADS)
 
     async def prepare() -> None:

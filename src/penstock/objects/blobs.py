@@ -17,10 +17,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
-from penstock.objects.backend import Backend, Sink, Source
-from penstock.objects.blob_keys import KeySealer, context_of, open_key, seal_key
-from penstock.objects.checksums import Algorithm, Digests
-from penstock.objects.segments import (
+from penstock.blobs.backend import Backend, Sink, Source
+from penstock.blobs.blob_keys import KeySealer, context_of, open_key, seal_key
+from penstock.blobs.segments import (
     KEY,
     MAGIC,
     SEALED_SEGMENT,
@@ -31,6 +30,7 @@ from penstock.objects.segments import (
     segment_count,
     segment_offset,
 )
+from penstock.objects.checksums import Algorithm, Digests
 
 BATCH = 8 * SEGMENT  # bytes that one hop to the pool carries
 _HASHES = 2  # threads of the pool for contents that are read only to be hashed

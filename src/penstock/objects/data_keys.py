@@ -15,10 +15,10 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from penstock.application import Call
+from penstock.blobs.segments import DamagedBlob
 from penstock.objects.errors import AccessDenied
 from penstock.objects.model import About
 from penstock.objects.names import arn_of_bucket, arn_of_object
-from penstock.objects.segments import DamagedBlob
 from penstock.wire.call import Input, Output
 from penstock.wire.errors import ServiceError, error_class
 

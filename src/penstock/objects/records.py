@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from penstock.objects.blob_keys import context_of
+from penstock.blobs.blob_keys import context_of
 from penstock.objects.model import About, Bucket, Version, Versioning
 from penstock.store.deciding import decide_alone, deciding
 from penstock.store.keysets import rows_behind

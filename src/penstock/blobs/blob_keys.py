@@ -8,7 +8,7 @@ from typing import Protocol
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from penstock.objects.segments import KEY, DamagedBlob
+from penstock.blobs.segments import KEY, DamagedBlob
 
 _NONCE = 12
 

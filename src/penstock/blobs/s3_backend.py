@@ -20,7 +20,7 @@ import boto3.session
 import botocore.config
 import botocore.exceptions
 
-from penstock.objects.backend import Sink, Source
+from penstock.blobs.backend import Sink, Source
 from penstock.store.errors import StoreUnavailable
 
 # Bytes of a part: held in memory once for each blob that is being written; S3 wants 5 MiB and at most 10,000 parts.
@@ -107,8 +107,9 @@ class S3Backend:
                         )
             for page in self._client.get_paginator("list_objects_v2").paginate(**where):
                 for found in page.get("Contents", ()):
-                    if found["LastModified"] < limit:
-                        yield found["Key"].removeprefix(self.location.prefix)
+                    blob = found["Key"].removeprefix(self.location.prefix)
+                    if found["LastModified"] < limit and "/" not in blob:  # what lies deeper has another place
+                        yield blob
 
     def call(self, operation: str, blob: str, **more: Any) -> Any:
         """Run an operation on a blob's object. Raises FileNotFoundError, EOFError (it ends before the range) and StoreUnavailable."""

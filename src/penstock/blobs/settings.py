@@ -9,7 +9,7 @@ from penstock.component import option
 
 def store_address(text: str) -> str:
     """The address of an object store. Raises ValueError."""
-    from penstock.objects.s3_backend import Location  # noqa: PLC0415 - boto3 is 20 MB that a disk does not need
+    from penstock.blobs.s3_backend import Location  # noqa: PLC0415 - boto3 is 20 MB that a disk does not need
 
     Location.parse(text)
     return text
