@@ -187,7 +187,23 @@ def story(side: Side) -> Iterator[dict[str, Any]]:
     yield call("codepipeline", "PutWebhook", webhook=webhook, tags=[{"key": "k", "value": "é"}])
     yield call("codepipeline", "ListWebhooks", MaxResults=1)
     yield call("codepipeline", "DeleteWebhook", name="hook")
+    revision = {"revisionId": "r", "revisionChangeId": "c", "created": 1_700_000_000.5}
+    yield call(
+        "codepipeline",
+        "PutActionRevision",
+        pipelineName="p",
+        stageName="Source",
+        actionName="S",
+        actionRevision=revision,
+    )
     yield call("codepipeline", "DeletePipeline", name="p")
+    made, counts = {"category": "Test", "provider": "é", "version": "1"}, {"minimumCount": 0, "maximumCount": 5}
+    yield call("codepipeline", "CreateCustomActionType", **made)  # a modelled error
+    made["provider"] = "e"
+    details = {"inputArtifactDetails": counts, "outputArtifactDetails": counts}
+    yield call("codepipeline", "CreateCustomActionType", **made, **details, tags=tags)
+    yield call("codepipeline", "PollForJobs", actionTypeId={**made, "owner": "Custom"})
+    yield call("codepipeline", "DeleteCustomActionType", **made)
 
     project = {
         "name": "bb",
@@ -322,7 +338,7 @@ def story(side: Side) -> Iterator[dict[str, Any]]:
 
 # What can only fail while no worker runs.
 FAILS = {
-    "PutApprovalResult", "RetryStageExecution", "GetDeploymentInstance", "GetDeploymentTarget", "ContinueDeployment",
+    "PutApprovalResult", "RetryStageExecution", "AcknowledgeJob", "GetJobDetails", "PutJobFailureResult", "PutJobSuccessResult", "GetDeploymentInstance", "GetDeploymentTarget", "ContinueDeployment",
     "SkipWaitTimeForInstanceTermination", "BatchGetDeploymentTargets", "ListDeploymentInstances",
     "ListDeploymentTargets",
 }  # fmt: skip

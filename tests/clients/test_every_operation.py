@@ -111,6 +111,7 @@ NOTHING: dict[Any, Any] = {
     "deploymentId": "d-ABCDEFGHI",
     "pipelineExecutionId": "11111111-2222-4333-8444-555555555555",
     "token": "11111111-2222-4333-8444-555555555555",
+    "jobId": "11111111-2222-4333-8444-555555555555",
     "HostIdentifier": HOST,
     "iamUserArn": HOST,
     "accountId": "333333333333",

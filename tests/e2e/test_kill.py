@@ -45,6 +45,10 @@ SLOW = {
     "rekey.retired",
     "topics.fanned_out",  # tests/topics/test_crashes.py
     "topics.delivered",
+    "workers.offered",  # job workers: tests/pipelines/test_worker_crashes.py
+    "workers.acknowledged",
+    "workers.before_result_commit",
+    "workers.result_put",
 }
 
 

@@ -80,7 +80,7 @@ class Permissive:
         self.denied = set()
         self.assumed = []
 
-    async def assume(self, *, role_arn, service, session_name, region, account, source_arn):
+    async def assume(self, *, role_arn, service, session_name, region, account, source_arn, policy=""):
         assert source_arn.startswith(f"arn:aws:codepipeline:{region}:{account}:")
         if role_arn in self.refused or f":{account}:" not in role_arn:
             raise AccessDenied("no")

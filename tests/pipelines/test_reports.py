@@ -51,7 +51,7 @@ class Service:
         monkeypatch.setattr(work.jobs, "complete", lambda _conn, job: self.done.append(("complete", job.id)))
         monkeypatch.setattr(work.jobs, "enqueue", self.enqueue)
         monkeypatch.setattr(work, "_observe", self.observe)
-        monkeypatch.setattr(work, "_provider", lambda _service, prepared: prepared.row.provider)
+        monkeypatch.setattr(work, "_found", self.found)
 
     async def read(self, fn: Any, *arguments: Any, **more: Any) -> Any:
         if fn is work._running:
@@ -69,6 +69,9 @@ class Service:
 
     def enqueue(self, _conn: str, **job: Any) -> None:
         self.done.append(job)
+
+    async def found(self, _service: Any, prepared: Any) -> Any:
+        return prepared.row.provider, SimpleNamespace(deleted=False, properties=())
 
     async def observe(self, _service: Any, prepared: Any) -> Any:
         self.done.append(("observe", prepared.row.id))
@@ -201,7 +204,7 @@ async def test_a_configuration_has_a_limit_after_its_variables(service, monkeypa
     one.declared = {"configuration": {"k": "#{n.v}"}}
     one.scope = {"n": {"v": "x" * (102_400 - 1 + more)}}
     monkeypatch.setattr(work, "action_of", lambda _prepared, resolved, *_: resolved)
-    outcome, details = await work._start(service, one)
+    outcome, details = await work._start(service, one, await service.found(service, one))
     if fails:
         said = "The configuration of the action is larger than 102400 bytes after its variables are resolved."
         assert (outcome, details, started) == (
@@ -216,13 +219,13 @@ async def test_a_configuration_has_a_limit_after_its_variables(service, monkeypa
 async def test_an_action_without_its_inputs_or_variables_does_not_start(service):
     one = prepared(SimpleNamespace())
     one.declared = {"configuration": {"k": "#{n.v}"}}
-    outcome, _ = await work._start(service, one)
+    outcome, _ = await work._start(service, one, await service.found(service, one))
     assert (outcome.code, outcome.message.partition(". ")[0]) == (
         "ConfigurationError",
         "An action in this pipeline failed because one or more variables could not be resolved: Action name=[roll]",
     )
     one.declared = {"inputArtifacts": [{"name": "App"}]}
-    outcome, details = await work._start(service, one)
+    outcome, details = await work._start(service, one, await service.found(service, one))
     assert outcome == Failed(code="JobFailed", message="An input artifact of the action was not made.")
     assert details.resolved == {}
 
@@ -346,9 +349,9 @@ async def test_what_is_over_is_swept_in_batches_and_again_in_six_hours(monkeypat
 )  # fmt: skip
 def test_which_addresses_clients_are_given(address, given):
     app: Any = SimpleNamespace(public_url="https://p")
-    assert Links(app, None).absolute(address) == given  # type: ignore[arg-type]
+    assert Links(app).absolute(address) == given
     app.public_url = ""
-    assert Links(app, None).absolute("/a") is None  # type: ignore[arg-type]
+    assert Links(app).absolute("/a") is None
 
 
 def test_executions_are_worked_on_oldest_first():

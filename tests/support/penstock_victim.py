@@ -533,6 +533,7 @@ def _delivery(server: Live, named: dict[Any, Any]) -> None:
         return "token" in gate["actionStates"][0].get("latestExecution", {}) and gate
 
     gate = until(waiting)
+    job = _job(server, role)
     actions = pipelines.list_action_executions(pipelineName="victims")["actionExecutionDetails"]
     named |= {
         ("codebuild", "id"): build,
@@ -557,7 +558,31 @@ def _delivery(server: Live, named: dict[Any, Any]) -> None:
         "token": gate["actionStates"][0]["latestExecution"]["token"],
         "stageName": "Gate",
         "actionName": "Approve",
+        ("codepipeline", "category"): "Build",
+        ("codepipeline", "owner"): "Custom",
+        ("codepipeline", "provider"): "victims",
+        ("codepipeline", "version"): "1",
+        "jobId": job["id"],
+        "nonce": job["nonce"],
     }
+
+
+def _job(server: Live, role: str) -> dict[str, Any]:
+    """A custom action type, and a job of it that a worker has taken."""
+    pipelines, pipeline = server.client("codepipeline"), _pipeline(role)
+    counts = {"minimumCount": 0, "maximumCount": 1}
+    names = {"category": "Build", "provider": "victims", "version": "1"}
+    pipelines.create_custom_action_type(
+        **names, inputArtifactDetails=counts, outputArtifactDetails=counts, tags=_LOWER_TAGS,
+        configurationProperties=[{"name": "Canary", "required": True, "key": True, "secret": True, "description": CANARY}],
+    )  # fmt: skip
+    type_id = {**names, "owner": "Custom"}
+    build = {"name": "Build", "actionTypeId": type_id, "configuration": {"Canary": CANARY}}
+    stages = [pipeline["stages"][0], {"name": "Gate", "actions": [build]}]
+    pipelines.create_pipeline(pipeline=pipeline | {"name": "victims-job", "stages": stages}, tags=_LOWER_TAGS)
+    (job,) = until(lambda: pipelines.poll_for_jobs(actionTypeId=type_id)["jobs"])
+    pipelines.acknowledge_job(jobId=job["id"], nonce=job["nonce"])
+    return job
 
 
 def _pipeline(role: str) -> dict[str, Any]:
@@ -584,7 +609,10 @@ def _quiet(server: Live) -> bool:
     """Whether all that was begun has come to its end: no job and no event is to be handed to anybody."""
     jobs = records.jobs.c
     due = sa.select(jobs.id).where(
-        jobs.state.in_(records.LIVE), jobs.kind.not_in(TIMED), jobs.due < server.app.clock.now() + 3_600_000
+        jobs.state.in_(records.LIVE),
+        jobs.topic == "",
+        jobs.kind.not_in(TIMED),
+        jobs.due < server.app.clock.now() + 3_600_000,
     )
 
     def read(conn: sa.Connection) -> bool:

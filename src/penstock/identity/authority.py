@@ -117,22 +117,20 @@ class Authority:
         account: str,
         source_arn: str,
         duration: int = 3600,
+        policy: str = "",
     ) -> tuple[Session, dict[str, Any]]:
         """A session of a role for one of our services, and its credentials (STS `Credentials` shape).
 
-        `duration` is in seconds. `account` is the one that the service works for; a role of another account is refused,
+        `duration` is in seconds. `policy` (JSON) narrows what the session may. `account` is the one that the service works for; a role of another account is refused,
         whomever it trusts. `source_arn` is the resource for which it acts, such as a pipeline: trust policies may ask
         for it (aws:SourceArn). Raises AccessDenied when the role does not exist or does not trust the service.
         """
         session = service_session(service, account, source_arn)
+        asked = {"RoleArn": role_arn, "RoleSessionName": session_name, "DurationSeconds": duration}
+        if policy:
+            asked["Policy"] = policy
         try:
-            output = await self._app.invoke(
-                session,
-                "sts",
-                "AssumeRole",
-                {"RoleArn": role_arn, "RoleSessionName": session_name, "DurationSeconds": duration},
-                region=region,
-            )
+            output = await self._app.invoke(session, "sts", "AssumeRole", asked, region=region)
         except AccessDeniedException as refused:
             raise AccessDenied(refused.message) from None
         credentials = output["Credentials"]

@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from penstock.component import Component, Guard, JobKind, Subscription
-from penstock.pipelines import changes, measures, retention, work
+from penstock.pipelines import changes, measures, offers, retention, work, worker_work
 from penstock.pipelines.actions import built_in
-from penstock.pipelines.aggregate import OBSERVE_JOB, START_JOB, STOP_JOB, TIMEOUT_JOB
+from penstock.pipelines.aggregate import OBSERVE_JOB, OURS, START_JOB, STOP_JOB, TIMEOUT_JOB
 from penstock.pipelines.events import EVENTS
 from penstock.pipelines.history import find_journal
 from penstock.pipelines.operations import (
     action_executions,
     action_types,
     approvals,
+    custom_action_types,
     descriptions,
     executions,
     figures,
     jobs,
     pipelines,
+    revisions,
     state,
     tags,
     transitions,
     webhooks,
+    worker_jobs,
 )
 from penstock.pipelines.pages import PAGE
 from penstock.pipelines.service import PipelineService
@@ -66,6 +69,11 @@ def component(app: App, providers: Providers | None = None) -> Component[Pipelin
                 patch=_PATCH,
                 profile=ErrorProfile(prints_values=False),
                 secrets=_secrets(service.providers),
+                hides={
+                    "ActionDeclaration": _of_accounts_type,
+                    "JobData": _of_accounts_type,
+                    "ThirdPartyJobData": _of_accounts_type,
+                },
             ),
         ),
         operations=(
@@ -79,14 +87,18 @@ def component(app: App, providers: Providers | None = None) -> Component[Pipelin
             webhooks,
             tags,
             action_types,
+            custom_action_types,
             descriptions,
             jobs,
+            worker_jobs,
+            revisions,
         ),
         jobs=(
             JobKind(kind=START_JOB, run=work.start, max_attempts=work.START_ATTEMPTS, on_dead=work.start_failed),
             JobKind(kind=OBSERVE_JOB, run=work.observe, max_attempts=1_000),
             JobKind(kind=TIMEOUT_JOB, run=work.time_out),
             JobKind(kind=STOP_JOB, run=work.stop),
+            JobKind(kind=offers.TIMEOUT_JOB, run=worker_work.time_out),
             JobKind(kind=retention.SWEEP_JOB, run=retention.sweep_all),
         ),
         events=EVENTS,
@@ -110,12 +122,19 @@ def component(app: App, providers: Providers | None = None) -> Component[Pipelin
     )
 
 
+def _of_accounts_type(value: Mapping[str, Any]) -> Collection[str]:
+    """Which of its properties are secret stands in the database for an action type of an account, so that records show none of them."""
+    type_id = value.get("actionTypeId")
+    ours = isinstance(type_id, dict) and type_id.get("owner") == OURS
+    return () if ours else ("configuration", "actionConfiguration")
+
+
 async def _tags(service: PipelineService, arn: str) -> Mapping[str, str]:
-    """Of a pipeline, whose stages and actions have them too, or of a webhook."""
+    """Of a pipeline, whose stages and actions have them too, of a webhook or of an action type."""
     named = parse_arn(arn, "codepipeline")
     if named is None:
         return {}
-    row = await service.app.store.read(tags.tagged, named.account, named.region, named.resource.partition("/")[0])
+    row = await service.app.store.read(tags.tagged, named.account, named.region, named.resource)
     return {} if row is None else row.tags
 
 
@@ -127,5 +146,9 @@ def _secrets(providers: Providers) -> set[str]:
         "PutApprovalResultInput$token",
         "WebhookAuthConfiguration$SecretToken",
         "ListWebhookItem$url",
+        "PutThirdPartyJobSuccessResultInput$clientToken",
+        "PutThirdPartyJobFailureResultInput$clientToken",
+        "GetThirdPartyJobDetailsInput$clientToken",
+        "AcknowledgeThirdPartyJobInput$clientToken",
         *(f"{map_}${name}" for map_ in maps for name in properties),
     }

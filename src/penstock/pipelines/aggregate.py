@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from penstock.pipelines import effects, engine, event_details, inputs, measures, records
+from penstock.pipelines import effects, engine, event_details, inputs, measures, offers, records
 from penstock.pipelines.effects import Effect, EventState
 from penstock.pipelines.events import ACTION_CHANGED, EXECUTION_CHANGED, STAGE_CHANGED
 from penstock.pipelines.inputs import Input
@@ -28,6 +28,7 @@ START_JOB = "pipelines.action.start"
 STOP_JOB = "pipelines.action.stop"
 OBSERVE_JOB = "pipelines.action.observe"
 TIMEOUT_JOB = "pipelines.action.timeout"
+OURS = "AWS"  # the owner of action types that this installation runs itself, for the most part
 
 
 class PipelineAggregate(Aggregate[Pipeline, Input, Effect]):
@@ -238,6 +239,8 @@ class PipelineAggregate(Aggregate[Pipeline, Input, Effect]):
         if effect.by:
             columns["updated_by"] = effect.by
         jobs.withdraw(self.conn, kind=START_JOB, action=effect.action)  # it may be about to be started
+        if kind.owner != OURS:
+            offers.withdraw(self.conn, effect.action)
         statement = records.end_action(tuple(sorted(columns)))
         row = statement.first(self.conn, {**columns, "x": effect.action})._asdict()
         detail = event_details.action_detail(

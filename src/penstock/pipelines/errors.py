@@ -45,6 +45,34 @@ class JobNotFoundException(ServiceError):
     """There is no running action '{action}' that asks anything of {service}."""
 
 
+class ActionTypeNotFoundException(ServiceError):
+    """The account does not have an action type with the category '{category}', the owner '{owner}', the provider '{provider}' and the version '{version}'."""
+
+
+class RequestFailedException(ServiceError):
+    """The request failed: {why}"""
+
+
+class InvalidNonceException(ServiceError):
+    """The nonce is not that of the newest offer of job '{job}': another worker was offered it since, or it is over. Poll for jobs again."""
+
+
+class InvalidJobStateException(ServiceError):
+    """Job '{job}' takes no result: {why}."""
+
+
+class InvalidJobException(ServiceError):
+    """Job '{job}' is over: nobody waits for it any more."""
+
+
+class InvalidClientTokenException(ServiceError):
+    """The client token is not that of the account whose pipeline job '{job}' is of."""
+
+
+class OutputVariablesSizeExceededException(ServiceError):
+    """The output variables are {size} bytes large. At most {limit} bytes are taken."""
+
+
 class StageNotFoundException(ServiceError):
     """Pipeline '{name}' does not have a stage with the name '{stage}'"""
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from penstock.application import App
-from penstock.pipelines.actions import Providers
 from penstock.pipelines.actions.provider import Link
 from penstock.pipelines.model import ActionTypeId
 from penstock.pipelines.records import type_of
+from penstock.pipelines.types import Find
 
 LONGEST = 2_048  # characters. AWS: the shape Url
 
@@ -17,29 +17,33 @@ LONGEST = 2_048  # characters. AWS: the shape Url
 class Links:
     """Asks the providers, and puts this installation's address before the paths that they answer.
 
-    Links are made when they are read, so that they stay right when the installation's address changes.
+    Links are made when they are read, so that they stay right when the installation's address changes. `find` knows the action types
+    of the pipeline's account.
     """
 
-    def __init__(self, app: App, providers: Providers) -> None:
+    def __init__(self, app: App) -> None:
         self._app = app
-        self._providers = providers
 
-    def entity(self, type_id: ActionTypeId, configuration: Mapping[str, str]) -> str | None:
+    def entity(self, find: Find, type_id: ActionTypeId, configuration: Mapping[str, str]) -> str | None:
         """The address of what an action works on."""
-        return self._of(Link.ENTITY, type_id, configuration)
+        return self._of(find, Link.ENTITY, type_id, configuration)
 
-    def execution(self, row: Any) -> str | None:
+    def execution(self, find: Find, row: Any) -> str | None:
         """The address of what an action execution (its row) started."""
-        made = self._of(Link.EXECUTION, type_of(row), row.resolved or {}, row.external_id) if row.external_id else None
+        made = None
+        if row.external_id:
+            made = self._of(find, Link.EXECUTION, type_of(row), row.resolved or {}, row.external_id)
         return made or self.absolute(row.external_url or "")
 
-    def revision(self, row: Any) -> str | None:
+    def revision(self, find: Find, row: Any) -> str | None:
         """The address of the revision that a source action's execution (its row) fetched."""
-        made = self._of(Link.REVISION, type_of(row), row.resolved or {}, row.revision["id"])
+        made = self._of(find, Link.REVISION, type_of(row), row.resolved or {}, row.revision["id"])
         return made or self.absolute(row.revision.get("url") or "")
 
-    def _of(self, link: Link, type_id: ActionTypeId, configuration: Mapping[str, str], id: str = "") -> str | None:
-        found = self._providers.find(type_id)
+    def _of(
+        self, find: Find, link: Link, type_id: ActionTypeId, configuration: Mapping[str, str], id: str = ""
+    ) -> str | None:
+        found = find(type_id)
         if found is None:
             return None
         provider, known = found

@@ -15,6 +15,7 @@ HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 
 APPROVAL_TIMEOUT = 7 * DAY  # AWS: limits; `timeoutInMinutes` overrides it
+CUSTOM_TIMEOUT = DAY  # AWS: limits; of custom actions
 CONCURRENT_EXECUTIONS = 50  # AWS: limits; of QUEUED and PARALLEL pipelines
 
 
@@ -102,6 +103,7 @@ class TriggerType(StrEnum):
     POLL = "PollForSourceChanges"  # a source changed
     CLOUDWATCH_EVENT = "CloudWatchEvent"  # a rule
     WEBHOOK = "Webhook"  # a webhook's or a connection's push
+    PUT_REVISION = "PutActionRevision"  # a call that names a new revision of a source
 
 
 class RetryMode(StrEnum):
@@ -159,6 +161,11 @@ class Property:
     key: bool = False  # names the resource that the action works on
     values: tuple[str, ...] = ()  # the allowed ones; () = any
     secret: bool = False  # no record shows its value
+    masked: bool = (
+        False  # no answer shows it either: it is sealed beside the declaration, and only whoever does the work gets it
+    )
+    queryable: bool = False  # job workers ask for jobs by its value
+    kind: str = ""  # String, Number or Boolean, as its owner says
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +187,11 @@ class ActionType:
     starts: str = ""
     revision_types: tuple[str, ...] = ()  # those of a start's `sourceRevisions` that a source takes
     refuse: Callable[[Mapping[str, Any]], str | None] | None = None  # why a declared action cannot be; None = it can
+    # Of one that job workers outside run.
+    configuration_url: str = ""
+    job_timeout: int | None = None  # ms that one of its jobs may take; None: as long as the action
+    job_lease: int | None = None  # ms after which a worker that says nothing loses its job; None: it keeps it
+    deleted: bool = False  # no further pipeline may name it
 
     def property(self, name: str) -> Property | None:
         """The configuration key of that name."""

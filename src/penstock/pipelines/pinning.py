@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
-from penstock.pipelines.actions.provider import Action, Failed
+from penstock.pipelines.actions.provider import Action, Failed, Invoke
 from penstock.pipelines.model import ArtifactLocation
-from penstock.wire.errors import AccessDenied, ServiceError
+from penstock.wire.errors import AccessDenied, ServiceError, passes
+
+_READ = 64 << 20  # bytes that are read for a digest; of a larger object only its ETag is pinned
 
 
 async def changed_input(action: Action) -> Failed | None:
@@ -44,6 +47,23 @@ async def changed_input(action: Action) -> Failed | None:
                 "again, and enable versioning on the bucket so that an overwritten artifact stays readable.",
             )
     return None
+
+
+async def written(invoke: Invoke, artifact: ArtifactLocation) -> ArtifactLocation:
+    """An artifact that somebody outside says to have written, with what lies there now.
+
+    Without a pin where there is nothing, or the role may not read it: then only what reads it next finds out, as on AWS.
+    """
+    request = {"bucketName": artifact.bucket, "objectKey": artifact.key, "maximumSize": _READ}
+    try:
+        now = await invoke("penstock", "GetObjectDigest", request)
+    except AccessDenied:
+        return artifact
+    except ServiceError as error:
+        if passes(error):
+            raise
+        return artifact
+    return replace(artifact, version_id=now.get("versionId", ""), etag=now["eTag"], sha256=now.get("sha256", ""))
 
 
 def _named(artifact: ArtifactLocation) -> str:

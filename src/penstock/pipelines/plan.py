@@ -23,7 +23,11 @@ ActionTypes = Callable[[ActionTypeId], ActionType | None]
 
 def type_of(action: Mapping[str, Any]) -> ActionTypeId:
     """The action type that a declared action names."""
-    named = action["actionTypeId"]
+    return id_named(action["actionTypeId"])
+
+
+def id_named(named: Mapping[str, str]) -> ActionTypeId:
+    """The names of an action type, as the shape `ActionTypeId` has them."""
     return ActionTypeId(
         category=named["category"], owner=named["owner"], provider=named["provider"], version=named["version"]
     )

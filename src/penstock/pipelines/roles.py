@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from penstock.application import App
 from penstock.pipelines.errors import InvalidStructureException
@@ -35,19 +37,25 @@ async def pipeline_session(app: App, acting: Acting, *, role: str, name: str) ->
 
     A role of another account is refused whomever it trusts: a pipeline acts for its own account only.
     """
+    return (await _assumed(app, acting, role=role, name=name))[0]
+
+
+async def _assumed(
+    app: App, acting: Acting, *, role: str, name: str, policy: str = ""
+) -> tuple[Session, Mapping[str, Any]]:
     message = f"CodePipeline is not authorized to perform AssumeRole on role {role}"
     try:
-        session, _ = await app.identity.assume(
+        return await app.identity.assume(
             role_arn=role,
             service=SERVICE,
             session_name=name,
             region=acting.region,
             account=acting.account,
             source_arn=acting.arn,
+            policy=policy,
         )
     except AccessDenied:
         raise RoleRefused(message) from None
-    return session
 
 
 async def action_session(
@@ -57,10 +65,24 @@ async def action_session(
     session = await pipeline_session(app, acting, role=pipeline_role, name=name)
     if action_role is None or action_role == pipeline_role:
         return session
+    credentials = await _assumed_by(app, session, acting, action_role, pipeline_role, name=name)
+    found = await app.identity.credential(credentials["AccessKeyId"], credentials["SessionToken"])
+    return found.session
+
+
+async def _assumed_by(
+    app: App,
+    session: Session,
+    acting: Acting,
+    action_role: str,
+    pipeline_role: str,
+    *,
+    name: str,
+    policy: str = "",
+) -> Mapping[str, Any]:
+    asked = {"RoleArn": action_role, "RoleSessionName": name} | ({"Policy": policy} if policy else {})
     try:
-        output = await app.invoke(
-            session, "sts", "AssumeRole", {"RoleArn": action_role, "RoleSessionName": name}, region=acting.region
-        )
+        output = await app.invoke(session, "sts", "AssumeRole", asked, region=acting.region)
     except AccessDenied as error:
         refused: Exception = error
     except ServiceError as error:
@@ -68,10 +90,18 @@ async def action_session(
             raise
         refused = error
     else:
-        credentials = output["Credentials"]
-        found = await app.identity.credential(credentials["AccessKeyId"], credentials["SessionToken"])
-        return found.session
+        return output["Credentials"]
     raise RoleRefused(f"{pipeline_role} is not authorized to perform AssumeRole on role {action_role}") from refused
+
+
+async def narrowed_credentials(
+    app: App, acting: Acting, *, pipeline_role: str, action_role: str | None, name: str, policy: str
+) -> Mapping[str, Any]:
+    """Credentials (STS `Credentials`) of an action's role that a policy (JSON) narrows, to be handed to somebody outside. Raises RoleRefused."""
+    if action_role is None or action_role == pipeline_role:
+        return (await _assumed(app, acting, role=pipeline_role, name=name, policy=policy))[1]
+    session = await pipeline_session(app, acting, role=pipeline_role, name=name)
+    return await _assumed_by(app, session, acting, action_role, pipeline_role, name=name, policy=policy)
 
 
 async def check_roles(app: App, acting: Acting, declaration: dict) -> None:

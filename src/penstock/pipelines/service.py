@@ -7,6 +7,7 @@ import asyncio
 from penstock.application import App
 from penstock.pipelines.actions import Providers
 from penstock.pipelines.links import Links
+from penstock.pipelines.types import Types
 from penstock.pipelines.versions import Versions
 from penstock.pools import Places
 
@@ -18,7 +19,8 @@ class PipelineService:
         self.app = app
         self.providers = providers
         self.versions = Versions()
-        self.links = Links(app, providers)
+        self.types = Types(providers)
+        self.links = Links(app)
         # A question for figures takes half a second of a thread at worst. One at a time leaves the others to shorter scans.
         self.figures_turn = asyncio.Lock()
         self.figures_places = Places("figures", 8)

@@ -9,14 +9,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from penstock.application import App
-from penstock.pipelines import records
+from penstock.pipelines import offers, records
+from penstock.pipelines.acting import as_role
 from penstock.pipelines.actions.provider import (
     Action,
     Failed,
-    Invoke,
+    Offered,
     Outcome,
-    Provider,
     Running,
     Succeeded,
     Waiting,
@@ -30,20 +29,20 @@ from penstock.pipelines.inputs import (
     ActionTimedOut,
     Input,
 )
-from penstock.pipelines.model import NO_DETAILS, ActionStatus, Details, Key
+from penstock.pipelines.model import NO_DETAILS, ActionStatus, ActionType, Details, Key
 from penstock.pipelines.pinning import changed_input
 from penstock.pipelines.preparation import Prepared, action_of, brought, prepare, prepare_row, prepare_unread
 from penstock.pipelines.records import type_of
-from penstock.pipelines.roles import SERVICE, Acting, RoleRefused, action_session
+from penstock.pipelines.roles import RoleRefused
+from penstock.pipelines.secrets import opened
 from penstock.pipelines.service import PipelineService
+from penstock.pipelines.types import Found
 from penstock.pipelines.variables import Unresolved, resolve_all
 from penstock.store import jobs
 from penstock.store.events import Event
 from penstock.store.failpoints import failpoint
 from penstock.store.jobs import Job
 from penstock.store.work import Retry
-from penstock.wire import call as wire
-from penstock.wire.call import Origin, Session
 from penstock.wire.errors import Refused, ServiceError, passes
 
 log = logging.getLogger("penstock.pipelines")
@@ -53,22 +52,6 @@ START_ATTEMPTS = 8  # about a minute with the back-off of jobs
 RESOLVED_LIMIT = 100 * 1024  # bytes of an action's configuration. AWS: limits
 VARIABLES_LIMIT = 122_880  # bytes of an action's output variables. AWS: limits
 
-_OURS = Origin(via="invoke", service=SERVICE)
-
-
-class _AsRole(Invoke):
-    """Invokes under a session, in the action's region."""
-
-    def __init__(self, app: App, session: Session, region: str) -> None:
-        self._app = app
-        self._session = session
-        self._region = region
-
-    async def __call__(self, service: str, operation: str, input: wire.Input) -> wire.Output:
-        """See Invoke."""
-        return await self._app.invoke(self._session, service, operation, input, region=self._region, origin=_OURS)
-
-
 # --- jobs -------------------------------------------------------------------------------------------------------------
 
 
@@ -77,9 +60,10 @@ async def start(service: PipelineService, job: Job) -> None:
     prepared = await _started(service, job)
     if prepared is None:
         return
-    outcome, details = await _start(service, prepared)
+    found = await _found(service, prepared)
+    outcome, details = await _start(service, prepared, found)
     failpoint("pipelines.after_start")
-    await _report(service, prepared, outcome, details, job)
+    await _report(service, prepared, outcome, details, job, known=None if found is None else found[1])
 
 
 async def start_failed(service: PipelineService, job: Job, error: str) -> None:
@@ -123,7 +107,9 @@ async def stop(service: PipelineService, job: Job) -> None:
         return
     try:
         action = await _action(service, prepared, prepared.row.resolved or {})
-        await _provider(service, prepared).stop(action)
+        found = await _found(service, prepared)
+        if found is not None:
+            await found[0].stop(action)
     except (RoleRefused, Refused) as error:
         log.warning("pipelines.stop_refused", extra={"action": prepared.row.id, "error": str(error)})
 
@@ -140,7 +126,8 @@ async def on_report(service: PipelineService, event: Event) -> None:
         running = await service.app.store.read(_running, event.account, event.region, name(event.payload))
         for action in running:
             prepared = await _prepared(service, action)
-            if prepared is None or _provider(service, prepared) is not provider:
+            found = None if prepared is None else await _found(service, prepared)
+            if prepared is None or found is None or found[0] is not provider:
                 continue
             outcome = await _observe(service, prepared)
             if isinstance(outcome, Running):
@@ -164,11 +151,13 @@ async def _prepared(service: PipelineService, action: str, *, ended: bool = Fals
 # --- asking providers -----------------------------------------------------------------------------------------------------------
 
 
-def _provider(service: PipelineService, prepared: Prepared) -> Provider:
-    return service.providers.provider(type_of(prepared.row))
+async def _found(service: PipelineService, prepared: Prepared) -> Found | None:
+    """Who runs an action, and its type. None for a type that nobody runs any more."""
+    id, key = type_of(prepared.row), prepared.key
+    return service.providers.find(id) or await service.app.store.read(service.types.find, key.account, key.region, id)
 
 
-async def _start(service: PipelineService, prepared: Prepared) -> tuple[Outcome, Details]:
+async def _start(service: PipelineService, prepared: Prepared, found: Found | None) -> tuple[Outcome, Details]:
     inputs = prepared.inputs or None
     configuration = prepared.declared.get("configuration", {})
     try:
@@ -180,7 +169,7 @@ async def _start(service: PipelineService, prepared: Prepared) -> tuple[Outcome,
             "the pipeline action configuration."
         )
         return Failed(code="ConfigurationError", message=message), Details(inputs=inputs)
-    if _bytes(resolved) > RESOLVED_LIMIT:
+    if size_of(resolved) > RESOLVED_LIMIT:
         message = (
             f"The configuration of the action is larger than {RESOLVED_LIMIT} bytes after its variables are resolved."
         )
@@ -189,9 +178,15 @@ async def _start(service: PipelineService, prepared: Prepared) -> tuple[Outcome,
     missing = len(prepared.declared.get("inputArtifacts", ())) - len(prepared.inputs)
     if missing:
         return Failed(code="JobFailed", message="An input artifact of the action was not made."), details
-    provider = _provider(service, prepared)
+    if found is None or found[1].deleted:
+        message = "The action type was deleted. Name another one in the action, or make it again as it was."
+        return Failed(code="ConfigurationError", message=message), details
+    provider, known = found
     if not provider.acts(resolved):
         return await provider.start(action_of(prepared, resolved)), details
+    refused = offers.refused(known, resolved)
+    if refused is not None:
+        return Failed(code="ConfigurationError", message=refused), details
     try:
         action = await _action(service, prepared, resolved)
         if provider.shows_revisions:
@@ -204,9 +199,12 @@ async def _start(service: PipelineService, prepared: Prepared) -> tuple[Outcome,
 
 
 async def _observe(service: PipelineService, prepared: Prepared) -> Outcome:
+    found = await _found(service, prepared)
+    if found is None:
+        return Failed(code="ConfigurationError", message="Nobody runs actions of this type any more.")
     try:
         action = await _action(service, prepared, prepared.row.resolved or {})
-        return await _provider(service, prepared).observe(action)
+        return await found[0].observe(action)
     except RoleRefused as refused:
         return Failed(code="PermissionError", message=str(refused))
     except (Refused, ServiceError) as error:
@@ -214,16 +212,9 @@ async def _observe(service: PipelineService, prepared: Prepared) -> Outcome:
 
 
 async def _action(service: PipelineService, prepared: Prepared, configuration: Mapping[str, str]) -> Action:
-    key = prepared.key
-    session = await action_session(
-        service.app,
-        Acting(key.account, key.region, key.name),
-        pipeline_role=prepared.role,
-        action_role=prepared.declared.get("roleArn"),
-        name=prepared.row.id,
-    )
-    invoke = _AsRole(service.app, session, key.region)
-    return action_of(prepared, configuration, invoke, site=service.app.public_url)
+    invoke = await as_role(service.app, prepared)
+    secrets = await opened(service.app, prepared)
+    return action_of(prepared, {**configuration, **secrets}, invoke, site=service.app.public_url)
 
 
 # --- writing ----------------------------------------------------------------------------------------------------
@@ -250,10 +241,11 @@ async def _report(
     job: Job | None,
     *,
     cause: str = "",
+    known: ActionType | None = None,
 ) -> None:
-    """Apply to the pipeline what came of an action, and end the job in the same transaction."""
+    """Apply to the pipeline what came of an action, and end the job in the same transaction. `known` is the type of an action that starts."""
     now, seed = service.app.clock.now(), service.app.ids.seed()
-    if isinstance(outcome, Succeeded) and _bytes(outcome.variables) > VARIABLES_LIMIT:
+    if isinstance(outcome, Succeeded) and size_of(outcome.variables) > VARIABLES_LIMIT:
         message = f"The output variables of the action are larger than {VARIABLES_LIMIT} bytes."
         outcome = Failed(code="JobFailed", message=message, external_id=outcome.external_id, url=outcome.url)
     input = _input(prepared.row, outcome, _details(details, outcome))
@@ -261,11 +253,13 @@ async def _report(
     def write(conn: sa.Connection) -> None:
         if job is not None:
             jobs.complete(conn, job)
-        apply(
+        done = apply(
             conn, service.versions, prepared.key, input, now=now, seed=seed, cause=job.id if job is not None else cause
         )
         if isinstance(outcome, Running):
             _look_later(conn, prepared.row, now + min(FIRST_CHECK, outcome.check_after))
+        if isinstance(outcome, Offered) and done and known is not None:  # else the action has ended meanwhile
+            offers.make(conn, prepared.row, known, details.resolved or {})
 
     await service.app.store.write_together(prepared.key.lock, write)
     failpoint("pipelines.after_commit")
@@ -283,7 +277,8 @@ def _look_later(conn: sa.Connection, row: Any, due: int) -> None:
     )
 
 
-def _bytes(values: Mapping[str, str]) -> int:
+def size_of(values: Mapping[str, str]) -> int:
+    """The bytes of names and values."""
     return sum(len(key.encode()) + len(value.encode()) for key, value in values.items())
 
 
@@ -298,7 +293,7 @@ def _failure(error: Refused | ServiceError) -> Failed:
 
 def _details(details: Details, outcome: Outcome) -> Details:
     """Those details, and what an outcome adds to them."""
-    if isinstance(outcome, Waiting):
+    if isinstance(outcome, Waiting | Offered):
         return details
     more: dict[str, Any] = {}
     if isinstance(outcome, Running):
@@ -327,7 +322,7 @@ def _input(row: Any, outcome: Outcome, details: Details) -> Input:
         case Failed():
             code, message = outcome.code, outcome.message
             return ActionFailed(execution=execution, action=action, code=code, message=message, details=details)
-        case Running():
+        case Running() | Offered():
             return ActionAccepted(execution=execution, action=action, details=details)
         case Waiting():
             return ActionReported(execution=execution, action=action, details=details)

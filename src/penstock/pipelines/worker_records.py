@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from penstock.pipelines.model import ActionTypeId
+from penstock.pipelines.model import ActionTypeId, Key
 from penstock.store.schema import Json, metadata, sealed
 from penstock.store.statement import Statement
 from penstock.store.upsert import upsert
@@ -112,6 +112,30 @@ def find_anybodys(conn: sa.Connection, region: str, id: ActionTypeId) -> list[An
     return _ANYBODYS.all(conn, _key(region, id))
 
 
+_HERE = Statement(
+    sa.select(action_types)
+    .where(_t.region == sa.bindparam("region"), _t.deleted.is_(None))
+    .where((_t.account == sa.bindparam("account")) | (_t.owner != "Custom"))
+    .order_by(_t.category, _t.owner, _t.provider, _t.version, _t.account)
+)
+_COUNT = Statement(
+    sa.select(sa.func.count(), sa.func.count(_t.deleted)).where(
+        _t.account == sa.bindparam("account"), _t.region == sa.bindparam("region"), _t.owner == "Custom"
+    )
+)
+
+
+def all_here(conn: sa.Connection, account: str, region: str) -> list[Any]:
+    """The rows of an account's own action types, and of all partners', without deleted ones."""
+    return _HERE.all(conn, {"account": account, "region": region})
+
+
+def count_custom(conn: sa.Connection, account: str, region: str) -> tuple[int, int]:
+    """How many custom action types an account has, and how many it has deleted."""
+    count, deleted = _COUNT.first(conn, {"account": account, "region": region})
+    return count - deleted, deleted
+
+
 def put(conn: sa.Connection, account: str, region: str, id: ActionTypeId, *, now: int, **values: Any) -> None:
     """Make an action type, or give the one of these names other values."""
     key = {"account": account, **_key(region, id)}
@@ -120,9 +144,39 @@ def put(conn: sa.Connection, account: str, region: str, id: ActionTypeId, *, now
     )
 
 
+_TAGS = Statement(
+    action_types.update().where(_NAMED, _t.account == sa.bindparam("account")).values(tags=sa.bindparam("t"))
+)
+
+
+def set_tags(conn: sa.Connection, account: str, region: str, id: ActionTypeId, tags: Mapping[str, str]) -> None:
+    """Give an action type other tags."""
+    _TAGS.later(conn, {"account": account, **_key(region, id), "t": dict(tags)})
+
+
 def revision_digest(revision_id: str, change_id: str) -> str:
     """The same for the same change to the same revision: going back to an earlier revision is a change of its own."""
     return sha256(f"{len(revision_id)}:{revision_id}{change_id}".encode()).hexdigest()
+
+
+_r = revisions.c
+_REVISION = Statement(
+    sa.select(_r.execution_id).where(
+        _r.pipeline_id == sa.bindparam("i"), _r.action == sa.bindparam("a"), _r.digest == sa.bindparam("d")
+    )
+)
+
+
+def put_revision(conn: sa.Connection, pipeline_id: str, action: str, digest: str) -> str | None:
+    """The execution that a revision has started when it was put before; None when it was not."""
+    row = _REVISION.first(conn, {"i": pipeline_id, "a": action, "d": digest})
+    return None if row is None else row.execution_id
+
+
+def note_revision(conn: sa.Connection, key: Key, action: str, digest: str, *, execution: str, now: int) -> None:
+    """Remember what a revision has started. `key` is that of the pipeline, with its id."""
+    row = {"pipeline_id": key.id, "action": action, "digest": digest, "account": key.account, "region": key.region}
+    conn.execute(revisions.insert(), {**row, "execution_id": execution, "put": now})
 
 
 _s = secrets.c

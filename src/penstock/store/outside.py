@@ -52,6 +52,15 @@ def _next_of(dialect: str) -> sa.Executable:
     return sa.select(found).select_from(topics.table).join(found, sa.true())
 
 
+_C, _NOW = jobs.c, sa.bindparam("now")
+_WAITING = (
+    sa.select(jobs)
+    .where(_C.topic == sa.bindparam("topic"), _C.kind == sa.bindparam("k"), _C.topic != sa.literal_column("''"))
+    .where(_C.state.in_([JobState.READY, JobState.OFFERED]), _C.due <= _NOW)
+    .where((_C.state == JobState.READY) | (_C.until <= _NOW))
+)
+_WAITS = Statement(_WAITING.with_only_columns(_C.id).limit(1))
+_SEVERAL = Statement(_WAITING.order_by(_C.due, _C.id).limit(sa.bindparam("n")).with_for_update(skip_locked=True))
 _INSERT = Rows(
     jobs, "id", "kind", "topic", "account", "region", "payload", "state", "attempt", "failures", "due", "created"
 )
@@ -83,7 +92,23 @@ def offer(conn: sa.Connection, *, kind: str, topics: Iterable[str], offer_ms: in
     An offer nobody acknowledged in time is made again, with a new nonce.
     """
     given = {"topics": list(dict.fromkeys(topics)), "k": kind, "now": now}
-    rows = _NEXT.all(conn, given)
+    return {job.topic: job for job in _offer(conn, _NEXT.all(conn, given), offer_ms=offer_ms, now=now)}
+
+
+def waits(conn: sa.Connection, *, kind: str, topic: str, now: int) -> bool:
+    """Whether there is a job to offer."""
+    return _WAITS.first(conn, {"topic": topic, "k": kind, "now": now}) is not None
+
+
+def offer_several(conn: sa.Connection, *, kind: str, topic: str, most: int, offer_ms: int, now: int) -> list[Job]:
+    """`offer` for one topic: up to `most` of its due jobs, the oldest first."""
+    rows = _SEVERAL.all(conn, {"topic": topic, "k": kind, "now": now, "n": most})
+    return _offer(conn, rows, offer_ms=offer_ms, now=now)
+
+
+def _offer(conn: sa.Connection, rows: Sequence[Any], *, offer_ms: int, now: int) -> list[Job]:
+    if not rows:
+        return []
     nonces = secrets.token_hex(_NONCE_BYTES * len(rows))
     offers = [
         {
@@ -96,7 +121,7 @@ def offer(conn: sa.Connection, *, kind: str, topics: Iterable[str], offer_ms: in
         for place, row in enumerate(rows)
     ]
     _OFFER.write(conn, offers)
-    return {row.topic: job_of({**row._asdict(), **offer}) for row, offer in zip(rows, offers, strict=True)}
+    return [job_of({**row._asdict(), **offer}) for row, offer in zip(rows, offers, strict=True)]
 
 
 def acknowledge(

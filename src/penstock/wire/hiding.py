@@ -6,7 +6,7 @@ stands under a name that only secrets have, such as `OAuthToken` in the configur
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import orjson
@@ -41,6 +41,9 @@ _SECRET_ENDS = (
 _PLAIN = frozenset({"string", "boolean", "integer", "long", "float", "double"})
 _BYTES = object()  # what is left out
 
+Hides = Mapping[str, Callable[[Mapping[str, Any]], Collection[str]]]
+"""Name of a structure → which members of one of its values are secrets, where the value itself says what it is."""
+
 Show = Callable[[Any, "list[str]"], Any]
 """Makes what is shown of a value, and appends the texts that it hid."""
 
@@ -53,9 +56,10 @@ def secret_name(name: str) -> bool:
 class Hiding:
     """What is shown of the shapes of one service."""
 
-    def __init__(self, secrets: Collection[str] = ()) -> None:
+    def __init__(self, secrets: Collection[str] = (), hides: Hides | None = None) -> None:
         """`secrets` are members as `Shape$member` (of a map: `Shape$key`) that the model does not call sensitive."""
         self._secrets = frozenset(secrets)
+        self._hides: Hides = hides or {}
         self._known: dict[tuple[str, bool], Show] = {}
 
     def readable(self, shape: Shape | None, value: Any) -> tuple[Any, list[str]]:
@@ -123,16 +127,18 @@ class Hiding:
             f"{name[:-4]}Value": name for name in members if name.endswith("Name") and f"{name[:-4]}Value" in members
         }
 
+        hides = self._hides.get(shape.name, _hides_nothing)
+
         def show(value: Any, hidden: list[str]) -> Any:
             if type(value) is orjson.Fragment:
                 value = orjson.loads(orjson.dumps(value))
             if not isinstance(value, dict):
                 return _BYTES
-            shown = {}
+            shown, secrets = {}, hides(value)
             for name, item in value.items():
                 known = members.get(name)
                 if known is not None and item is not None:
-                    secret = name in named and secret_name(str(value.get(named[name])))
+                    secret = name in secrets or (name in named and secret_name(str(value.get(named[name]))))
                     found = (_hide if secret else known[1])(item, hidden)
                     if found is not _BYTES:
                         shown[known[0]] = found
@@ -177,6 +183,10 @@ def without(text: str, hidden: Collection[str]) -> str:
         if secret:
             text = text.replace(secret, HIDDEN)
     return text
+
+
+def _hides_nothing(_value: Mapping[str, Any]) -> Collection[str]:
+    return ()
 
 
 def _hide(value: Any, hidden: list[str]) -> Any:

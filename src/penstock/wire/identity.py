@@ -68,11 +68,12 @@ class Identity(Protocol):
         account: str,
         source_arn: str,
         duration: int = 3600,
+        policy: str = "",
     ) -> tuple[Session, dict[str, Any]]:
         """A session of a role for one of our services, and its credentials (STS `Credentials` shape).
 
-        `duration` is in seconds. `account` is the one that the service works for: a role of another account is refused
-        then. `source_arn` is the resource for which it acts, which trust policies may ask for. Goes through the registered
+        `duration` is in seconds. `policy` (JSON) narrows what the session may. `account` is the one that the service works
+        for: a role of another account is refused then. `source_arn` is the resource for which it acts, which trust policies may ask for. Goes through the registered
         sts:AssumeRole with the service's session, so trust is checked. Raises AccessDenied when the role does not exist or
         does not trust the service.
         """

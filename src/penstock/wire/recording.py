@@ -155,7 +155,7 @@ class Records:
         head = _beginning(call, service, who, reads=operation.reads, account=call.account, invoked_by=invoked_by)
         hiding = self._hiding.get(service.name)
         if hiding is None:
-            hiding = self._hiding[service.name] = Hiding(service.secrets)
+            hiding = self._hiding[service.name] = Hiding(service.secrets, service.hides)
         if len(self._kinds) >= _KINDS:
             self._kinds.clear()
         known = self._kinds[key] = _Kind(

@@ -23,6 +23,7 @@ from penstock.wire.codec_json import JsonCodec
 from penstock.wire.codec_query import QueryCodec
 from penstock.wire.codec_rest_json import RestJsonCodec
 from penstock.wire.codec_rest_xml import RestXmlCodec
+from penstock.wire.hiding import Hides
 from penstock.wire.message import Codec, RequestHead
 from penstock.wire.profiles import DEFAULT, ErrorProfile
 from penstock.wire.regions import Scope
@@ -56,7 +57,7 @@ class Service:
     A REST service may have `virtual_hosts`: the first segment of its paths can stand as a label before the installation's host
     name, also with this name between them. The service that is the `fallback` gets what no other is meant by. Browsers' forms
     that bear their signature among their fields are its `form_operation`. `secrets` are members of its shapes that no record shows, though
-    the model does not call them sensitive: `Shape$member`, of a map `Shape$key`.
+    the model does not call them sensitive: `Shape$member`, of a map `Shape$key`; `hides` says it of values of structures.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Service:
         fallback: bool = False,
         form_operation: str = "",
         secrets: Collection[str] = (),
+        hides: Hides | None = None,
     ) -> None:
         self.name = name
         self.patch = patch or {}
@@ -88,6 +90,7 @@ class Service:
         self.fallback = fallback
         self.form_operation = form_operation
         self.secrets = secrets
+        self.hides = hides
         self._codec_types = {**CODECS, **(codecs or {})}
         self._signing_names = signing_names
         self._target_prefixes = target_prefixes

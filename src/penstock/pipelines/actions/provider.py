@@ -63,7 +63,12 @@ class Waiting:
     """Nothing to do: someone has to answer (a manual approval)."""
 
 
-Outcome = Running | Succeeded | Failed | Waiting
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """A worker outside of this installation does it: a job for it is offered, whose result ends the action."""
+
+
+Outcome = Running | Succeeded | Failed | Waiting | Offered
 
 
 class Invoke:

@@ -22,6 +22,7 @@ from penstock.pipelines.operations.addressing import (
     without_nones,
 )
 from penstock.pipelines.service import PipelineService
+from penstock.pipelines.types import Find
 from penstock.store.keysets import rows_behind
 from penstock.wire.call import Input, Output
 
@@ -81,10 +82,11 @@ def _list(
             )
         )
     rows = conn.execute(rows_behind(query, [table.c.ordinal], after, limit=limit + 1, descending=True)).all()
-    return [_detail(service, conn, row) for row in rows[:limit]], rows
+    find = service.types.at(conn, key.account, key.region)
+    return [_detail(service, conn, find, row) for row in rows[:limit]], rows
 
 
-def _detail(service: PipelineService, conn: sa.Connection, row: Any) -> Output:
+def _detail(service: PipelineService, conn: sa.Connection, find: Find, row: Any) -> Output:
     declared = declared_action(
         service.versions.declaration(conn, row.pipeline_id, row.version) or {}, row.stage, row.action
     )
@@ -100,12 +102,12 @@ def _detail(service: PipelineService, conn: sa.Connection, row: Any) -> Output:
             "updatedBy": row.updated_by,
             "status": row.status,
             "input": _input(row, declared),
-            "output": _output(service.links, row),
+            "output": _output(service.links, find, row),
         }
     )
 
 
-def _output(links: Links, row: Any) -> Output:
+def _output(links: Links, find: Find, row: Any) -> Output:
     error = None
     if row.error_code:
         error = {"code": row.error_code, "message": row.error_message}
@@ -116,7 +118,7 @@ def _output(links: Links, row: Any) -> Output:
                 {
                     "externalExecutionId": row.external_id,
                     "externalExecutionSummary": row.summary,
-                    "externalExecutionUrl": links.execution(row),
+                    "externalExecutionUrl": links.execution(find, row),
                     "errorDetails": error,
                     "logStreamARN": row.log_stream,
                 }

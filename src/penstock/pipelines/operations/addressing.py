@@ -15,7 +15,7 @@ from penstock.pipelines.errors import (
     StageNotFoundException,
 )
 from penstock.pipelines.inputs import Input as Asked
-from penstock.pipelines.model import Key
+from penstock.pipelines.model import ActionTypeId, Key
 from penstock.pipelines.service import PipelineService
 from penstock.wire.call import Input
 
@@ -45,6 +45,11 @@ def stage_arn(call: Call, input: Input) -> str:
 def action_arn(call: Call, input: Input) -> str:
     """Of an action."""
     return arn_of(call, input["pipelineName"], input["stageName"], input["actionName"])
+
+
+def type_arn(call: Call, id: ActionTypeId) -> str:
+    """The ARN of an action type. AWS: permissions-reference."""
+    return call.arn("codepipeline", f"actionType:{id.owner}/{id.category}/{id.provider}/{id.version}")
 
 
 def key_of(call: Call, name: str) -> Key:

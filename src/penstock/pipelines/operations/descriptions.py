@@ -22,6 +22,7 @@ from penstock.pipelines.operations.addressing import (
 )
 from penstock.pipelines.plan import type_of
 from penstock.pipelines.service import PipelineService
+from penstock.pipelines.types import Find
 from penstock.wire.call import Input, Output
 
 
@@ -48,9 +49,10 @@ def _describe(conn: sa.Connection, service: PipelineService, key: Key, execution
         version = records.EXECUTION_STATE.load(row.state).version
         resolved = _resolved(conn, execution)
     declaration = declaration_of(service, conn, key, pipeline.id, version)
+    find = service.types.at(conn, key.account, key.region)
     return {
         "actions": [
-            _action(service, stage["name"], action, resolved.get((stage["name"], action["name"])))
+            _action(service, find, stage["name"], action, resolved.get((stage["name"], action["name"])))
             for stage in declaration["stages"]
             for action in stage["actions"]
         ]
@@ -58,11 +60,11 @@ def _describe(conn: sa.Connection, service: PipelineService, key: Key, execution
 
 
 def _action(
-    service: PipelineService, stage: str, declared: Mapping[str, Any], resolved: Mapping[str, str] | None
+    service: PipelineService, find: Find, stage: str, declared: Mapping[str, Any], resolved: Mapping[str, str] | None
 ) -> Output:
     configuration = declared["configuration"] if resolved is None else resolved
     type_id = type_of(declared)
-    found = service.providers.find(type_id)
+    found = find(type_id)
     display = found[0].shows(found[1], configuration) if found else Display(line=type_id.provider)
     return without_nones(
         {
@@ -72,7 +74,7 @@ def _action(
             "subject": display.subject or None,
             "part": display.part or None,
             "question": display.question or None,
-            "entityUrl": service.links.entity(type_id, configuration),
+            "entityUrl": service.links.entity(find, type_id, configuration),
             "entityType": (found[1].works_on if found else "") or None,
             "executionType": (found[1].starts if found else "") or None,
         }

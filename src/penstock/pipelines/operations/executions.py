@@ -34,6 +34,7 @@ from penstock.pipelines.operations.addressing import (
 )
 from penstock.pipelines.plan import type_of
 from penstock.pipelines.service import PipelineService
+from penstock.pipelines.types import Find
 from penstock.store.keysets import rows_behind
 from penstock.wire.call import Input, Output
 
@@ -118,6 +119,7 @@ def _get(conn: sa.Connection, service: PipelineService, key: Key, execution_id: 
     fetched = _fetched(conn, [execution_id])[execution_id]
     run = records.EXECUTION_STATE.load(row.state)
     declaration = declaration_of(service, conn, key, pipeline.id, run.version)
+    find = service.types.at(conn, key.account, key.region)
     return {
         "pipelineExecution": without_nones(
             {
@@ -128,7 +130,7 @@ def _get(conn: sa.Connection, service: PipelineService, key: Key, execution_id: 
                 "status": str(run.status),
                 "statusSummary": run.summary or None,
                 "artifactRevisions": [
-                    _artifact_revision(service.links, action) for action in fetched if action.outputs
+                    _artifact_revision(service.links, find, action) for action in fetched if action.outputs
                 ],
                 "variables": [
                     {"name": variable["name"], "resolvedValue": row.variables[variable["name"]]}
@@ -149,15 +151,18 @@ async def list_pipeline_executions(service: PipelineService, call: Call, input: 
     limit = input.get("maxResults", PAGE)
     stage = input.get("filter", {}).get("succeededInStage", {}).get("stageName")
     key = key_of(call, input["pipelineName"])
-    rows, fetched = await call.app.store.scan(_list, key, PAGES.after(call, input), stage, limit + 1)
+    after = PAGES.after(call, input)
+    rows, fetched, find = await call.app.store.scan(_list, service, key, after, stage=stage, limit=limit + 1)
     page = PAGES.page(call, input, rows, limit=limit, keyset=lambda row: [row.number])
     return {
-        "pipelineExecutionSummaries": [_summary(service.links, row, fetched.get(row.id, [])) for row in page.rows],
+        "pipelineExecutionSummaries": [
+            _summary(service.links, find, row, fetched.get(row.id, [])) for row in page.rows
+        ],
         **page.more,
     }
 
 
-def _artifact_revision(links: Links, action: Any) -> Output:
+def _artifact_revision(links: Links, find: Find, action: Any) -> Output:
     revision = action.revision
     return without_nones(
         {
@@ -166,12 +171,12 @@ def _artifact_revision(links: Links, action: Any) -> Output:
             "revisionChangeIdentifier": revision.get("change_id") or None,
             "revisionSummary": revision.get("summary") or None,
             "created": revision.get("created"),
-            "revisionUrl": links.revision(action),
+            "revisionUrl": links.revision(find, action),
         }
     )
 
 
-def _summary(links: Links, row: Any, fetched: list[Any]) -> Output:
+def _summary(links: Links, find: Find, row: Any, fetched: list[Any]) -> Output:
     run = records.EXECUTION_STATE.load(row.state)
     return without_nones(
         {
@@ -187,7 +192,7 @@ def _summary(links: Links, row: Any, fetched: list[Any]) -> Output:
                         "actionName": action.action,
                         "revisionId": action.revision["id"],
                         "revisionSummary": action.revision.get("summary") or None,
-                        "revisionUrl": links.revision(action),
+                        "revisionUrl": links.revision(find, action),
                     }
                 )
                 for action in fetched
@@ -228,15 +233,21 @@ def source_overrides(
 
 
 def _list(
-    conn: sa.Connection, key: Key, after: list[Any] | None, stage: str | None, limit: int
-) -> tuple[Sequence[Any], dict[str, list[Any]]]:
+    conn: sa.Connection, service: PipelineService, key: Key, after: list[Any] | None, *, stage: str | None, limit: int
+) -> tuple[Sequence[Any], dict[str, list[Any]], Find]:
+    """Executions, what they fetched, and the types of what fetched it, which are at hand when the transaction is over."""
     pipeline = pipeline_row(conn, key)
     table = records.executions
     query = sa.select(table).where(table.c.pipeline_id == pipeline.id)
     if stage is not None:
         query = query.where(table.c.succeeded.contains(f"/{stage}/", autoescape=True))
     rows = conn.execute(rows_behind(query, [table.c.number], after, limit=limit, descending=True)).all()
-    return rows, _fetched(conn, [row.id for row in rows])
+    fetched = _fetched(conn, [row.id for row in rows])
+    find = service.types.at(conn, key.account, key.region)
+    for actions in fetched.values():
+        for action in actions:
+            find(records.type_of(action))
+    return rows, fetched, find
 
 
 def _fetched(conn: sa.Connection, executions: list[str]) -> dict[str, list[Any]]:

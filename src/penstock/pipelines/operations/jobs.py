@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from penstock.application import Call
@@ -12,7 +13,7 @@ from penstock.pipelines.preparation import Prepared, prepare
 from penstock.pipelines.records import type_of
 from penstock.pipelines.service import PipelineService
 from penstock.pipelines.variables import Unresolved, resolve_all
-from penstock.wire.call import Input, Output, PrincipalKind
+from penstock.wire.call import Input, Output, PrincipalKind, partition_of
 from penstock.wire.errors import AccessDenied
 from penstock.wire.registry import Access
 
@@ -43,31 +44,34 @@ async def get_action_job(service: PipelineService, call: Call, input: Input) -> 
         configuration = resolve_all(prepared.declared.get("configuration", {}), prepared.scope)
     except Unresolved:
         raise JobNotFoundException(action=id_, service=session.service) from None
-    data = _data(call, prepared) | {"actionConfiguration": {"configuration": configuration}}
+    data = job_data(prepared, configuration, pinned=True)
     return {"job": {"id": id_, "accountId": prepared.row.account, "roleArn": role, "data": data}}
 
 
-def _data(call: Call, prepared: Prepared) -> dict[str, Any]:
+def job_data(prepared: Prepared, configuration: Mapping[str, str], *, pinned: bool = False) -> dict[str, Any]:
+    """The shape `JobData` of a running action, without credentials. `pinned` adds to its artifacts what they were when they were written."""
     row, key = prepared.row, prepared.store.get("encryptionKey")
     context = {
         "pipelineName": row.pipeline,
         "stage": {"name": row.stage},
         "action": {"name": row.action, "actionExecutionId": row.id},
-        "pipelineArn": f"arn:{call.partition}:codepipeline:{row.region}:{row.account}:{row.pipeline}",
+        "pipelineArn": f"arn:{partition_of(row.region)}:codepipeline:{row.region}:{row.account}:{row.pipeline}",
         "pipelineExecutionId": row.execution_id,
     }
     data: dict[str, Any] = {
         "actionTypeId": prepared.declared["actionTypeId"],
+        "actionConfiguration": {"configuration": configuration},
         "pipelineContext": context,
-        "inputArtifacts": [_artifact(artifact) for artifact in prepared.inputs],
-        "outputArtifacts": [_artifact(artifact) for artifact in prepared.outputs],
+        "inputArtifacts": [_artifact(artifact, pinned=pinned) for artifact in prepared.inputs],
+        "outputArtifacts": [_artifact(artifact, pinned=pinned) for artifact in prepared.outputs],
     }
     return data | {"encryptionKey": key} if key else data
 
 
-def _artifact(artifact: ArtifactLocation) -> dict[str, Any]:
-    pinned = {"versionId": artifact.version_id, "eTag": artifact.etag, "sha256": artifact.sha256}
+def _artifact(artifact: ArtifactLocation, *, pinned: bool) -> dict[str, Any]:
     place = {"bucketName": artifact.bucket, "objectKey": artifact.key}
-    place |= {name: value for name, value in pinned.items() if value}
+    if pinned:
+        written = {"versionId": artifact.version_id, "eTag": artifact.etag, "sha256": artifact.sha256}
+        place |= {name: value for name, value in written.items() if value}
     found: dict[str, Any] = {"name": artifact.name, "location": {"type": "S3", "s3Location": place}}
     return found | {"revision": artifact.revision} if artifact.revision else found

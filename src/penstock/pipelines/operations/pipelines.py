@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -29,8 +29,9 @@ from penstock.pipelines.operations.addressing import (
     pipeline_arn,
 )
 from penstock.pipelines.operations.tags import pairs_of, tag_rules
-from penstock.pipelines.plan import plan_of
+from penstock.pipelines.plan import ActionTypes, plan_of
 from penstock.pipelines.roles import Acting, check_roles
+from penstock.pipelines.secrets import Masked, keep, mask
 from penstock.pipelines.service import PipelineService
 from penstock.pipelines.triggers import watched
 from penstock.store import journal
@@ -44,14 +45,31 @@ async def create_pipeline(service: PipelineService, call: Call, input: Input) ->
     """A new pipeline, version 1; its first execution starts at once. AWS: pipelines-about-starting."""
     declared = input["pipeline"]
     tags = tag_rules(arn_of(call, declared["name"])).check(pairs_of(input.get("tags", [])))
-    declaration = await _checked(service, call, declared, 1)
+    checked = await _checked(service, call, declared, 1)
     key = replace(key_of(call, declared["name"]), id=call.app.ids.uuid())
-    await call.app.store.write(_create, service, call, key, declaration, tags=tags, seed=call.app.ids.seed())
-    return {"pipeline": declaration, "tags": input.get("tags", [])}
+    await call.app.store.write(_create, service, call, key, checked, tags=tags, seed=call.app.ids.seed())
+    return {"pipeline": checked.declaration, "tags": input.get("tags", [])}
 
 
-async def _checked(service: PipelineService, call: Call, declared: Declaration, version: int) -> Declaration:
-    types = service.providers.type
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Checked:
+    """A declaration that may be put, without its secrets."""
+
+    masked: Masked
+    types: ActionTypes
+
+    @property
+    def declaration(self) -> Declaration:
+        """As GetPipeline answers it."""
+        return self.masked.declaration
+
+    def at(self, version: int) -> _Checked:
+        """The same as another version."""
+        return replace(self, masked=replace(self.masked, declaration={**self.declaration, "version": version}))
+
+
+async def _checked(service: PipelineService, call: Call, declared: Declaration, version: int) -> _Checked:
+    types = await call.app.store.read(service.types.declarable, call.account, call.region, declared)
     check(declared, types, region=call.region)
     declaration = normalise(declared, version)
     acting = Acting(call.account, call.region, declared["name"])
@@ -60,7 +78,7 @@ async def _checked(service: PipelineService, call: Call, declared: Declaration, 
     for role in dict.fromkeys(a["roleArn"] for s in declared["stages"] for a in s["actions"] if "roleArn" in a):
         await call.app.identity.pass_role(call, role, source_arn=acting.arn, across=True)
     await check_roles(call.app, acting, declaration)
-    return declaration
+    return _Checked(masked=mask(declaration, types), types=types)
 
 
 def _create(
@@ -68,14 +86,15 @@ def _create(
     service: PipelineService,
     call: Call,
     key: Key,
-    declaration: Declaration,
+    checked: _Checked,
     *,
     tags: dict[str, str],
     seed: int,
 ) -> None:
     if records.pipeline(conn, key.account, key.region, key.name) is not None:
         raise PipelineNameInUseException(name=key.name, account=key.account)
-    plan = plan_of(declaration, 1, service.providers.type)
+    declaration = checked.declaration
+    plan = plan_of(declaration, 1, checked.types)
     columns = {
         "type": str(generation_of(declaration)),
         "mode": str(plan.mode),
@@ -91,6 +110,7 @@ def _create(
     except IntegrityError:  # PostgreSQL: another call made it after we looked
         raise PipelineNameInUseException(name=key.name, account=key.account) from None
     _insert_version(conn, service, key, declaration, plan, now=call.now)
+    keep(conn, call.app.sealer, checked.masked, pipeline=key, version=1, before=None)
     failpoint("pipelines.before_create_commit")
 
 
@@ -127,20 +147,23 @@ def _insert_version(
 @operation("UpdatePipeline", resource=declared_arn)
 async def update_pipeline(service: PipelineService, call: Call, input: Input) -> Output:
     """Replace the declaration; the version counts up. What runs is cancelled, nothing is started."""
-    declaration = await _checked(service, call, input["pipeline"], 1)
-    key = key_of(call, declaration["name"])
-    return {"pipeline": await call.app.store.write(_update, service, call, key, declaration, seed=call.app.ids.seed())}
+    checked = await _checked(service, call, input["pipeline"], 1)
+    key = key_of(call, checked.declaration["name"])
+    return {"pipeline": await call.app.store.write(_update, service, call, key, checked, seed=call.app.ids.seed())}
 
 
 def _update(
-    conn: sa.Connection, service: PipelineService, call: Call, key: Key, declaration: Declaration, *, seed: int
+    conn: sa.Connection, service: PipelineService, call: Call, key: Key, checked: _Checked, *, seed: int
 ) -> Declaration:
     pipeline = PipelineAggregate.find(conn, service.versions, key)
     if pipeline is None:
         raise ResourceNotFoundException(account=key.account, name=key.name)
     version = pipeline.state.version + 1
-    declaration = {**declaration, "version": version}
-    plan = plan_of(declaration, version, service.providers.type)
+    checked = checked.at(version)
+    declaration = checked.declaration
+    plan = plan_of(declaration, version, checked.types)
+    before = service.versions.declaration(conn, pipeline.key.id, version - 1)
+    keep(conn, call.app.sealer, checked.masked, pipeline=pipeline.key, version=version, before=before)
     _insert_version(conn, service, pipeline.key, declaration, plan, now=call.now)
     conn.execute(
         records.pipelines.update()

@@ -22,6 +22,7 @@ from penstock.pipelines.operations.addressing import (
 from penstock.pipelines.plan import type_of
 from penstock.pipelines.service import PipelineService
 from penstock.pipelines.state import Slot, Transition
+from penstock.pipelines.types import Find
 from penstock.wire.call import Input, Output
 
 
@@ -40,6 +41,7 @@ def _get(conn: sa.Connection, service: PipelineService, key: Key) -> Output:
     ids = [action for actions in latest_actions.values() for action in actions.values()]
     actions = records.actions
     runs = {run.id: run for run in conn.execute(sa.select(actions).where(actions.c.id.in_(ids)))} if ids else {}
+    find = service.types.at(conn, key.account, key.region)
     return {
         "pipelineName": key.name,
         "pipelineVersion": row.version,
@@ -48,6 +50,7 @@ def _get(conn: sa.Connection, service: PipelineService, key: Key) -> Output:
         "stageStates": [
             _stage(
                 service.links,
+                find,
                 stage,
                 Slot(inbound=slots[stage["name"]].inbound) if parallel else slots[stage["name"]],
                 {name: runs.get(run) for name, run in latest_actions.get(stage["name"], {}).items()},
@@ -57,12 +60,12 @@ def _get(conn: sa.Connection, service: PipelineService, key: Key) -> Output:
     }
 
 
-def _stage(links: Links, stage: dict[str, Any], slot: Slot, runs: dict[str, Any]) -> Output:
+def _stage(links: Links, find: Find, stage: dict[str, Any], slot: Slot, runs: dict[str, Any]) -> Output:
     answer: Output = {
         "stageName": stage["name"],
         "inboundExecutions": [_waiting(execution) for execution in slot.waiting],
         "inboundTransitionState": _transition(slot.inbound),
-        "actionStates": [_action(links, action, runs.get(action["name"])) for action in stage["actions"]],
+        "actionStates": [_action(links, find, action, runs.get(action["name"])) for action in stage["actions"]],
     }
     if slot.waiting:
         answer["inboundExecution"] = _waiting(slot.waiting[-1])
@@ -83,10 +86,10 @@ def _stage(links: Links, stage: dict[str, Any], slot: Slot, runs: dict[str, Any]
     return answer
 
 
-def _action(links: Links, declared: Mapping[str, Any], run: Any) -> Output:
+def _action(links: Links, find: Find, declared: Mapping[str, Any], run: Any) -> Output:
     answer: Output = {"actionName": declared["name"]}
     configuration = declared["configuration"] if run is None or run.resolved is None else run.resolved
-    entity = links.entity(type_of(declared), configuration)
+    entity = links.entity(find, type_of(declared), configuration)
     if entity is not None:
         answer["entityUrl"] = entity
     if run is None:
@@ -98,7 +101,7 @@ def _action(links: Links, declared: Mapping[str, Any], run: Any) -> Output:
             "revisionChangeId": revision.get("change_id") or revision["id"],
             "created": run.updated if revision.get("created") is None else revision["created"],
         }
-        url = links.revision(run)
+        url = links.revision(find, run)
         if url is not None:
             answer["revisionUrl"] = url
     approval = run.provider.startswith("Approval/")
@@ -113,7 +116,7 @@ def _action(links: Links, declared: Mapping[str, Any], run: Any) -> Output:
             "token": run.token if asked else None,
             "lastUpdatedBy": run.updated_by,
             "externalExecutionId": None if approval else run.external_id,
-            "externalExecutionUrl": links.execution(run),
+            "externalExecutionUrl": links.execution(find, run),
             "percentComplete": run.percent,
             "errorDetails": {"code": run.error_code, "message": run.error_message} if run.error_code else None,
             "logStreamARN": run.log_stream,
