@@ -106,6 +106,25 @@ async def test_streams_go_when_their_group_keeps_events_no_longer(any_store: Sto
     await logs.stop()
 
 
+async def test_files_that_lost_their_stream_are_deleted(any_store: Store, tmp_path: Path):
+    """Rows go first: a process that dies then leaves the files, which hold what somebody has deleted."""
+    logs = LogStore(tmp_path / "streams", any_store)
+    kept, lost, fresh, half = (letter * 32 for letter in "abcd")
+    await any_store.write(fill, {kept: {}, lost: {}})
+    for file in (kept, lost, fresh, half):
+        await logs.append(file, [(5, "a line")], 9)
+    await logs._sync()
+    await any_store.write(lambda conn: conn.execute(records.streams.delete().where(records.streams.c.file == lost)))
+    logs._path(half).unlink()
+    for path in (tmp_path / "streams").rglob("*.*"):
+        if path.stem != fresh:
+            os.utime(path, (1, 1))
+    await logs.collect()
+    assert sorted({path.stem for path in (tmp_path / "streams").rglob("*.*")}) == [kept, fresh]
+    assert await logs.inspect(kept, lambda files: len(files.batches())) == 1
+    await logs.stop()
+
+
 def _target(link: Path) -> str:
     try:
         return os.readlink(link)
@@ -272,7 +291,7 @@ async def test_a_store_that_stops_syncs_and_lets_go_of_everything(
 
     logs._readers = SimpleNamespace(close=close)  # type: ignore[assignment]
     await logs.start()
-    assert {loop.name for loop in store.loops._running} >= {"logs.sync", "logs.expire"}
+    assert {loop.name for loop in store.loops._running} >= {"logs.sync", "logs.expire", "logs.collect"}
     for name in ("a" * 32, "b" * 32):
         await logs.append(name, [(1, "x")], 1)
         held = logs._held[name]
@@ -283,4 +302,4 @@ async def test_a_store_that_stops_syncs_and_lets_go_of_everything(
     assert done[-2:] == ["closed a", "closed b"]
     assert "readers" in done
     assert logs._held == {}
-    assert not {loop.name for loop in store.loops._running} & {"logs.sync", "logs.expire"}
+    assert not {loop.name for loop in store.loops._running} & {"logs.sync", "logs.expire", "logs.collect"}

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import os
 import resource
+import time
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -28,6 +30,8 @@ _OPEN = 256  # streams at most; each has two files
 _SHARE = 16  # of the process's descriptors, one in so many is for a stream
 _SYNC_S = 1.0
 _EXPIRE_S = 600.0
+_COLLECT_S = 3600.0
+_ABANDONED_S = 3600.0  # what has no row is left alone for so long after it was written to last
 _BATCH = 500  # streams that are forgotten in a transaction
 
 T = TypeVar("T")
@@ -60,6 +64,7 @@ class LogStore:
         self._loops = [
             self._store.loops.start("logs.sync", self._sync, self._until_written),
             self._store.loops.start("logs.expire", self.expire, lambda: self._store.clock.sleep(_EXPIRE_S)),
+            self._store.loops.start("logs.collect", self.collect, lambda: self._store.clock.sleep(_COLLECT_S)),
         ]
 
     async def stop(self) -> None:
@@ -189,6 +194,15 @@ class LogStore:
             if len(files) < _BATCH:
                 return
 
+    async def collect(self) -> None:
+        """Delete files of streams that have no row: a process died between the one and the other, or wrote to a stream that was deleted."""
+        for folder in await LOGS.run(_folders, self._folder):
+            found = await LOGS.run(_abandoned, folder, time.time() - _ABANDONED_S)
+            for first in range(0, len(found), _BATCH):
+                files = found[first : first + _BATCH]
+                known = await self._store.scan(records.files_with_streams, files)
+                await self.remove([file for file in files if file not in known])
+
     def _path(self, file: str) -> Path:
         return self._folder / file[:2] / f"{file}.log"
 
@@ -246,6 +260,20 @@ class LogStore:
             raise
         if failed is not None:
             raise failed
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(one for one in folder.iterdir() if one.is_dir()) if folder.is_dir() else []
+
+
+def _abandoned(folder: Path, before: float) -> list[str]:
+    """The streams of a folder none of whose files has been written to since a time, in seconds."""
+    newest: dict[str, float] = {}
+    for entry in os.scandir(folder):
+        with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
+            name = entry.name.partition(".")[0]
+            newest[name] = max(newest.get(name, 0), entry.stat().st_mtime)
+    return [name for name, written in newest.items() if written < before]
 
 
 def _room() -> int:

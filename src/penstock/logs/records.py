@@ -178,6 +178,11 @@ def delete_expired(conn: sa.Connection, now: int, limit: int) -> list[str]:
     return files
 
 
+def files_with_streams(conn: sa.Connection, files: Sequence[str]) -> set[str]:
+    """Those of some files that are a stream's."""
+    return set(conn.execute(sa.select(streams.c.file).where(streams.c.file.in_(files))).scalars())
+
+
 def forget_sent(conn: sa.Connection, files: Sequence[str]) -> None:
     """Forget how much of streams, which go, was sent."""
     for first in range(0, len(files), _AT_ONCE):

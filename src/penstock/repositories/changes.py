@@ -213,6 +213,9 @@ class Changes:
             if path.stem not in kept and path.stat().st_mtime < before:
                 shutil.rmtree(path, ignore_errors=True)
                 path.with_suffix(".lock").unlink(missing_ok=True)
+        for path in self.folder.glob("*/*/*.lock"):
+            if path.stem not in kept and path.stat().st_mtime < before:
+                path.unlink(missing_ok=True)
         for path in self.temporary.glob("git-*"):  # one process serves a data folder: whose they were is gone
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
