@@ -33,8 +33,6 @@ COVERED = {
     ("codedeploy", "ecsServices"),
     ("codedeploy", "targetGroupPairInfoList"),
     ("codepipeline", "conditions"),  # what a stage asks before and after is refused
-    ("codepipeline", "gitConfiguration"),  # refused unless the source is a connection, which none is
-    ("codepipeline", "triggers"),
     ("events", "AuthParameters.ConnectivityParameters"),  # refused
     ("events", "InvocationConnectivityParameters"),
     ("events", "LogConfig.IncludeDetail"),  # refused with the Level that it belongs to

@@ -6,7 +6,7 @@ import pytest
 from pipeline_harness import BUILD, SOURCE, Scripted, action, approval, declared, stage
 
 from penstock.pipelines.actions import Providers, built_in
-from penstock.pipelines.declaration import check, normalise
+from penstock.pipelines.declaration import check, faults, normalise
 from penstock.wire.errors import ServiceError
 
 TYPES = Providers({**built_in().by_name, "scripted": Scripted()}).type
@@ -106,10 +106,10 @@ ROWS = [
         "Failure conditions with rollback result type cannot be added to a PARALLEL pipeline.",
     ),
     (
-        declared({**SOURCE, "onFailure": {"result": "ROLLBACK"}}, stage("Build", action("a"))),
+        declared(SOURCE, stage("Build", action("a"), onFailure={"result": "ROLLBACK"})),
         STAGE,
-        "The result ROLLBACK cannot be used for the failure exit gate of stage 'Source': the stage of the sources is not "
-        "rolled back",
+        "Penstock does not roll stages back yet. Remove the result ROLLBACK from stage 'Build'; the "
+        "automatic rollback of a deployment group works.",
     ),
     (
         declared(SOURCE, stage("Build", action("a"), beforeEntry={"conditions": [{"result": "FAIL"}]})),
@@ -305,6 +305,176 @@ def test_what_is_refused(declaration, code, message):
     before = copy.deepcopy(declaration)
     assert refused(declaration) == (code, message)
     assert declaration == before
+
+
+def connected(*triggers, **more):
+    """A pipeline whose source `pull` is a repository behind a connection."""
+    source = action(
+        "pull",
+        "Source",
+        "CodeStarSourceConnection",
+        outputArtifacts=[{"name": "App"}],
+        configuration={"ConnectionArn": "arn", "FullRepositoryId": "o/r", "BranchName": "main"},
+    )
+    found = [{"providerType": "CodeStarSourceConnection", "gitConfiguration": one} for one in triggers]
+    return declared(stage("Source", source), stage("Build", action("b")), triggers=found, **more)
+
+
+def trigger(**filters):
+    return {"sourceActionName": "pull", **filters}
+
+
+MAIN = {"branches": {"includes": ["main"]}}
+TAGS = {"tags": {"includes": ["v*"], "excludes": ["v0*"]}}
+PATHS = {"filePaths": {"includes": ["src/**"]}}
+
+
+def test_triggers():
+    for good in (
+        trigger(push=[TAGS]),
+        trigger(push=[MAIN, TAGS, {**MAIN, **PATHS}]),
+        trigger(pullRequest=[{"events": ["OPEN", "UPDATED"], **MAIN}, {**MAIN, **PATHS}]),
+        trigger(push=[MAIN], pullRequest=[MAIN]),
+    ):
+        declaration = connected(good)
+        check(declaration, TYPES, region="us-east-1")
+        normal = normalise(declaration, 1)
+        assert normal["pipelineType"] == "V2"
+        assert normal["triggers"] == declaration["triggers"]
+    again = "The source action 'pull' has more than one trigger. Put its filters into one."
+    nothing = (
+        "The trigger of source action 'pull' has no filter. Give it 'push' or 'pullRequest', or remove the trigger: "
+        "without one every push to the branch of the action starts the pipeline."
+    )
+    for kind, filters, why in (
+        ("push", [MAIN, MAIN], None),
+        ("push", [{**TAGS, **MAIN}], "has 'tags' beside other criteria: tags stand alone"),
+        ("push", [{**TAGS, **PATHS}], "has 'tags' beside other criteria: tags stand alone"),
+        ("push", [PATHS], "has 'filePaths' without 'branches'"),
+        ("push", [{}], "has no criteria"),
+        ("push", [{"branches": {}}], "has 'branches' without 'includes' and without 'excludes'"),
+        ("pullRequest", [{"events": ["OPEN"]}], "has no 'branches'"),
+        ("pullRequest", [{"events": ["OPEN", "OPEN"], **MAIN}], "has an event more than once"),
+    ):
+        code, message = refused(connected(trigger(**{kind: filters})))
+        assert code == STRUCTURE
+        if why is None:
+            assert message == f"The trigger of source action 'pull' has the same filter of '{kind}' more than once"
+        else:
+            assert message == f"A filter of '{kind}' in the trigger of source action 'pull' {why}"
+    assert refused(connected(trigger(push=[MAIN]), trigger(push=[TAGS]))) == (STRUCTURE, again)
+    assert refused(connected(trigger())) == (STRUCTURE, nothing)
+    large = {"branches": {"includes": ["b" * 255] * 8, "excludes": ["b" * 255] * 8}}
+    assert "bytes of JSON" in refused(connected(*[trigger(push=[large])] * 50))[1]
+
+
+def test_members_of_compute_actions():
+    def compute(provider="Commands", category="Compute", **more):
+        found = action("c", category, provider, inputArtifacts=[{"name": "App"}], **more)
+        return declared(SOURCE, stage("Do", found), pipelineType="V2")
+
+    variable = {"name": "A", "value": "1"}
+    good = compute(
+        commands=["make"],
+        outputVariables=["A"],
+        environmentVariables=[{**variable, "type": "SECRETS_MANAGER"}],
+        outputArtifacts=[{"name": "Out", "files": ["a", "b/**"]}],
+    )
+    check(good, TYPES, region="us-east-1")
+    assert normalise(good, 1)["stages"][1]["actions"][0]["commands"] == ["make"]
+    check(
+        compute("EKS", "Deploy", configuration={"ClusterName": "c"}, environmentVariables=[variable]),
+        TYPES,
+        region="us-east-1",
+    )
+    for bad, message in (
+        (compute(), "Action c must have a non-empty commands field"),
+        (
+            compute(commands=["a\nb"]),
+            "Action 'c' declares a command of several lines. Make each line a command of its own.",
+        ),
+        (
+            compute(commands=["a"], outputVariables=["A", "A"]),
+            "Action 'c' declares the output variable 'A' more than once",
+        ),
+        (
+            compute(commands=["a"], environmentVariables=[variable, variable]),
+            "Action 'c' declares the environment variable 'A' more than once",
+        ),
+        (
+            compute(
+                "EKS",
+                "Deploy",
+                configuration={"ClusterName": "c"},
+                environmentVariables=[{**variable, "type": "SECRETS_MANAGER"}],
+            ),
+            "Action 'c' declares an environment variable of type SECRETS_MANAGER, which actions of provider 'EKS' do not have",
+        ),
+        (
+            compute("EKS", "Deploy", configuration={"ClusterName": "c"}, outputVariables=["A"]),
+            "Action 'c' declares 'outputVariables', which actions of provider 'EKS' do not have",
+        ),
+        (
+            compute("S3", "Deploy", configuration={"BucketName": "b", "Extract": "false"}),
+            "Action configuration for action 'c' is missing required configuration 'ObjectKey'",
+        ),
+        (
+            compute("StepFunctions", "Invoke", configuration={"StateMachineArn": "a", "InputType": "FilePath"}),
+            "Action configuration for action 'c' is missing required configuration 'Input'",
+        ),
+        (
+            compute("ServiceCatalog", "Deploy", configuration={"ProductId": "p", "TemplateFilePath": "f"}),
+            "Action configuration for action 'c' is missing required configuration 'ProductVersionName'",
+        ),
+    ):
+        assert refused(bad) == (ACTION, message)
+    without = declared(
+        SOURCE, stage("Do", action("c", "Deploy", "Lambda", configuration={"FunctionName": "f"})), pipelineType="V2"
+    )
+    assert "missing required configuration 'PublishedTargetVersion'" in refused(without)[1]
+
+
+def test_what_only_v2_runs():
+    for category, provider, keys in (
+        ("Compute", "Commands", []),
+        ("Build", "ECRBuildAndPublish", ["ECRRepositoryName"]),
+        ("Deploy", "EKS", ["ClusterName"]),
+        ("Deploy", "EC2", ["InstanceTagKey", "InstanceType"]),
+        ("Deploy", "Lambda", ["FunctionName"]),
+        ("Invoke", "CodePipeline", ["PipelineName"]),
+    ):
+        found = action("c", category, provider, configuration=dict.fromkeys(keys, "x"))
+        assert refused(declared(SOURCE, stage("Do", found))) == (
+            ACTION,
+            f"{provider} Action can only be used with V2 pipelines.",
+        )
+
+
+def test_every_part_says_its_first_fault_with_its_place():
+    declaration = declared(
+        stage("Source", pull(configuration={"Nonsense": "1", "Colour": "blue"}, outputArtifacts=[{"name": "App"}])),
+        stage("Build", action("b", inputArtifacts=[{"name": "Nope"}], configuration={"Say": "#{nobody.X}"})),
+        stage("Build", action("c", provider="Nobody")),
+    )
+    found = {fault.path: fault.error.message for fault in faults(declaration, TYPES, region="us-east-1")}
+    assert list(found) == [
+        ("stages", 2),
+        ("stages", 0, "actions", 0, "configuration", "Nonsense"),
+        ("stages", 0, "actions", 0, "configuration", "Colour"),
+        ("stages", 2, "actions", 0, "actionTypeId"),
+        ("stages", 1, "actions", 0, "inputArtifacts"),
+        ("stages", 1, "actions", 0, "configuration", "Say"),
+    ]
+    assert refused(declaration) == (STAGE, found["stages", 2])
+
+
+def test_a_stage_has_fifty_actions_at_most():
+    check(declared(SOURCE, stage("Many", *(action(f"a{i}") for i in range(50)))), TYPES, region="us-east-1")
+    code, message = refused(declared(SOURCE, stage("Many", *(action(f"a{i}") for i in range(51)))))
+    assert (code, message) == (
+        STAGE,
+        "Stage 'Many' has too many actions. There can only be up to 50 actions in a stage",
+    )
 
 
 def test_codecommit_clone_references_refused_with_a_reason():

@@ -15,6 +15,7 @@ from penstock.cli.exits import Exit
 from penstock.cli.follow import Follower
 from penstock.pipelines import actions
 from penstock.pipelines.actions import built_in, modules
+from penstock.pipelines.actions.not_run import NotRun
 from penstock.pipelines.links import Links
 from penstock.webpages.view import View
 
@@ -39,6 +40,8 @@ EXEMPT = {
 def provider_names():
     found = set(TO_COME)
     for provider in modules().values():
+        if isinstance(provider, NotRun):  # nothing depends on one but its declaration, and some have names of services
+            continue
         for known in provider.types:
             found.add(known.id.provider)
             found |= {declared.name for declared in known.properties} | {*known.revision_types}

@@ -36,6 +36,103 @@ async def test_constraints_of_the_model_come_first(idle):
     assert message.startswith("1 validation error detected: Value at 'pipeline.name' failed to satisfy constraint")
 
 
+async def test_every_constraint_of_a_declaration(idle):
+    def build(**more):
+        return declared(SOURCE, stage("Build", action("compile", **more)))
+
+    def kind(**more):
+        named = {"category": "Build", "owner": "AWS", "provider": "Scripted", "version": "1", **more}
+        return declared(SOURCE, stage("Build", {"name": "compile", "actionTypeId": named}))
+
+    def store(**more):
+        return declared(artifactStore={"type": "S3", "location": "artifacts", **more})
+
+    def trigger(**more):
+        return declared(triggers=[{"providerType": "CodeStarSourceConnection", "gitConfiguration": more}])
+
+    branch = {"branches": {"includes": ["main"]}}
+    at = "pipeline.stages.2.member.actions.1.member"
+    variable = {"name": "A", "value": "1"}
+    for declaration, place in (
+        (declared(name="n" * 101), "pipeline.name"),
+        (declared(name="a/b"), "pipeline.name"),
+        (declared(roleArn="role"), "pipeline.roleArn"),
+        (declared(executionMode="FIFO"), "pipeline.executionMode"),
+        (declared(pipelineType="V3"), "pipeline.pipelineType"),
+        (declared(version=0), "pipeline.version"),
+        (declared(variables=[{"name": "A"}] * 51), "pipeline.variables"),
+        (declared(variables=[{"name": "a b"}]), "pipeline.variables.1.member.name"),
+        (declared(variables=[{"name": "A", "defaultValue": "x" * 1001}]), "pipeline.variables.1.member.defaultValue"),
+        (declared(variables=[{"name": "A", "description": "x" * 201}]), "pipeline.variables.1.member.description"),
+        (declared(triggers=[{}] * 51), "pipeline.triggers"),
+        (declared(triggers=[{"providerType": "Git"}]), "pipeline.triggers.1.member.providerType"),
+        (trigger(push=[branch]), "pipeline.triggers.1.member.gitConfiguration.sourceActionName"),
+        (trigger(sourceActionName="a", push=[branch] * 4), "pipeline.triggers.1.member.gitConfiguration.push"),
+        (trigger(sourceActionName="a", push=[]), "pipeline.triggers.1.member.gitConfiguration.push"),
+        (
+            trigger(sourceActionName="a", pullRequest=[{"events": ["REOPENED"], **branch}]),
+            "pipeline.triggers.1.member.gitConfiguration.pullRequest.1.member.events",
+        ),
+        (
+            trigger(sourceActionName="a", push=[{"tags": {"includes": ["v"] * 9}}]),
+            "pipeline.triggers.1.member.gitConfiguration.push.1.member.tags.includes",
+        ),
+        (
+            trigger(sourceActionName="a", push=[{"tags": {"excludes": ["v" * 256]}}]),
+            "pipeline.triggers.1.member.gitConfiguration.push.1.member.tags.excludes",
+        ),
+        (store(type="EFS"), "pipeline.artifactStore.type"),
+        (store(location="ab"), "pipeline.artifactStore.location"),
+        (store(location="a_b"), "pipeline.artifactStore.location"),
+        (store(encryptionKey={"id": "", "type": "KMS"}), "pipeline.artifactStore.encryptionKey.id"),
+        (store(encryptionKey={"id": "k", "type": "AES"}), "pipeline.artifactStore.encryptionKey.type"),
+        (declared(artifactStore=None, artifactStores={"us": {"type": "S3", "location": "abc"}}), "artifactStores"),
+        (declared(SOURCE, stage("a b", action("x"))), "pipeline.stages.2.member.name"),
+        (declared(SOURCE, stage("B", action("a b"))), f"{at}.name"),
+        (build(runOrder=0), f"{at}.runOrder"),
+        (build(runOrder=1000), f"{at}.runOrder"),
+        (build(configuration={"k" * 51: "v"}), f"{at}.configuration"),
+        (build(configuration={"Say": ""}), f"{at}.configuration"),
+        (build(commands=[]), f"{at}.commands"),
+        (build(commands=["x" * 1001]), f"{at}.commands"),
+        (build(commands=["x"] * 51), f"{at}.commands"),
+        (build(inputArtifacts=[{"name": "a.b"}]), f"{at}.inputArtifacts.1.member.name"),
+        (build(outputArtifacts=[{"name": "a b"}]), f"{at}.outputArtifacts.1.member.name"),
+        (build(outputArtifacts=[{"name": "a", "files": ["f"] * 11}]), f"{at}.outputArtifacts.1.member.files"),
+        (build(outputVariables=["V"] * 16), f"{at}.outputVariables"),
+        (build(environmentVariables=[variable] * 11), f"{at}.environmentVariables"),
+        (build(environmentVariables=[{"name": "A-B", "value": "1"}]), f"{at}.environmentVariables.1.member.name"),
+        (build(environmentVariables=[{**variable, "type": "X"}]), f"{at}.environmentVariables.1.member.type"),
+        (build(roleArn="role"), f"{at}.roleArn"),
+        (build(region="eu"), f"{at}.region"),
+        (build(namespace="a.b"), f"{at}.namespace"),
+        (build(timeoutInMinutes=4), f"{at}.timeoutInMinutes"),
+        (build(timeoutInMinutes=86_401), f"{at}.timeoutInMinutes"),
+        (kind(category="Bake"), f"{at}.actionTypeId.category"),
+        (kind(owner="Us"), f"{at}.actionTypeId.owner"),
+        (kind(provider="a.b"), f"{at}.actionTypeId.provider"),
+        (kind(provider="p" * 36), f"{at}.actionTypeId.provider"),
+        (kind(version="1234567890"), f"{at}.actionTypeId.version"),
+    ):
+        error, message = await code(idle("CreatePipeline", pipeline=declaration))
+        assert (error, place) == ("ValidationException", place)
+        assert f"at '{place}" in message or place == "artifactStores" in message, message
+
+
+async def test_tokens_of_sources_are_shown_to_nobody(idle):
+    source = {
+        "name": "pull",
+        "actionTypeId": {"category": "Source", "owner": "ThirdParty", "provider": "GitHub", "version": "1"},
+        "configuration": {"Owner": "o", "Repo": "r", "Branch": "main", "OAuthToken": "gh-secret"},
+        "outputArtifacts": [{"name": "App"}],
+    }
+    made = await idle.create(stage("Source", source), BUILD)
+    got = await idle("GetPipeline", name="demo")
+    for answer in (made, got):
+        assert answer["pipeline"]["stages"][0]["actions"][0]["configuration"]["OAuthToken"] == "****"
+        assert "gh-secret" not in str(answer)
+
+
 async def test_long_configuration_values_are_taken(idle):
     say = "x" * 20_000
     await idle.create(SOURCE, stage("Build", action("b", configuration={"Say": say})))
@@ -309,7 +406,7 @@ async def test_tags(idle):
 
 async def test_action_types(idle):
     types = (await idle("ListActionTypes", actionOwnerFilter="AWS"))["actionTypes"]
-    s3 = next(t for t in types if t["id"]["provider"] == "S3")
+    s3 = next(t for t in types if t["id"]["provider"] == "S3" and t["id"]["category"] == "Source")
     assert s3["outputArtifactDetails"] == {"minimumCount": 1, "maximumCount": 1}
     assert s3["actionConfigurationProperties"][0]["required"]
     assert (await idle("ListActionTypes", actionOwnerFilter="Custom"))["actionTypes"] == []

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from penstock.pipelines.actions import Providers, built_in, codebuild, codecommit_source, modules
+from penstock.pipelines.actions.not_run import NotRun
 from penstock.pipelines.actions.provider import (
     Action,
     Display,
@@ -21,7 +22,7 @@ from penstock.pipelines.actions.provider import (
     Succeeded,
     Waiting,
 )
-from penstock.pipelines.model import HOUR, ActionTypeId, ArtifactLocation, Property, Revision
+from penstock.pipelines.model import MINUTE, ActionTypeId, ArtifactLocation, Property, Revision
 from penstock.pipelines.pinning import changed_input
 from penstock.wire.errors import AccessDenied, InternalFailure, ServiceError
 
@@ -153,7 +154,16 @@ class TestContract:
         for _ in range(2):
             services = Services(**GOOD)
             outcome = await provider.start(an_action(provider, services))
-            assert isinstance(outcome, (Running, Succeeded, Waiting))
+            if isinstance(provider, NotRun):
+                assert isinstance(outcome, Failed)
+                assert outcome.message.startswith(f"Penstock does not run {provider.types[0].id.category} actions of ")
+                assert outcome.message.endswith(f" {provider.why}")
+                assert provider.why.endswith(".")
+                assert services.calls == []
+                page = " ".join((PAGES / f"{name}.md").read_text().split())
+                assert provider.why in page
+            else:
+                assert isinstance(outcome, (Running, Succeeded, Waiting))
             calls.append(services.calls)
         assert calls[0] == calls[1]
 
@@ -249,31 +259,93 @@ def test_the_registry_refuses_two_providers_for_a_type():
 def test_what_each_type_takes_and_how_long_it_may_run():
     """AWS: "Valid action types", "Number of artifacts", and the quotas of CodePipeline for the time an action may take."""
     known = {
-        (one.id.category, one.id.provider): (one.inputs, one.outputs, one.timeout // HOUR)
+        (one.id.category, one.id.owner, one.id.provider): (one.inputs, one.outputs, one.timeout // MINUTE, one.v2_only)
         for provider in modules().values()
         for one in provider.types
     }
+    hour, day = 60, 24 * 60
     assert known == {
-        ("Approval", "Manual"): ((0, 0), (0, 0), 7 * 24),
-        ("Build", "CodeBuild"): ((1, 5), (0, 5), 36),
-        ("Deploy", "CodeDeploy"): ((1, 1), (0, 0), 5 * 24),
-        ("Source", "CodeCommit"): ((0, 0), (1, 1), 1),
-        ("Source", "S3"): ((0, 0), (1, 1), 1),
-        ("Test", "CodeBuild"): ((1, 5), (0, 5), 8),
+        ("Approval", "AWS", "Manual"): ((0, 0), (0, 0), 7 * day, False),
+        ("Build", "AWS", "CodeBuild"): ((1, 5), (0, 5), 36 * hour, False),
+        ("Build", "AWS", "ECRBuildAndPublish"): ((1, 1), (0, 0), hour, True),
+        ("Compute", "AWS", "Commands"): ((1, 10), (0, 1), 55, True),
+        ("Deploy", "AWS", "AppConfig"): ((1, 1), (0, 0), hour, False),
+        ("Deploy", "AWS", "CloudFormation"): ((0, 10), (0, 1), 3 * day, False),
+        ("Deploy", "AWS", "CloudFormationStackInstances"): ((0, 3), (0, 0), 3 * day, False),
+        ("Deploy", "AWS", "CloudFormationStackSet"): ((1, 3), (0, 0), 3 * day, False),
+        ("Deploy", "AWS", "CodeDeploy"): ((1, 1), (0, 0), 5 * day, False),
+        ("Deploy", "AWS", "CodeDeployToECS"): ((1, 5), (0, 0), 5 * day, False),
+        ("Deploy", "AWS", "EC2"): ((1, 1), (0, 0), hour, True),
+        ("Deploy", "AWS", "ECS"): ((1, 1), (0, 0), hour, False),
+        ("Deploy", "AWS", "EKS"): ((1, 1), (0, 0), hour, True),
+        ("Deploy", "AWS", "ElasticBeanstalk"): ((1, 1), (0, 0), hour, False),
+        ("Deploy", "AWS", "Lambda"): ((0, 1), (0, 0), 2 * day, True),
+        ("Deploy", "AWS", "OpsWorks"): ((1, 1), (0, 1), hour, False),
+        ("Deploy", "AWS", "S3"): ((1, 1), (0, 0), 90, False),
+        ("Deploy", "AWS", "ServiceCatalog"): ((1, 1), (0, 0), hour, False),
+        ("Deploy", "ThirdParty", "AlexaSkillsKit"): ((1, 2), (0, 0), hour, False),
+        ("Invoke", "AWS", "CodePipeline"): ((0, 0), (0, 0), hour, True),
+        ("Invoke", "AWS", "InspectorScan"): ((0, 1), (1, 1), hour, False),
+        ("Invoke", "AWS", "Lambda"): ((0, 5), (0, 5), day, False),
+        ("Invoke", "AWS", "StepFunctions"): ((0, 1), (0, 1), 7 * day, False),
+        ("Source", "AWS", "CodeCommit"): ((0, 0), (1, 1), hour, False),
+        ("Source", "AWS", "CodeStarSourceConnection"): ((0, 0), (1, 1), hour, False),
+        ("Source", "AWS", "ECR"): ((0, 0), (1, 1), hour, False),
+        ("Source", "AWS", "S3"): ((0, 0), (1, 1), hour, False),
+        ("Source", "ThirdParty", "GitHub"): ((0, 0), (1, 1), hour, False),
+        ("Test", "AWS", "CodeBuild"): ((1, 5), (0, 5), 8 * hour, False),
+        ("Test", "AWS", "DeviceFarm"): ((1, 1), (0, 0), 8 * hour, False),
     }
     required = {
         name: [one.name for one in provider.types[0].properties if one.required] for name, provider in modules().items()
     }
     assert required == {
+        "alexa_skills_kit": ["ClientId", "ClientSecret", "RefreshToken", "SkillId"],
+        "app_config": ["Application", "Environment", "ConfigurationProfile", "InputArtifactConfigurationPath"],
+        "cloudformation": ["ActionMode", "StackName"],
         "codebuild": ["ProjectName"],
         "codecommit_source": ["RepositoryName", "BranchName"],
         "codedeploy": ["ApplicationName", "DeploymentGroupName"],
+        "codedeploy_to_ecs": [
+            "ApplicationName",
+            "DeploymentGroupName",
+            "TaskDefinitionTemplateArtifact",
+            "AppSpecTemplateArtifact",
+        ],
+        "codestar_source": ["ConnectionArn", "FullRepositoryId", "BranchName"],
+        "commands": [],
+        "device_farm": ["AppType", "ProjectId", "App", "DevicePoolArn", "TestType"],
+        "ec2": ["InstanceTagKey", "InstanceType"],
+        "ecr_build": ["ECRRepositoryName"],
+        "ecr_source": ["RepositoryName"],
+        "ecs": ["ClusterName", "ServiceName"],
+        "eks": ["ClusterName"],
+        "elastic_beanstalk": ["ApplicationName", "EnvironmentName"],
+        "github_source": ["Owner", "Repo", "Branch", "OAuthToken"],
+        "inspector_scan": ["InspectorRunMode"],
+        "lambda_deploy": ["FunctionName"],
+        "lambda_invoke": ["FunctionName"],
         "manual_approval": [],
+        "ops_works": ["Stack", "App"],
+        "pipeline_invoke": ["PipelineName"],
+        "s3_deploy": ["BucketName", "Extract"],
         "s3_source": ["S3Bucket", "S3ObjectKey"],
+        "service_catalog": ["ProductId"],
+        "stack_instances": ["StackSetName", "Regions"],
+        "stack_set": ["StackSetName", "TemplatePath"],
+        "step_functions": ["StateMachineArn"],
     }
     for provider in modules().values():
         for one in provider.types:
-            assert all(found.required is found.key for found in one.properties)
+            assert all(found.required or not found.key for found in one.properties)
+            assert all(found.required is found.key for found in one.properties) or isinstance(provider, NotRun)
+    assert {
+        (one.id.provider, found.name)
+        for provider in modules().values()
+        for one in provider.types
+        for found in one.properties
+        if found.masked
+    } == {("GitHub", "OAuthToken"), ("AlexaSkillsKit", "ClientSecret"), ("AlexaSkillsKit", "RefreshToken")}
 
 
 def test_what_is_news_for_a_source():

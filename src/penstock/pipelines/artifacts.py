@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from hashlib import sha256
+from itertools import groupby
 from typing import Any
 
 from penstock.pipelines.errors import InvalidActionDeclarationException
@@ -42,26 +43,29 @@ def check_counts(action: Mapping[str, Any], known: ActionType) -> None:
             )
 
 
-def check_graph(declaration: Mapping[str, Any]) -> None:
-    """Every artifact is made once, and before it is used. AWS: action-requirements."""
-    made: set[str] = set()
-    for stage in declaration["stages"]:
-        actions = stage["actions"]
-        for order in sorted({action.get("runOrder", 1) for action in actions}):
-            group = [action for action in actions if action.get("runOrder", 1) == order]
-            for action in group:
-                _check_inputs(action, made)
-            for action in group:
-                for output in action.get("outputArtifacts", ()):
-                    if output["name"] in made:
-                        raise InvalidActionDeclarationException(
-                            "Output Artifact Bundle name must be unique within the pipeline. "
-                            f"{output['name']} has been used more than once."
-                        )
-                    made.add(output["name"])
+def steps_of(declaration: Mapping[str, Any]) -> Iterator[tuple[int, int, Mapping[str, Any], bool]]:
+    """Each action twice, as artifacts come about: when it uses them (False) and when it has made them (True), with its positions."""
+    for i, stage in enumerate(declaration["stages"]):
+        ordered = sorted(enumerate(stage["actions"]), key=lambda one: one[1].get("runOrder", 1))
+        for _, group in groupby(ordered, key=lambda one: one[1].get("runOrder", 1)):
+            actions = list(group)
+            for made in (False, True):
+                yield from ((i, j, action, made) for j, action in actions)
 
 
-def _check_inputs(action: Mapping[str, Any], made: set[str]) -> None:
+def check_outputs(action: Mapping[str, Any], made: set[str]) -> None:
+    """Every artifact is made once. Adds those of the action to `made`."""
+    for output in action.get("outputArtifacts", ()):
+        if output["name"] in made:
+            raise InvalidActionDeclarationException(
+                "Output Artifact Bundle name must be unique within the pipeline. "
+                f"{output['name']} has been used more than once."
+            )
+        made.add(output["name"])
+
+
+def check_inputs(action: Mapping[str, Any], made: set[str]) -> None:
+    """Every artifact is made before it is used. AWS: action-requirements."""
     names = [artifact["name"] for artifact in action.get("inputArtifacts", ())]
     for name in names:
         if name not in made:

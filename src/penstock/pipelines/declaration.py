@@ -6,10 +6,13 @@ Codes and texts are AWS's where they are known. What AWS runs and Penstock does 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from penstock.pipelines.artifacts import check_counts, check_graph
+from penstock.pipelines.artifacts import check_counts, check_inputs, check_outputs, steps_of
 from penstock.pipelines.errors import (
     InvalidActionDeclarationException,
     InvalidBlockerDeclarationException,
@@ -17,26 +20,83 @@ from penstock.pipelines.errors import (
     InvalidStructureException,
     ValidationException,
 )
-from penstock.pipelines.model import ActionType, Category, ExecutionMode, PipelineType
+from penstock.pipelines.model import ActionType, Category, ExecutionMode, PipelineType, Property
 from penstock.pipelines.plan import ActionTypes, type_of
-from penstock.pipelines.variables import check_variables
+from penstock.pipelines.variables import variable_tests
+from penstock.wire.errors import ServiceError
 
 Declaration = dict[str, Any]
 
-_ACTION_MEMBERS = ("outputVariables", "environmentVariables", "commands")  # of types that are not served yet
+_ACTION_MEMBERS = ("commands", "outputVariables", "environmentVariables")  # of some action types
+_MAX_ACTIONS = 50  # of a stage. AWS: limits
+_MAX_TRIGGERS_BYTES = 200 * 1024  # AWS: limits
+
+Path = tuple[str | int, ...]  # members and positions, from the declaration inwards
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong with a declaration."""
+
+    path: Path
+    error: ServiceError
 
 
 def check(declaration: Mapping[str, Any], types: ActionTypes, *, region: str) -> None:
     """Raises the error that AWS answers to the first fault of a declaration."""
-    _check_stages(declaration)
-    _check_generation(declaration)
-    for stage in declaration["stages"]:
-        _check_gates(stage, declaration)
-        for action in stage["actions"]:
-            _check_action(action, types, region=region, generation=generation_of(declaration))
-    check_graph(declaration)
-    check_variables(declaration)
-    _check_stores(declaration, region)
+    for fault in faults(declaration, types, region=region):
+        raise fault.error
+
+
+def faults(declaration: Mapping[str, Any], types: ActionTypes, *, region: str) -> Iterator[Fault]:
+    """What is wrong with a declaration, one fault of each of its parts, the first as AWS finds it."""
+    for path, test in _tests(declaration, types, region):
+        try:
+            test()
+        except ServiceError as error:
+            yield Fault(path, error)
+
+
+def _tests(
+    declaration: Mapping[str, Any], types: ActionTypes, region: str
+) -> Iterator[tuple[Path, Callable[[], None]]]:
+    stages = declaration["stages"]
+    generation = generation_of(declaration)
+    yield ("stages",), partial(_check_shape, stages)
+    names: set[str] = set()
+    for i, stage in enumerate(stages):
+        yield ("stages", i), partial(_check_stage, stage, names)
+    yield (), partial(_check_generation, declaration)
+    for i, _trigger in enumerate(declaration.get("triggers", ())):
+        yield ("triggers", i), partial(_check_trigger, declaration, i)
+    for i, stage in enumerate(stages):
+        yield ("stages", i), partial(_check_gates, stage, declaration)
+        for j, action in enumerate(stage["actions"]):
+            path: Path = ("stages", i, "actions", j)
+            known = types(type_of(action))
+            if known is None:
+                yield (*path, "actionTypeId"), partial(_refuse_type, action, region)
+                continue
+            yield (*path, "actionTypeId"), partial(_check_type, known, generation)
+            yield path, partial(check_counts, action, known)
+            for declared in known.properties:
+                yield (*path, "configuration"), partial(_check_required, action, declared)
+            for key in action.get("configuration", {}):
+                yield (*path, "configuration", key), partial(_check_value, action, key, known)
+            yield path, partial(_check_refused, action, known)
+            yield path, partial(_check_members, action, known)
+    made: set[str] = set()
+    for i, j, action, produced in steps_of(declaration):
+        test = check_outputs if produced else check_inputs
+        yield (
+            ("stages", i, "actions", j, "outputArtifacts" if produced else "inputArtifacts"),
+            partial(test, action, made),
+        )
+    yield from variable_tests(declaration)
+    yield (), partial(_check_stores, declaration, region)
+    for i, stage in enumerate(stages):
+        for j, action in enumerate(stage["actions"]):
+            yield ("stages", i, "actions", j), partial(_check_region, action, region)
 
 
 def generation_of(declaration: Mapping[str, Any]) -> PipelineType:
@@ -65,8 +125,7 @@ def _is_source(action: Mapping[str, Any]) -> bool:
     return action["actionTypeId"]["category"] == Category.SOURCE
 
 
-def _check_stages(declaration: Mapping[str, Any]) -> None:
-    stages = declaration["stages"]
+def _check_shape(stages: Sequence[Mapping[str, Any]]) -> None:
     if len(stages) < 2:
         raise InvalidStructureException(
             f"Pipeline has only {len(stages)} stage(s). There should be a minimum of 2 stages in a pipeline"
@@ -79,19 +138,25 @@ def _check_stages(declaration: Mapping[str, Any]) -> None:
         raise InvalidStructureException("Source actions can only be included in the first stage of the pipeline")
     if not any(stage["actions"] for stage in stages[1:]):
         raise InvalidStructureException("Pipeline should contain at least 1 action whose category is not Source")
-    names: set[str] = set()
-    for stage in stages:
-        if stage["name"] in names:
-            raise InvalidStageDeclarationException(f"Stage name '{stage['name']}' is used more than once")
-        names.add(stage["name"])
-        if not stage["actions"]:
-            raise InvalidStageDeclarationException(f"Stage '{stage['name']}' should contain at least 1 action")
-        actions = [action["name"] for action in stage["actions"]]
-        for action in actions:
-            if actions.count(action) > 1:
-                raise InvalidActionDeclarationException(
-                    f"Action name '{action}' is used more than once in stage '{stage['name']}'"
-                )
+
+
+def _check_stage(stage: Mapping[str, Any], names: set[str]) -> None:
+    if stage["name"] in names:
+        raise InvalidStageDeclarationException(f"Stage name '{stage['name']}' is used more than once")
+    names.add(stage["name"])
+    if not stage["actions"]:
+        raise InvalidStageDeclarationException(f"Stage '{stage['name']}' should contain at least 1 action")
+    if len(stage["actions"]) > _MAX_ACTIONS:
+        raise InvalidStageDeclarationException(
+            f"Stage '{stage['name']}' has too many actions. There can only be up to {_MAX_ACTIONS} actions in a stage"
+        )
+    seen: set[str] = set()
+    for action in stage["actions"]:
+        if action["name"] in seen:
+            raise InvalidActionDeclarationException(
+                f"Action name '{action['name']}' is used more than once in stage '{stage['name']}'"
+            )
+        seen.add(action["name"])
 
 
 def _check_generation(declaration: Mapping[str, Any]) -> None:
@@ -104,16 +169,60 @@ def _check_generation(declaration: Mapping[str, Any]) -> None:
         raise InvalidStructureException("Triggers on tag can only be used with V2 pipelines")
     if v1 and any(_gates(stage) for stage in declaration["stages"]):
         raise InvalidStageDeclarationException("Stage level conditions can only be used with V2 pipelines.")
-    sources = {action["name"]: action["actionTypeId"]["provider"] for action in declaration["stages"][0]["actions"]}
-    for trigger in declaration.get("triggers", ()):
-        if sources.get(trigger["gitConfiguration"]["sourceActionName"]) != trigger["providerType"]:
-            raise InvalidStructureException(
-                f"Triggers for connections must reference a {trigger['providerType']} action."
-            )
+    size = len(json.dumps(declaration.get("triggers", []), ensure_ascii=False).encode("utf-8", "surrogatepass"))
+    if size > _MAX_TRIGGERS_BYTES:
         raise InvalidStructureException(
-            "Penstock does not run triggers of connections yet. Remove 'triggers' from the pipeline; a source action "
-            "without PollForSourceChanges=false starts it at every change."
+            f"The triggers of the pipeline are {size} bytes of JSON. There can only be up to {_MAX_TRIGGERS_BYTES} bytes."
         )
+
+
+def _check_trigger(declaration: Mapping[str, Any], index: int) -> None:
+    trigger = declaration["triggers"][index]
+    git = trigger["gitConfiguration"]
+    name = git["sourceActionName"]
+    sources = [action for stage in declaration["stages"][:1] for action in stage["actions"]]
+    provider = {action["name"]: action["actionTypeId"]["provider"] for action in sources}.get(name)
+    if provider != trigger["providerType"]:
+        raise InvalidStructureException(f"Triggers for connections must reference a {trigger['providerType']} action.")
+    if any(other["gitConfiguration"]["sourceActionName"] == name for other in declaration["triggers"][:index]):
+        raise InvalidStructureException(
+            f"The source action '{name}' has more than one trigger. Put its filters into one."
+        )
+    if not git.get("push") and not git.get("pullRequest"):
+        raise InvalidStructureException(
+            f"The trigger of source action '{name}' has no filter. Give it 'push' or 'pullRequest', or remove the trigger: "
+            "without one every push to the branch of the action starts the pipeline."
+        )
+    for kind in ("push", "pullRequest"):
+        filters = git.get(kind, [])
+        for i, one in enumerate(filters):
+            if one in filters[:i]:
+                raise InvalidStructureException(
+                    f"The trigger of source action '{name}' has the same filter of '{kind}' more than once"
+                )
+            why = _odd_filter(kind, one)
+            if why:
+                raise InvalidStructureException(f"A filter of '{kind}' in the trigger of source action '{name}' {why}")
+
+
+def _odd_filter(kind: str, declared: Mapping[str, Any]) -> str | None:
+    """What is wrong with the combination of criteria of a filter. AWS: pipelines-filter."""
+    tags, branches, paths = (declared.get(one) for one in ("tags", "branches", "filePaths"))
+    for name, criteria in (("tags", tags), ("branches", branches), ("filePaths", paths)):
+        if criteria is not None and not criteria.get("includes") and not criteria.get("excludes"):
+            return f"has '{name}' without 'includes' and without 'excludes'"
+    if tags and (branches or paths):
+        return "has 'tags' beside other criteria: tags stand alone"
+    if paths and not branches:
+        return "has 'filePaths' without 'branches'"
+    if kind == "push" and not tags and not branches:
+        return "has no criteria"
+    if kind == "pullRequest" and not branches:
+        return "has no 'branches'"
+    events = declared.get("events", ())
+    if len(set(events)) < len(events):
+        return "has an event more than once"
+    return None
 
 
 def _check_gates(stage: Mapping[str, Any], declaration: Mapping[str, Any]) -> None:
@@ -136,10 +245,10 @@ def _check_gates(stage: Mapping[str, Any], declaration: Mapping[str, Any]) -> No
         raise InvalidStageDeclarationException(
             f"The result {result} cannot be used for the failure exit gate of stage '{stage['name']}'"
         )
-    if rolls_back and stage is declaration["stages"][0]:
+    if rolls_back:
         raise InvalidStageDeclarationException(
-            f"The result ROLLBACK cannot be used for the failure exit gate of stage '{stage['name']}': the stage of the "
-            "sources is not rolled back"
+            f"Penstock does not roll stages back yet. Remove the result ROLLBACK from stage '{stage['name']}'; "
+            "the automatic rollback of a deployment group works."
         )
     for gate in ("beforeEntry", "onSuccess", "onFailure"):
         if stage.get(gate, {}).get("conditions"):
@@ -148,59 +257,81 @@ def _check_gates(stage: Mapping[str, Any], declaration: Mapping[str, Any]) -> No
             )
 
 
-def _check_action(action: Mapping[str, Any], types: ActionTypes, *, region: str, generation: PipelineType) -> None:
-    name = action["name"]
-    type_id = type_of(action)
-    known = types(type_id)
-    if known is None:
-        raise InvalidActionDeclarationException(
-            f"ActionType (Category: '{type_id.category}', Provider: '{type_id.provider}', Owner: '{type_id.owner}', "
-            f"Version: '{type_id.version}') in action '{name}' is not available in region "
-            f"'{region.upper().replace('-', '_')}'"
-        )
+def _refuse_type(action: Mapping[str, Any], region: str) -> None:
+    named = type_of(action)
+    raise InvalidActionDeclarationException(
+        f"ActionType (Category: '{named.category}', Provider: '{named.provider}', Owner: '{named.owner}', "
+        f"Version: '{named.version}') in action '{action['name']}' is not available in region "
+        f"'{region.upper().replace('-', '_')}'"
+    )
+
+
+def _check_type(known: ActionType, generation: PipelineType) -> None:
     if known.v2_only and generation is PipelineType.V1:
-        raise InvalidActionDeclarationException(f"{type_id.provider} Action can only be used with V2 pipelines.")
-    check_counts(action, known)
-    _check_configuration(action, known)
+        raise InvalidActionDeclarationException(f"{known.id.provider} Action can only be used with V2 pipelines.")
+
+
+def _check_members(action: Mapping[str, Any], known: ActionType) -> None:
+    name, provider = action["name"], known.id.provider
+    if "commands" in known.members and not action.get("commands"):
+        raise InvalidActionDeclarationException(f"Action {name} must have a non-empty commands field")
     for member in _ACTION_MEMBERS:
-        if action.get(member):
+        if action.get(member) and member not in known.members:
             raise InvalidActionDeclarationException(
-                f"Action '{name}' declares '{member}', which actions of provider '{type_id.provider}' do not have"
+                f"Action '{name}' declares '{member}', which actions of provider '{provider}' do not have"
             )
-    if any(output.get("files") for output in action.get("outputArtifacts", ())):
+    if "files" not in known.members and any(output.get("files") for output in action.get("outputArtifacts", ())):
         raise InvalidActionDeclarationException(
-            f"Action '{name}' declares files of an output artifact, which actions of provider "
-            f"'{type_id.provider}' do not have"
+            f"Action '{name}' declares files of an output artifact, which actions of provider '{provider}' do not have"
         )
-    if "timeoutInMinutes" in action and type_id.category != Category.APPROVAL:
+    variables = action.get("environmentVariables", ())
+    if "commands" not in known.members and any(one.get("type") == "SECRETS_MANAGER" for one in variables):
+        raise InvalidActionDeclarationException(
+            f"Action '{name}' declares an environment variable of type SECRETS_MANAGER, which actions of provider "
+            f"'{provider}' do not have"
+        )
+    if any("\n" in command or "\r" in command for command in action.get("commands", ())):
+        raise InvalidActionDeclarationException(
+            f"Action '{name}' declares a command of several lines. Make each line a command of its own."
+        )
+    for what, names in (
+        ("environment variable", [one["name"] for one in variables]),
+        ("output variable", list(action.get("outputVariables", ()))),
+    ):
+        double = next((one for i, one in enumerate(names) if one in names[:i]), None)
+        if double is not None:
+            raise InvalidActionDeclarationException(f"Action '{name}' declares the {what} '{double}' more than once")
+    if "timeoutInMinutes" in action and known.id.category != Category.APPROVAL:
         raise InvalidActionDeclarationException(
             f"Action '{name}' declares 'timeoutInMinutes', which only manual approval actions have"
         )
 
 
-def _check_configuration(action: Mapping[str, Any], known: ActionType) -> None:
-    name = action["name"]
-    configuration = action.get("configuration", {})
-    for declared in known.properties:
-        if declared.required and declared.name not in configuration:
-            raise InvalidActionDeclarationException(
-                f"Action configuration for action '{name}' is missing required configuration '{declared.name}'"
-            )
-    for key, value in configuration.items():
-        declared = known.property(key)
-        if declared is None:
-            raise InvalidActionDeclarationException(
-                f"Action configuration for action '{name}' contains unknown configuration '{key}'"
-            )
-        if declared.values and "#{" not in value and value not in declared.values:
-            raise InvalidActionDeclarationException(
-                f"Action configuration for action '{name}' contains an invalid value for '{key}': it must be one of "
-                + ", ".join(declared.values)
-            )
-    if known.refuse is not None:
-        why = known.refuse(action)
-        if why:
-            raise InvalidActionDeclarationException(why)
+def _check_required(action: Mapping[str, Any], declared: Property) -> None:
+    if declared.required and declared.name not in action.get("configuration", {}):
+        raise InvalidActionDeclarationException(
+            f"Action configuration for action '{action['name']}' is missing required configuration '{declared.name}'"
+        )
+
+
+def _check_value(action: Mapping[str, Any], key: str, known: ActionType) -> None:
+    declared = known.property(key)
+    if declared is None:
+        raise InvalidActionDeclarationException(
+            f"Action configuration for action '{action['name']}' contains unknown configuration '{key}'"
+        )
+    value = action["configuration"][key]
+    if declared.values and "#{" not in value and value not in declared.values:
+        raise InvalidActionDeclarationException(
+            f"Action configuration for action '{action['name']}' contains an invalid value for '{key}': it must be one of "
+            + ", ".join(declared.values)
+        )
+
+
+def _check_refused(action: Mapping[str, Any], known: ActionType) -> None:
+    why = known.refuse(action) if known.refuse is not None else None
+    if why:
+        raise InvalidActionDeclarationException(why)
 
 
 def _check_stores(declaration: Mapping[str, Any], region: str) -> None:
@@ -221,12 +352,14 @@ def _check_stores(declaration: Mapping[str, Any], region: str) -> None:
                 "Your pipeline must have an artifact store, such as an artifact bucket, for each region where you "
                 f"have an action. The following region is missing in 'pipeline.artifactStores': {needed}."
             )
-    for action in actions:
-        if action.get("region", region) != region:
-            raise InvalidActionDeclarationException(
-                f"Penstock does not run actions in other regions yet: action '{action['name']}' names {action['region']}, "
-                f"the pipeline is in {region}."
-            )
+
+
+def _check_region(action: Mapping[str, Any], region: str) -> None:
+    if action.get("region", region) != region:
+        raise InvalidActionDeclarationException(
+            f"Penstock does not run actions in other regions yet: action '{action['name']}' names {action['region']}, "
+            f"the pipeline is in {region}."
+        )
 
 
 def store_of(declaration: Mapping[str, Any], region: str) -> Mapping[str, Any]:
@@ -253,8 +386,9 @@ def normalise(declaration: Mapping[str, Any], version: int) -> Declaration:
     answer["version"] = version
     answer["executionMode"] = str(_mode(declaration))
     answer["pipelineType"] = str(generation_of(declaration))
-    if declaration.get("variables"):
-        answer["variables"] = declaration["variables"]
+    for member in ("variables", "triggers"):
+        if declaration.get(member):
+            answer[member] = declaration[member]
     return answer
 
 

@@ -54,11 +54,8 @@ class PipelineType(StrEnum):
     V2 = "V2"
 
 
-class ExecutionType(StrEnum):
-    """What an execution is for."""
-
-    STANDARD = "STANDARD"  # goes through the stages
-    ROLLBACK = "ROLLBACK"  # runs one stage again with what an earlier execution brought to it
+EXECUTION_TYPE = "STANDARD"
+"""The type of every execution; AWS's other one, ROLLBACK, is not served."""
 
 
 class ExecutionStatus(StrEnum):
@@ -107,8 +104,6 @@ class TriggerType(StrEnum):
     CLOUDWATCH_EVENT = "CloudWatchEvent"  # a rule
     WEBHOOK = "Webhook"  # a webhook's or a connection's push
     PUT_REVISION = "PutActionRevision"  # a call that names a new revision of a source
-    MANUAL_ROLLBACK = "ManualRollback"  # a call that rolls a stage back
-    AUTOMATED_ROLLBACK = "AutomatedRollback"  # a stage failed that is declared to be rolled back
 
 
 class RetryMode(StrEnum):
@@ -192,6 +187,8 @@ class ActionType:
     starts: str = ""
     revision_types: tuple[str, ...] = ()  # those of a start's `sourceRevisions` that a source takes
     refuse: Callable[[Mapping[str, Any]], str | None] | None = None  # why a declared action cannot be; None = it can
+    # Members of a declared action besides those that all have; `files` is that of its output artifacts.
+    members: tuple[str, ...] = ()
     # Of one that job workers outside run.
     configuration_url: str = ""
     job_timeout: int | None = None  # ms that one of its jobs may take; None: as long as the action
@@ -225,7 +222,6 @@ class StagePlan:
     name: str
     groups: tuple[tuple[ActionPlan, ...], ...]
     automatic_retry: RetryMode | None = None  # once per entry. AWS: stage-retry
-    rolls_back: bool = False  # by itself, when it fails. AWS: stage-rollback-auto
 
     def action(self, name: str) -> ActionPlan | None:
         """The action of that name."""

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
+from penstock.pipelines.artifacts import steps_of
 from penstock.pipelines.errors import InvalidActionDeclarationException, InvalidStructureException
 
 _REFERENCE = re.compile(r"#\{([^{}]*)\}")
@@ -82,76 +84,82 @@ def _is_document(value: str) -> bool:
     return True
 
 
-def check_variables(declaration: Mapping[str, Any]) -> None:
-    """Every namespace is unambiguous and every reference can have a value by the time it is needed."""
+def variable_tests(declaration: Mapping[str, Any]) -> Iterator[tuple[tuple[str | int, ...], Callable[[], None]]]:
+    """Every namespace is unambiguous and every reference can have a value by the time it is needed: tests of parts, by their paths."""
     names: set[str] = set()
-    for variable in declaration.get("variables", ()):
-        if variable["name"] in names:
-            raise InvalidStructureException(
-                "Variable names must be unique. The following variable name is already in use: " + variable["name"]
-            )
-        names.add(variable["name"])
-    _check_namespaces(declaration, pipeline_variables=bool(names))
-    earlier: set[str] = set()  # namespaces of actions that have surely run
-    for stage in declaration["stages"]:
-        for order in sorted({action.get("runOrder", 1) for action in stage["actions"]}):
-            group = [action for action in stage["actions"] if action.get("runOrder", 1) == order]
-            for action in group:
-                _check_references(stage["name"], action, names, earlier)
-            earlier |= {action["namespace"] for action in group if "namespace" in action}
-
-
-def _check_namespaces(declaration: Mapping[str, Any], *, pipeline_variables: bool) -> None:
-    actions = [action for stage in declaration["stages"] for action in stage["actions"]]
-    artifacts = {output["name"] for action in actions for output in action.get("outputArtifacts", ())}
+    for i, variable in enumerate(declaration.get("variables", ())):
+        yield ("variables", i), partial(_check_name, variable["name"], names)
+    stages = declaration["stages"]
+    actions = [(i, j, action) for i, stage in enumerate(stages) for j, action in enumerate(stage["actions"])]
+    artifacts = {output["name"] for _, _, action in actions for output in action.get("outputArtifacts", ())}
+    reserved = {RESERVED, PIPELINE} if names else {RESERVED}
     seen: set[str] = set()
-    for action in actions:
-        namespace = action.get("namespace")
-        if namespace is None:
+    for i, j, action in actions:
+        yield ("stages", i, "actions", j, "namespace"), partial(_check_namespace, action, reserved, artifacts, seen)
+    earlier: set[str] = set()  # namespaces of actions that have surely run
+    for i, j, action, ran in steps_of(declaration):
+        if ran:
+            earlier |= {action["namespace"]} if "namespace" in action else set()
             continue
-        if namespace == RESERVED or (namespace == PIPELINE and pipeline_variables):
-            why = "is reserved"
-        elif namespace in artifacts:
-            why = "is also the name of an artifact"
-        elif namespace in seen:
-            why = "is used more than once"
-        else:
-            seen.add(namespace)
-            continue
-        raise InvalidActionDeclarationException(
-            f"Namespaces must be unique in a pipeline. Namespace '{namespace}' of action '{action['name']}' {why}"
+        for key in action.get("configuration", {}):
+            path = ("stages", i, "actions", j, "configuration", key)
+            yield path, partial(_check_references, stages[i]["name"], action, key, names, earlier)
+
+
+def _check_name(name: str, names: set[str]) -> None:
+    if name in names:
+        raise InvalidStructureException(
+            "Variable names must be unique. The following variable name is already in use: " + name
         )
+    names.add(name)
 
 
-def _check_references(stage: str, action: Mapping[str, Any], declared: set[str], earlier: set[str]) -> None:
+def _check_namespace(action: Mapping[str, Any], reserved: set[str], artifacts: set[str], seen: set[str]) -> None:
+    namespace = action.get("namespace")
+    if namespace is None:
+        return
+    if namespace in reserved:
+        why = "is reserved"
+    elif namespace in artifacts:
+        why = "is also the name of an artifact"
+    elif namespace in seen:
+        why = "is used more than once"
+    else:
+        seen.add(namespace)
+        return
+    raise InvalidActionDeclarationException(
+        f"Namespaces must be unique in a pipeline. Namespace '{namespace}' of action '{action['name']}' {why}"
+    )
+
+
+def _check_references(stage: str, action: Mapping[str, Any], key: str, declared: set[str], earlier: set[str]) -> None:
     source = action["actionTypeId"]["category"] == "Source"
-    for key, value in action.get("configuration", {}).items():
-        for text in references(value):
-            where = _WHERE.format(stage=stage, action=action["name"], key=key, text=text)
-            namespace, dot, name = text.partition(".")
-            if not dot or not namespace or not name:
-                raise InvalidActionDeclarationException(
-                    _FORMAT + "The following pipeline execution variables do not have this format." + where
+    for text in references(action["configuration"][key]):
+        where = _WHERE.format(stage=stage, action=action["name"], key=key, text=text)
+        namespace, dot, name = text.partition(".")
+        if not dot or not namespace or not name:
+            raise InvalidActionDeclarationException(
+                _FORMAT + "The following pipeline execution variables do not have this format." + where
+            )
+        if namespace == PIPELINE and declared:
+            if source:
+                raise InvalidStructureException(
+                    "Variables at the pipeline level cannot be used in source actions." + where
                 )
-            if namespace == PIPELINE and declared:
-                if source:
-                    raise InvalidStructureException(
-                        "Variables at the pipeline level cannot be used in source actions." + where
-                    )
-                if name not in declared:
-                    raise InvalidStructureException("The referenced variables haven't been declared." + where)
-            elif namespace == RESERVED:
-                if name != "PipelineExecutionId":
-                    raise InvalidActionDeclarationException(
-                        _FORMAT
-                        + "The following pipeline execution variables are referencing a key that does not exist."
-                        + where
-                    )
-            elif namespace == PIPELINE and PIPELINE not in earlier:
+            if name not in declared:
                 raise InvalidStructureException("The referenced variables haven't been declared." + where)
-            elif namespace not in earlier:
+        elif namespace == RESERVED:
+            if name != "PipelineExecutionId":
                 raise InvalidActionDeclarationException(
                     _FORMAT
-                    + "The following pipeline execution variables are referencing a namespace that does not exist."
+                    + "The following pipeline execution variables are referencing a key that does not exist."
                     + where
                 )
+        elif namespace == PIPELINE and PIPELINE not in earlier:
+            raise InvalidStructureException("The referenced variables haven't been declared." + where)
+        elif namespace not in earlier:
+            raise InvalidActionDeclarationException(
+                _FORMAT
+                + "The following pipeline execution variables are referencing a namespace that does not exist."
+                + where
+            )
