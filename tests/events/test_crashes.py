@@ -3,14 +3,12 @@
 import contextlib
 import datetime as dt
 import json
-import os
 import sqlite3
 
-import boto3
 import botocore.config
 import botocore.exceptions
 import pytest
-from penstock_starter import PENSTOCK, start
+from penstock_crashing import Crashing
 from penstock_waiting import until
 
 from penstock.store.failpoints import points
@@ -20,27 +18,8 @@ POINTS = [point for point in points() if point.startswith("events.") and point n
 TOPIC = "arn:aws:sns:us-east-1:111111111111:nobody"  # what cannot be delivered is kept, so that it can be counted
 
 
-class Server:
-    """A server of its own that can be killed."""
-
-    def __init__(self, folder, crash=""):
-        self.data = folder / "data"
-        (self.data / "server.json").unlink(missing_ok=True)
-        self.log = (folder / "log").open("wb")
-        given = ("--data-dir", self.data, "--port", "0", "--master-key-file", folder / "master.key", "--builds", "0")
-        environment = {**os.environ, "PENSTOCK_CRASH_POINT": crash}
-        self.process = start(PENSTOCK, "up", *map(str, given), env=environment, stdout=self.log, stderr=self.log)
-        until(lambda: b"penstock ready" in (folder / "log").read_bytes() or self.process.poll() is not None)
-
-    def client(self, service):
-        facts = json.loads((self.data / "server.json").read_text())
-        lines = (self.data / "credentials").read_text().splitlines()
-        keys = dict(line.split(" = ") for line in lines if " = " in line)
-        config = botocore.config.Config(retries={"total_max_attempts": 1}, connect_timeout=10)
-        return boto3.client(
-            service, endpoint_url=facts["url"], region_name="us-east-1", config=config,
-            aws_access_key_id=keys["aws_access_key_id"], aws_secret_access_key=keys["aws_secret_access_key"],
-        )  # fmt: skip
+class Server(Crashing):
+    """A server whose tables are looked at."""
 
     def kept(self):
         """The events whose delivery was given up, and the keys of objects among them."""
@@ -58,12 +37,6 @@ class Server:
         """How many rows a table has."""
         with contextlib.closing(sqlite3.connect(f"file:{self.data}/penstock.db?mode=ro", uri=True)) as database:
             return database.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
-
-    def end(self):
-        if self.process.poll() is None:
-            self.process.terminate()
-        self.process.wait(60)
-        self.log.close()
 
 
 @pytest.fixture

@@ -5,62 +5,16 @@ from __future__ import annotations
 import gzip
 import http.server
 import json
-import os
-import socket
 import threading
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-import boto3
-import botocore.config
 import pytest
-from penstock_starter import PENSTOCK, start
+from penstock_crashing import Crashing
 from penstock_waiting import until
 
 from penstock.store.clock import SystemClock
 from penstock.store.failpoints import points
-
-
-class Server:
-    """A server of its own that dies at a crash point."""
-
-    def __init__(self, folder: Path, crash: str = "") -> None:
-        self.data = folder / "data"
-        self.log = (folder / "log").open("ab")
-        (self.data / "server.json").unlink(missing_ok=True)
-        self.process = start(
-            PENSTOCK, "up", "--data-dir", str(self.data), "--port", "0", "--master-key-file", str(folder / "keys" / "master.key"),
-            "--builds", "0", "--egress-network", "127.0.0.0/8",
-            env={**os.environ, "PENSTOCK_CRASH_POINT": crash}, stdout=self.log, stderr=self.log,
-        )  # fmt: skip
-
-    def client(self) -> Any:
-        until(self._answers)
-        facts = json.loads((self.data / "server.json").read_text())
-        lines = dict(
-            line.split(" = ") for line in (self.data / "credentials").read_text().splitlines() if " = " in line
-        )
-        config = botocore.config.Config(retries={"total_max_attempts": 1}, connect_timeout=10)
-        return boto3.client(
-            "logs", endpoint_url=facts["url"], region_name="us-east-1", config=config,
-            aws_access_key_id=lines["aws_access_key_id"], aws_secret_access_key=lines["aws_secret_access_key"],
-        )  # fmt: skip
-
-    def _answers(self) -> bool:
-        """Whether it listens: its address is known a moment before."""
-        try:
-            address = urlsplit(json.loads((self.data / "server.json").read_text())["url"])
-            socket.create_connection((address.hostname, address.port), timeout=10).close()
-        except (FileNotFoundError, ConnectionRefusedError):
-            return False
-        return True
-
-    def end(self) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait(60)
-        self.log.close()
 
 
 @pytest.fixture
@@ -94,9 +48,9 @@ def test_each_crash_point_has_a_scene():
 def test_what_a_filter_sends_survives_kill_9(tmp_path: Path, receiver: Any):
     clock = SystemClock()
     names = {"logGroupName": "g", "logStreamName": "s"}
-    server = Server(tmp_path, "logs.sent")
+    server = Crashing(tmp_path, "logs.sent")
     try:
-        logs = server.client()
+        logs = server.client("logs")
         logs.create_log_group(logGroupName="g")
         logs.create_log_stream(**names)
         url = f"http://127.0.0.1:{receiver.server_port}/"
@@ -108,8 +62,8 @@ def test_what_a_filter_sends_survives_kill_9(tmp_path: Path, receiver: Any):
         logs.put_log_events(**names, logEvents=[{"timestamp": clock.now(), "message": "x 1"}])
         assert server.process.wait(60) != 0
         server.end()
-        server = Server(tmp_path)
-        server.client().put_log_events(**names, logEvents=[{"timestamp": clock.now(), "message": "x 2"}])
+        server = Crashing(tmp_path)
+        server.client("logs").put_log_events(**names, logEvents=[{"timestamp": clock.now(), "message": "x 2"}])
         until(lambda: {text for _, text in receiver.got} >= {"x 1", "x 2"} and len(receiver.got) > 2)
     finally:
         server.end()
@@ -120,9 +74,9 @@ def test_what_a_filter_sends_survives_kill_9(tmp_path: Path, receiver: Any):
 def test_a_query_that_was_broken_off_is_run_again(tmp_path: Path):
     names = {"logGroupName": "g", "logStreamName": "s"}
     now = SystemClock().now()
-    server = Server(tmp_path, "logs.queried")
+    server = Crashing(tmp_path, "logs.queried")
     try:
-        logs = server.client()
+        logs = server.client("logs")
         logs.create_log_group(logGroupName="g")
         logs.create_log_stream(**names)
         logs.put_log_events(**names, logEvents=[{"timestamp": now, "message": "x"}])
@@ -131,8 +85,8 @@ def test_a_query_that_was_broken_off_is_run_again(tmp_path: Path):
         )["queryId"]
         assert server.process.wait(60) != 0
         server.end()
-        server = Server(tmp_path)
-        logs = server.client()
+        server = Crashing(tmp_path)
+        logs = server.client("logs")
         until(lambda: logs.get_query_results(queryId=query)["status"] == "Complete")
         assert [row[0] for row in logs.get_query_results(queryId=query)["results"]] == [
             {"field": "@message", "value": "x"}
