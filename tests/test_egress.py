@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 
 import pytest
 
@@ -137,13 +138,32 @@ async def test_what_only_announces_an_answer_is_none():
 
 
 async def test_nobody_listens():
-    with pytest.raises(Unreachable):
+    with pytest.raises(Unreachable, match=r"^127\.0\.0\.1 at 127\.0\.0\.1: Connection refused$"):
         await LOOPBACK.send(Request("http://127.0.0.1:1/", plain=True))
 
 
 def test_a_name_that_nobody_can_have():
-    with pytest.raises(Unreachable, match="^a{64} cannot be resolved: "):
+    with pytest.raises(Unreachable, match="^a{64} cannot be resolved: it is no name of a host$"):
         resolve("a" * 64, 80)
+
+
+def test_why_a_name_has_no_address_is_said_in_words(monkeypatch):
+    error: OSError
+
+    def fail(*_args, **_more):
+        raise error
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    for error, why in (
+        (
+            socket.gaierror(socket.EAI_NONAME, "Name or service not known"),
+            "there is no such name, or it has no address",
+        ),
+        (socket.gaierror(socket.EAI_AGAIN, "Temporary failure"), "the name server does not answer"),
+        (socket.gaierror(socket.EAI_FAMILY, "Address family not supported"), "Address family not supported"),
+    ):
+        with pytest.raises(Unreachable, match=f"^shop cannot be resolved: {why}$"):
+            resolve("shop", 80)
 
 
 async def test_an_answer_that_is_not_complete_in_time_is_late():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import ipaddress
+import os
 import re
 import socket
 import ssl
@@ -265,9 +266,25 @@ def resolve(host: str, port: int) -> list[tuple[str, int]]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        raise Unreachable(f"{host} cannot be resolved: {error}") from None
+        raise Unreachable(f"{host} cannot be resolved: {_why_unresolved(error)}") from None
     found.sort(key=lambda one: one[0] != socket.AF_INET)
     return list(dict.fromkeys((str(one[4][0]), int(one[4][1])) for one in found))
+
+
+def _why_unresolved(error: Exception) -> str:
+    match error:
+        case socket.gaierror(errno=socket.EAI_NONAME | socket.EAI_NODATA):
+            return "there is no such name, or it has no address"
+        case socket.gaierror(errno=socket.EAI_AGAIN):
+            return "the name server does not answer"
+        case OSError(strerror=str(why)):
+            return why
+        case _:  # longer than names may be, and the like
+            return "it is no name of a host"
+
+
+def _why_not_connected(error: OSError) -> str:
+    return str(error) if isinstance(error, ssl.SSLError) or not error.errno else os.strerror(error.errno)
 
 
 async def _connect(
@@ -281,7 +298,7 @@ async def _connect(
         except ssl.SSLCertVerificationError:
             raise
         except OSError as error:
-            why = f"{place.host} at {address}: {error}"
+            why = f"{place.host} at {address}: {_why_not_connected(error)}"
     raise Unreachable(why)
 
 

@@ -283,6 +283,21 @@ def test_wide_content_moves_no_page(live, world, see, builds):
     page.set_viewport_size({"width": 1440, "height": 800})
     box = page.locator("#list .table-wrap").evaluate("el => [el.scrollWidth, el.clientWidth]")
     assert box[0] <= box[1]  # one long name takes nothing from the other columns
+    page.set_viewport_size({"width": 390, "height": 800})
+    begin, end = _edges(page, 0), _edges(page, 10_000)
+    plain = begin[0]
+    # A shadow on the side that hides columns, and only there.
+    assert [one == plain for one in (*begin, *end)] == [True, False, False, True]
+
+
+def _edges(page, left):
+    """Pictures of the left and the right edge of a list's first row, without its text, scrolled so far."""
+    wrap = page.locator("#list .table-wrap")
+    wrap.evaluate("(el, left) => { el.scrollLeft = left; el.firstElementChild.style.visibility = 'hidden'; }", left)
+    box = wrap.bounding_box()
+    assert box is not None
+    sides = (box["x"] + 1, box["x"] + box["width"] - 2)
+    return [page.screenshot(clip={"x": x, "y": box["y"] + 50, "width": 1, "height": 20}) for x in sides]
 
 
 def test_a_form_sent_to_a_server_that_is_away_keeps_its_text(live, world, see):

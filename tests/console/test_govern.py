@@ -247,7 +247,15 @@ async def test_topics_and_who_gets_what_is_published_to_them(browser):
         assert said in seen, said
     assert "Deliveries are not logged." in seen
     assert "Nothing was given up." in seen
+    assert "sealed under" not in seen
     await browser.see("topics/none", 404)
+    key = (await do("kms", "CreateKey"))["KeyMetadata"]["KeyId"]
+    await do("sns", "SetTopicAttributes", TopicArn=arn, AttributeName="KmsMasterKeyId", AttributeValue=key)
+    chat = {"Endpoint": "https://hooks.slack.com/services/x", "Attributes": {"PenstockFormat": "slack"}}
+    await do("sns", "Subscribe", TopicArn=arn, Protocol="https", **chat)
+    seen = await browser.see("topics/deploys")
+    assert f"Messages are sealed under the key {key}" in seen
+    assert "Chat, slack" in seen
     may = {"Effect": "Allow", "Action": ["sns:ListTopics", "sns:GetTopicAttributes"], "Resource": "*"}
     browser.session = await browser.harness.user("looker", document(may))
     assert "A policy does not let you see the subscriptions." in await browser.see("topics/deploys")

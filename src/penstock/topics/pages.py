@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from penstock.topics.chat import ATTRIBUTE
 from penstock.topics.names import Place
 from penstock.topics.reports import group_of
 from penstock.webpages.detail import Detail, Part
@@ -67,13 +68,20 @@ async def topic(view: View) -> Detail:
             ("ARN", arn),
             ("Sender's name in mails", found["DisplayName"]),
             ("Signature version", found.get("SignatureVersion", "1")),
-            ("FIFO", found.get("FifoTopic", "")),
+            ("FIFO", "Yes" if found.get("FifoTopic") == "true" else ""),
+            ("Messages are sealed under the key", found.get("KmsMasterKeyId", "")),
         ],
         parts=[
             Part(
                 title="Subscriptions",
-                columns=(Column("Protocol"), Column("Endpoint", "clip"), Column("State"), Column("Owner")),
-                rows=[_row(one) for one in (listed or {}).get("Subscriptions", ())],
+                columns=(
+                    Column("Protocol"),
+                    Column("Endpoint", "clip"),
+                    Column("Format"),
+                    Column("State"),
+                    Column("Owner"),
+                ),
+                rows=[await _row(view, one) for one in (listed or {}).get("Subscriptions", ())],
                 none="A policy does not let you see the subscriptions."
                 if listed is None
                 else "Nobody has subscribed yet.",
@@ -82,7 +90,7 @@ async def topic(view: View) -> Detail:
             await _letters(view, arn),
             Part(title="Policy", text=json.dumps(json.loads(found["Policy"]), indent=2)),
         ],
-        behind="GetTopicAttributes, ListSubscriptionsByTopic, ListMessageDeadLetters, FilterLogEvents",
+        behind="GetTopicAttributes, ListSubscriptionsByTopic, GetSubscriptionAttributes, ListMessageDeadLetters, FilterLogEvents",
         command=f"aws sns list-subscriptions-by-topic --topic-arn {arn}",
     )
 
@@ -143,9 +151,23 @@ async def _letters(view: View, arn: str) -> Part:
     )
 
 
-def _row(one: dict[str, Any]) -> Row:
+async def _row(view: View, one: dict[str, Any]) -> Row:
     state = "Waits for its confirmation" if one["SubscriptionArn"] == _WAITS else "Confirmed"
-    return Row((one["Protocol"], one["Endpoint"], state, one["Owner"]))
+    return Row((one["Protocol"], one["Endpoint"], await _format(view, one), state, one["Owner"]))
+
+
+async def _format(view: View, one: dict[str, Any]) -> str:
+    """What a subscription's messages are written as: for which chat, as they are, or in the envelope of SNS. "" where that is not known."""
+    if one["SubscriptionArn"] == _WAITS or one["Protocol"] not in ("http", "https"):
+        return ""
+    try:
+        found = await view.allowed("sns", "GetSubscriptionAttributes", SubscriptionArn=one["SubscriptionArn"])
+    except ServiceError:  # it has just ended
+        return ""
+    attributes = (found or {}).get("Attributes", {})
+    if chat := attributes.get(ATTRIBUTE):
+        return f"Chat, {chat}"
+    return "The message alone" if attributes.get("RawMessageDelivery") == "true" else ""
 
 
 PAGES = (
