@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 
 import pytest
@@ -218,6 +219,19 @@ def test_every_page_fits_and_can_be_used_by_all(live, see, builds, theme):
         ComparisonOperator="GreaterThanThreshold", TreatMissingData="ignore",
     )  # fmt: skip
     live.client("cloudwatch").put_metric_data(Namespace="Shop", MetricData=[{"MetricName": "Latency" * 30, "Value": 3}])
+    pattern = json.dumps({"source": ["s" * 200], "detail": {"<b>": ["t" * 300]}})
+    events, bus = live.client("events"), topic.replace(":sns:", ":events:").rpartition(":")[0] + ":event-bus/default"
+    events.put_rule(Name="r" * 64, EventPattern=pattern)
+    events.put_targets(Rule="r" * 64, Targets=[{"Id": "t" * 64, "Arn": topic}])
+    events.create_archive(ArchiveName=theme * 9, EventSourceArn=bus, EventPattern=pattern)
+    key = {"ApiKeyAuthParameters": {"ApiKeyName": "X-Key", "ApiKeyValue": "hush"}}
+    made = events.create_connection(Name=theme * 12, AuthorizationType="API_KEY", AuthParameters=key)
+    asks = {"InvocationEndpoint": f"https://hooks.example.com/{'y' * 120}", "HttpMethod": "POST"}
+    events.create_api_destination(Name=theme * 12, ConnectionArn=made["ConnectionArn"], **asks)
+    notice = live.client("codestar-notifications").create_notification_rule(
+        Name=theme * 12, Resource=topic.replace(":sns:", ":codepipeline:").replace("deploys-of-the-", ""), DetailType="BASIC",
+        EventTypeIds=["codepipeline-pipeline-pipeline-execution-failed"], Targets=[{"TargetType": "SNS", "TargetAddress": topic}],
+    )["Arn"].rpartition("/")[2]  # fmt: skip
     running = builds.start(31)
     builds.say(running, "\x1b[33mwarn\x1b[0m " + "x" * 400, "\x1b[2mdim\x1b[0m \x1b[36mcyan\x1b[0m \x1b[35mmagenta")
     failed = builds.start(32)
@@ -228,7 +242,8 @@ def test_every_page_fits_and_can_be_used_by_all(live, see, builds, theme):
         "pipelines", "pipelines/shop-web", "pipelines/shop-web/approvals/Approve/Release", "builds", f"builds/{running}",
         f"builds/{failed}", "deployments", "users", "users/jonas.lind", "delivery", "topics",
         f"topics/{topic.rpartition(':')[2]}", "metric-sources", "metric-sources/shop", "alarms",
-        "alarms/alarm?name=slow",
+        "alarms/alarm?name=slow", "rules", f"rules/{'r' * 64}", "archives", f"archives/{theme * 9}", "connections",
+        f"connections/{theme * 12}", "notification-rules", f"notification-rules/{notice}",
     ):  # fmt: skip
         page = sight.go(path)
         page.wait_for_load_state("load")

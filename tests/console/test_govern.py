@@ -14,14 +14,17 @@ import pytest
 from penstock_identity_harness import ACCOUNT, allow, document, trusting
 
 import penstock.audit.pages
+import penstock.events
 import penstock.fleet
 import penstock.keys
 import penstock.monitoring
+import penstock.notifications
 import penstock.parameters
 import penstock.secrets
 import penstock.topics
 from penstock import console
 from penstock.console.web import Console
+from penstock.monitoring import evaluating
 from penstock.monitoring.source_records import note_read
 from penstock.secrets.settings import SecretSettings
 from penstock.webpages.view import Visitor
@@ -58,7 +61,8 @@ class Browser:
 async def browser(store, clock, tmp_path, monkeypatch) -> AsyncIterator[Browser]:
     components = (
         penstock.keys.component, penstock.secrets.component, penstock.parameters.component, penstock.audit.component,
-        penstock.topics.component, penstock.fleet.component, penstock.monitoring.component, console.component,
+        penstock.topics.component, penstock.fleet.component, penstock.monitoring.component, penstock.notifications.component,
+        penstock.events.component, console.component,
     )  # fmt: skip
     chosen = SecretSettings(rotation_commands=("renew=/bin/true",))
     async with contextlib.AsyncExitStack() as stack:
@@ -172,7 +176,8 @@ async def test_keys_parameters_and_secrets(browser, clock):
     assert "Show the value" not in browser.text
 
 
-async def test_alarms_and_what_they_watch(browser):
+async def test_alarms_and_what_they_watch(browser, monkeypatch):
+    monkeypatch.setattr(evaluating, "evaluate", lambda *_, **__: None)  # each keeps the state that the test gives it
     do, name = browser.do, "errors of <b>/checkout"
     assert "No alarms yet" in await browser.see("alarms")
     asked = {
@@ -259,6 +264,81 @@ async def test_topics_and_who_gets_what_is_published_to_them(browser):
     may = {"Effect": "Allow", "Action": ["sns:ListTopics", "sns:GetTopicAttributes"], "Resource": "*"}
     browser.session = await browser.harness.user("looker", document(may))
     assert "A policy does not let you see the subscriptions." in await browser.see("topics/deploys")
+
+
+async def test_notification_rules_and_whom_they_reach(browser):
+    do = browser.do
+    assert "No notification rules yet" in await browser.see("notification-rules")
+    topic = (await do("sns", "CreateTopic", Name="deploys"))["TopicArn"]
+    asked = {
+        "Name": "of the shop",
+        "Resource": f"arn:aws:codepipeline:{REGION}:{ACCOUNT}:shop",
+        "EventTypeIds": ["codepipeline-pipeline-pipeline-execution-failed"],
+        "DetailType": "FULL",
+        "Tags": {"team": "shop"},
+    }
+    targets = [{"TargetType": "SNS", "TargetAddress": address} for address in (topic, f"{topic}-gone")]
+    made = await do("codestar-notifications", "CreateNotificationRule", Targets=targets, **asked)
+    listed = await browser.see("notification-rules")
+    for said in ("1 notification rule on this page.", "of the shop", "Enabled", " shop ", "2 targets"):
+        assert said in listed, said
+    (address,) = re.findall(r'href="/console/(notification-rules/[^"]+)"', browser.text)
+    assert made["Arn"].endswith(address.rpartition("/")[2])
+    seen = await browser.see(address)
+    for said in (
+        "It notifies 2 targets about 1 event type of shop.", "Nothing sent yet", "Turn off", "None",
+        "codepipeline-pipeline-pipeline-execution-failed", "All that is known of an event", "Tag team shop",
+    ):  # fmt: skip
+        assert said in seen, said
+    assert 'href="/console/topics/deploys"' in browser.text
+    await browser.see(f"{address}/status", 303, state="DISABLED")
+    seen = await browser.see(address)
+    assert "It is off: nobody is notified about 1 event type of shop." in seen
+    assert "Turn on" in seen
+    browser.session = await browser.harness.user("looker", allow("codestar-notifications:ListNotificationRules"))
+    assert "A policy does not let you see it." in await browser.see("notification-rules")
+    await browser.see(address, 403)
+    may = allow("codestar-notifications:ListNotificationRules", "codestar-notifications:DescribeNotificationRule")
+    browser.session = await browser.harness.user("reader", may)
+    assert "Turn on" not in await browser.see(address)
+    await browser.see(f"{address}/status", 403, state="ENABLED")
+
+
+async def test_connections_and_why_they_are_not_authorised(browser):
+    do = browser.do
+    assert "No connections yet" in await browser.see("connections")
+    key = {"ApiKeyAuthParameters": {"ApiKeyName": "X-Key", "ApiKeyValue": "hush"}}
+    chat = {"Name": "chat", "AuthorizationType": "API_KEY", "AuthParameters": key, "Description": "<b>chat"}
+    arn = (await do("events", "CreateConnection", **chat))["ConnectionArn"]
+    assert "1 connection on this page, none not authorised." in await browser.see("connections")
+    assert "No API destination uses it yet." in await browser.see("connections/chat")
+    asks = {
+        "HttpMethod": "POST",
+        "InvocationEndpoint": "https://chat.example.com/x?y=1",
+        "InvocationRateLimitPerSecond": 7,
+    }
+    await do("events", "CreateApiDestination", Name="room", ConnectionArn=arn, **asks)
+    seen = await browser.see("connections/chat")
+    for said in (
+        "1 API destination uses it.",
+        "Authorised",
+        "Key in a header",
+        "<b>chat",
+        "room",
+        "POST https://chat.example.com/x?y=1",
+        " 7 ",
+    ):
+        assert said in seen, said
+    assert "hush" not in browser.text
+    assert "<b>chat" not in browser.text
+    await do("events", "DeauthorizeConnection", Name="chat")
+    assert "1 connection on this page, 1 not authorised." in await browser.see("connections")
+    seen = await browser.see("connections/chat")
+    assert "Not authorised" in seen
+    assert "Inactive" in seen
+    await browser.see("connections/gone", 404)
+    browser.session = await browser.harness.user("looker", allow("events:DescribeConnection"))
+    assert "A policy does not let you see them." in await browser.see("connections/chat")
 
 
 async def test_a_page_shows_what_its_visitor_may_see(browser):

@@ -17,6 +17,7 @@ from penstock.events import (
     invoking,
     records,
     replaying,
+    rule_pages,
     schedule_records,
     schedule_rows,
     scheduled_rules,
@@ -99,7 +100,7 @@ def component(app: App) -> Component[RuleBook]:
         subscriptions=(
             Subscription(name="events.rules", types=work.TYPES, handle=work.arrive, concerns=book.concerns),
         ),
-        pages=PAGES,
+        pages=(*PAGES, *rule_pages.PAGES),
         guards=(
             Guard(
                 service="events",

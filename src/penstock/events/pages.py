@@ -10,7 +10,7 @@ from penstock.timetables import Rate, following, parsed
 from penstock.webpages import listing
 from penstock.webpages.listing import Cell, Column, Empty, Listing, Row
 from penstock.webpages.page import Group, Nav, Page
-from penstock.webpages.view import View
+from penstock.webpages.view import View, part
 from penstock.webpages.wording import plural
 
 _RULES = 100
@@ -27,7 +27,14 @@ async def rules(view: View) -> Listing:
         lede=f"{plural(len(found), 'rule')} of the default bus on this page, {timed} with a schedule.",
         columns=(Column("Rule"), Column("State"), Column("Acts on", "clip"), Column("Next", "num")),
         rows=[
-            Row((one["Name"], Cell(state=one["State"]), _acts_on(one), Cell(at=_next_of_rule(one, now))))
+            Row(
+                (
+                    Cell(text=one["Name"], href=f"/console/rules/{part(one['Name'])}"),
+                    Cell(state=one["State"]),
+                    _acts_on(one),
+                    Cell(at=_next_of_rule(one, now)),
+                )
+            )
             for one in found
         ],
         empty=Empty(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from penstock.component import Component, Guard, JobKind, Subscription
 from penstock.notifications import delivering, event_types, records, rule_rows
 from penstock.notifications.operations import listing, rules, tags, targets
+from penstock.notifications.pages import PAGES
 from penstock.store.retention import Expiring
 from penstock.wire.profiles import ErrorProfile
 from penstock.wire.services import Service
@@ -30,6 +31,7 @@ def component(app: App) -> Component[App]:
         services=(Service("codestar-notifications", patch=_PATCH, profile=ErrorProfile(code="ValidationException")),),
         operations=(rules, listing, targets, tags),
         guards=(Guard(service="codestar-notifications", keys={"aws:resourcetag/": _tags}),),
+        pages=PAGES,
         jobs=(JobKind(kind=delivering.DELIVER, run=delivering.deliver, concurrency=_AT_ONCE),),
         subscriptions=(
             Subscription(

@@ -36,6 +36,18 @@ _STATES = {
     "ENABLED": ("Succeeded", "s-succeeded", "Enabled"),
     "ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS": ("Succeeded", "s-succeeded", "Enabled, reads too"),
     "DISABLED": ("Skipped", "s-skipped", "Disabled"),
+    "ACTIVE": ("Succeeded", "s-succeeded", "Active"),
+    "INACTIVE": ("Skipped", "s-skipped", "Inactive"),
+    "PENDING": ("None", "s-none", "Nothing sent yet"),
+    "UNREACHABLE": ("Failed", "s-failed", "Unreachable"),
+    "AUTHORIZED": ("Succeeded", "s-succeeded", "Authorised"),
+    "AUTHORIZING": ("InProgress", "s-inprogress", "Asks for a token"),
+    "DEAUTHORIZED": ("Failed", "s-failed", "Not authorised"),
+    "STARTING": ("Queued", "s-queued", "Starting"),
+    "RUNNING": ("InProgress", "s-inprogress", "Running"),
+    "CANCELLING": ("Stopping", "s-stopping", "Being cancelled"),
+    "CANCELLED": ("Stopped", "s-cancelled", "Cancelled"),
+    "COMPLETED": ("Succeeded", "s-succeeded", "Completed"),
     "": ("None", "s-none", "Not started"),
 }
 ENDED = frozenset(
