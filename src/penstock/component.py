@@ -50,6 +50,7 @@ S = TypeVar("S")
 F = TypeVar("F", bound=Callable[..., Awaitable[Any]])
 
 _DECLARED = "penstock_operation"
+_SECRET = 4_096  # characters of a secret in a file
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,6 +287,19 @@ def option(default: Any, help: str | Callable[[], str], *, secret: bool = False,
 def ip_network(text: str) -> str:
     """A block of addresses, as an option takes it. Raises ValueError."""
     return str(ipaddress.ip_network(text))
+
+
+def read_secret(path: str, what: str) -> str:
+    """The text of a file without the ends of lines around it, as an option of a secret takes it; `what` it is, for people. Raises ValueError."""
+    try:
+        with Path(path).open(encoding="utf-8") as file:
+            found = file.read(_SECRET + 1)
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise ValueError(f"cannot read {what} in {path}: {why}") from None
+    if len(found) > _SECRET:
+        raise ValueError(f"cannot read {what} in {path}: it has more than {_SECRET:,} characters")
+    return found.strip("\r\n")
 
 
 def number_to(most: int, unit: str = "") -> Callable[[str], int]:

@@ -96,7 +96,9 @@ def test_how_much_is_written_and_waited_for(tmp_path: Path):
         (b"a" * 16 + b" b", "holds no token"),
         (b"a" * 16 + b"\nb", "holds no token"),
         (b"a" * 16 + b"\x7f", "holds no token"),
-        (b"a" * 16 + b"\xe9", "it has characters that no token has"),
+        (b"a" * 16 + b"\xe9", "it is no text"),
+        (("a" * 16 + "é").encode(), "holds no token"),
+        (b"a" * 4_096 + b"\n\n", "it has more than 4,096 characters"),
         (None, "No such file or directory"),
     ],
 )

@@ -41,6 +41,7 @@ async def test_what_keeps_policies_and_roles(on_sqlite):
     [
         (b" top secret\n", ""),
         (b" \n", "{} holds no secret"),
+        (b"s" * 4_097, "cannot read the client's secret in {}: it has more than 4,096 characters"),
         (b"\xff", "cannot read the client's secret in {}: it is no text"),
         (None, "cannot read the client's secret in {}: No such file or directory"),
     ],

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import urlsplit
 
-from penstock.component import Role, option
+from penstock.component import Role, option, read_secret
 
 
 def token_file(path: str) -> str:
     """The token in a file: one line of at least 16 printable characters. Raises ValueError."""
-    try:
-        with Path(path).open(encoding="ascii") as file:
-            token = file.read(4096).strip()
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it has characters that no token has"
-        raise ValueError(f"cannot read the token file {path}: {why}") from error
-    if len(token) < 16 or not token.isprintable() or " " in token:
+    token = read_secret(path, "the token").strip()
+    if len(token) < 16 or not token.isascii() or not token.isprintable() or " " in token:
         raise ValueError(f"{path} holds no token: it is one line of at least 16 characters without blanks")
     return token
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
-from penstock.component import Role, number_to, option
+from penstock.component import Role, number_to, option, read_secret
 
 
 def _issuer(text: str) -> str:
@@ -22,12 +21,7 @@ def _scopes(text: str) -> str:
 
 
 def _secret_file(path: str) -> str:
-    try:
-        with Path(path).open(encoding="utf-8") as file:
-            secret = file.read(4096).strip()
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise ValueError(f"cannot read the client's secret in {path}: {why}") from None
+    secret = read_secret(path, "the client's secret").strip()
     if not secret:
         raise ValueError(f"{path} holds no secret")
     return secret

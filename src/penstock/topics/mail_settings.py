@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
-from penstock.component import number_to, option
+from penstock.component import number_to, option, read_secret
 from penstock.egress import authorities_file
 
 _ADDRESS = re.compile(r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9.-]{1,190}")
-_MOST = 4_096  # bytes of a password
 
 
 def _password_file(path: str) -> str:
-    try:
-        with Path(path).open(encoding="utf-8") as file:
-            password = file.read(_MOST).strip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise ValueError(f"cannot read the password of the mail server in {path}: {why}") from None
+    password = read_secret(path, "the password of the mail server")
     if not password:
         raise ValueError(f"{path} holds no password")
     return password
