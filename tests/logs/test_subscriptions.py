@@ -222,7 +222,7 @@ def test_what_cannot_be_sent_is_refused(server: Any, logs: Any, group: str, rece
         ("arn:aws:sns:us-east-1:222222222222:other", {}, "destinationArn is the ARN of an SNS topic"),
         ("arn:aws:penstock:us-east-1:222222222222:http://127.0.0.1/", {}, "destinationArn is the ARN of an SNS topic"),
         ("arn:aws:penstock:us-east-1:111111111111:ftp://x/", {}, "destinationArn is the ARN of an SNS topic"),
-        (ARN + "not-there", {}, "Could not deliver test message to specified SNS topic."),
+        (ARN + "not-there", {}, "Could not deliver test message to specified SNS topic. Check if the given topic exists, and lets"),
         (receiver.url + "/teapot", {}, "Could not deliver test message to specified HTTP endpoint. The destination answers with status 418"),
         ("arn:aws:penstock:us-east-1:111111111111:http://169.254.169.254/latest", {}, "has no address that may be asked"),
         (url, {"roleArn": "arn:aws:iam::111111111111:role/r"}, "Leave roleArn out"),

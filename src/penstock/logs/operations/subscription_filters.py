@@ -125,6 +125,8 @@ def _check(call: Call, input: Input) -> None:
 async def _try(call: Call, row: Any) -> None:
     """Raises InvalidParameterException unless the destination takes a message."""
     what = "HTTP endpoint" if destinations.url_of(row["destination"]) else "SNS topic"
+    # Whether a topic exists is nothing that its policy lets everybody know, so the denial is the same.
+    hint = "Check if the given topic exists, and lets CloudWatch Logs publish. " if what == "SNS topic" else ""
     event = {"id": "", "timestamp": call.now, "message": f"CWL CONTROL MESSAGE: Checking health of destination {what}."}
     body = orjson.dumps({**_CHECK, "logEvents": [event]})
     text = base64.b64encode(gzip.compress(body, mtime=0)).decode() if what == "HTTP endpoint" else body.decode()
@@ -132,7 +134,7 @@ async def _try(call: Call, row: Any) -> None:
         await destinations.hand_over(call.app, SimpleNamespace(**row), text, stream="", key=call.app.ids.hex(64))
     except destinations.Failed as failed:
         raise InvalidParameterException(
-            f"Could not deliver test message to specified {what}. {failed}"[:1_000]
+            f"Could not deliver test message to specified {what}. {hint}{failed}"[:1_000]
         ) from None
 
 
