@@ -89,6 +89,20 @@ async def test_a_sum_that_is_too_small_waits_for_the_end_of_its_period(alarmed, 
     assert await state(alarmed, owner) == "ALARM"
 
 
+async def test_an_alarm_that_is_made_after_its_datum(alarmed, owner, clock, now):
+    await put(alarmed, owner, 1.0)
+    clock.advance(1_000)
+    await make(alarmed, owner, AlarmName="sum", EvaluationPeriods=3)
+    await make(alarmed, owner, AlarmName="crossed", Threshold=0.0)
+    await make(alarmed, owner, AlarmName="mean", Statistic="Average", EvaluationPeriods=3)
+    await turn(alarmed)
+    states = [await state(alarmed, owner, name) for name in ("sum", "crossed", "mean")]
+    assert states == ["INSUFFICIENT_DATA", "ALARM", "OK"]  # a sum within its threshold waits for the minute's end
+    clock.advance(69_000)
+    await turn(alarmed)
+    assert await state(alarmed, owner, "sum") == "OK"
+
+
 async def test_windows_slide_by_the_minute(alarmed, owner, clock, now):
     await make(alarmed, owner, Period=300, Threshold=2.0)
     clock.advance(299_000)
