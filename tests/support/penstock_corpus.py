@@ -10,10 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from penstock.builds import buildspec
 from penstock.pipelines.actions import built_in
@@ -24,6 +27,7 @@ from penstock.wire.errors import ServiceError
 from penstock_agent import appspec
 from penstock_agent.failures import AppSpecInvalid
 
+_TEMPLATE = b"AWS::CodePipeline::Pipeline"
 _TESTS = Path(__file__).resolve().parents[1]
 CORPUS = Path(os.environ.get("PENSTOCK_CORPUS") or _TESTS.parents[1] / "shared" / "corpus")
 GOLDEN = _TESTS / "golden" / "corpus.json"
@@ -51,6 +55,9 @@ def found() -> Iterator[tuple[str, Path]]:
             continue
         if path.suffix == ".json" and "pipeline" in name and _declaration(path) is not None:
             yield "pipeline", path
+        elif path.suffix in (".yml", ".yaml", ".json", ".template") and _TEMPLATE in path.read_bytes():
+            if _declared_in(path):
+                yield "template", path
         elif path.suffix in (".yml", ".yaml", ".json", ".txt"):
             for kind in ("buildspec", "appspec"):
                 if kind in name:
@@ -92,7 +99,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-# --- the three kinds --------------------------------------------------------------------------------------------------
+# --- the kinds --------------------------------------------------------------------------------------------------
 
 
 def _declaration(path: Path) -> dict[str, Any] | None:
@@ -106,12 +113,107 @@ def _declaration(path: Path) -> dict[str, Any] | None:
 
 
 def _pipeline(path: Path, _content: bytes) -> tuple[Plan, str]:
-    declaration, types = _declaration(path), built_in().type
+    declaration = _declaration(path)
     assert declaration is not None
+    return _plan_of(declaration)
+
+
+def _plan_of(declaration: Mapping[str, Any]) -> tuple[Plan, str]:
+    types = built_in().type
     check(declaration, types, region="us-east-1")
     plan = plan_of(normalise(declaration, 1), 1, types)
     stages = ", ".join(f"{stage.name} {'+'.join(str(len(group)) for group in stage.groups)}" for stage in plan.stages)
     return plan, f"{plan.mode}: {stages}"
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML of templates: `!Ref x` is {"Ref": x}."""
+
+
+def _intrinsic(loader: Any, suffix: str, node: yaml.Node) -> dict[str, Any]:
+    if isinstance(node, yaml.ScalarNode):
+        value: Any = loader.construct_scalar(node)
+    elif isinstance(node, yaml.SequenceNode):
+        value = loader.construct_sequence(node, deep=True)
+    else:
+        value = loader.construct_mapping(node, deep=True)
+    return {suffix if suffix in ("Ref", "Condition") else f"Fn::{suffix}": value}
+
+
+_Loader.add_multi_constructor("!", _intrinsic)
+
+
+def _declared_in(path: Path) -> list[dict[str, Any]]:
+    """The pipelines of a CloudFormation template as CreatePipeline takes them; what is known later only is what it is made of, or a parameter's default."""
+    try:
+        template = yaml.load(path.read_bytes(), Loader=_Loader)  # noqa: S506 - a safe loader
+    except yaml.YAMLError:
+        return []  # a template of a template
+    if not isinstance(template, dict) or not isinstance(template.get("Resources"), dict):
+        return []
+    defaults = {name: str(one.get("Default", "x")) for name, one in template.get("Parameters", {}).items()}
+    found = []
+    for name, resource in template["Resources"].items():
+        if isinstance(resource, dict) and resource.get("Type") == "AWS::CodePipeline::Pipeline":
+            declared = _api(_resolved(resource["Properties"], defaults))
+            stores = declared.pop("artifactStores", None)
+            if stores:
+                declared["artifactStores"] = {one["region"]: one["artifactStore"] for one in stores}
+            found.append({"name": name, "roleArn": "x", **declared})
+    return found
+
+
+_GONE = object()
+_OTHER = re.compile(r"[^A-Za-z0-9]+")
+
+
+def _resolved(value: Any, defaults: Mapping[str, str]) -> Any:
+    if isinstance(value, list):
+        return [one for one in (_resolved(item, defaults) for item in value) if one is not _GONE]
+    if not isinstance(value, dict):
+        return value
+    if len(value) == 1:
+        (name, inner), *_ = value.items()
+        if name == "Ref":
+            return (
+                _GONE
+                if inner == "AWS::NoValue"
+                else "us-east-1"
+                if inner == "AWS::Region"
+                else defaults.get(inner, inner)
+            )
+        if name == "Fn::If":
+            return _resolved(inner[1], defaults)
+        if name == "Fn::Sub":
+            text = inner if isinstance(inner, str) else inner[0]
+            return re.sub(r"\$\{([^}]*)\}", lambda found: _OTHER.sub("-", found[1]), text)
+        if name.startswith("Fn::"):
+            return _OTHER.sub("-", json.dumps(inner))[:40]
+    resolved = {key: _resolved(item, defaults) for key, item in value.items()}
+    return {key: item for key, item in resolved.items() if item is not _GONE}
+
+
+def _api(value: Any) -> Any:
+    """Properties of a template under the names of the API."""
+    if isinstance(value, list):
+        return [_api(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    answer = {}
+    for key, item in value.items():
+        if key == "Configuration":
+            texts = {name: item[name] if isinstance(item[name], str) else json.dumps(item[name]) for name in item}
+            if "NotificationArn" in texts:
+                texts["NotificationArn"] = "arn:aws:sns:us-east-1:111111111111:x"
+            answer["configuration"] = texts
+        else:
+            answer[key[:1].lower() + key[1:]] = str(item) if key == "Version" else _api(item)
+    return answer
+
+
+def _template(path: Path, _content: bytes) -> tuple[list[Plan], str]:
+    read = [_plan_of(declaration) for declaration in _declared_in(path)]
+    return [plan for plan, _ in read], "; ".join(summary for _, summary in read)
 
 
 def _buildspec(_path: Path, content: bytes) -> tuple[buildspec.Buildspec, str]:
@@ -136,6 +238,7 @@ def _appspec(_path: Path, content: bytes) -> tuple[appspec.AppSpec, str]:
 
 _READERS: dict[str, Callable[[Path, bytes], tuple[Any, str]]] = {
     "pipeline": _pipeline,
+    "template": _template,
     "buildspec": _buildspec,
     "appspec": _appspec,
 }
