@@ -16,6 +16,7 @@ ANSWERS = {
     "builds": "builds/work: with the build, and at the start",
     "credentials": "one file, or a link to it",
     "git": "repositories/changes: with the repository, and at the start; packs are joined",
+    "log-segments": "logs/packing: with the stream, and after the retention of its group",
     "log-events": "logs/logstore: with the stream, and every hour what has none",
     "logs": "wire/requestlog: five files of each kind",
     "penstock.db": "the database: see tests/test_retention.py",
@@ -77,5 +78,5 @@ def _names(data):
 
 def test_the_page_for_operators_says_what_is_kept_in_each_folder():
     page = (Path(__file__).parent.parent / "docs" / "how-to" / "look-after-it.md").read_text()
-    for name in ("builds", "git", "log-events", "logs", "tmp"):
+    for name in ("builds", "git", "log-events", "log-segments", "logs", "tmp"):
         assert f"DATA_DIR/{name}" in page, name

@@ -84,7 +84,7 @@ def test_how_many_threads_a_kind_of_work_has():
     """What strangers can ask for has few of them, and a queue that ends."""
     found = {pool.name: (pool.threads, pool._places._most) for pool in vars(pools).values() if isinstance(pool, Pool)}
     assert found == {
-        "passwords": (1, 9), "passkeys": (1, 17), "logs": (4, None), "bodies": (2, None), "archives": (2, None), "removals": (2, None),
+        "passwords": (1, 9), "passkeys": (1, 17), "logs": (4, None), "segments": (2, None), "bodies": (2, None), "archives": (2, None), "removals": (2, None),
         "names": (8, 72), "filters": (1, None), "math": (1, 65), "scans": (2, None), "connects": (6, None), "files": (8, None),
     }  # fmt: skip
     assert {pool._executor._max_workers - pool.threads for pool in vars(pools).values() if isinstance(pool, Pool)} == {

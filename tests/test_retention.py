@@ -28,6 +28,7 @@ ELSEWHERE = {
     "iam_spent_challenges": "identity/tries.prune, at the next challenge",
     "log_queries": "with their results, after 7 days",
     "log_query_results": "after 7 days",
+    "log_segments": "logs/packing: after the retention of the group, or with the stream",
     "log_subscriptions_sent": "with the stream",
     "log_streams": "logs: after the retention of the group",
     "master_key_holders": "store/keyholders: not seen for long",

@@ -85,6 +85,9 @@ PASSKEYS = Pool("passkeys", 1, queue=16)
 LOGS = Pool("logs", 4)
 """Appending to log files and syncing them."""
 
+SEGMENTS = Pool("segments", 2)
+"""Compressing parts of log streams, and reading and writing them where they lie."""
+
 BODIES = Pool("bodies", 2)
 """Hashing and parsing what requests carry."""
 

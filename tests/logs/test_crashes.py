@@ -42,7 +42,14 @@ def receiver():
 
 
 def test_each_crash_point_has_a_scene():
-    assert [point for point in points() if point.startswith("logs.")] == ["logs.appended", "logs.queried", "logs.sent"]
+    assert [point for point in points() if point.startswith("logs.")] == [
+        "logs.appended",
+        "logs.queried",
+        "logs.segment_kept",
+        "logs.segment_written",
+        "logs.segments_dropped",
+        "logs.sent",
+    ]
 
 
 def test_what_a_filter_sends_survives_kill_9(tmp_path: Path, receiver: Any):
@@ -91,5 +98,57 @@ def test_a_query_that_was_broken_off_is_run_again(tmp_path: Path):
         assert [row[0] for row in logs.get_query_results(queryId=query)["results"]] == [
             {"field": "@message", "value": "x"}
         ]
+    finally:
+        server.end()
+
+
+def test_a_stream_that_is_being_packed_survives_kill_9(tmp_path: Path):
+    names = {"logGroupName": "g", "logStreamName": "s"}
+    now = SystemClock().now()
+    written: list[str] = []
+
+    def put(logs: Any, batches: int) -> None:
+        for _ in range(batches):
+            lines = [f"{len(written) + n:06} ".ljust(1_000, "x") for n in range(1_000)]
+            logs.put_log_events(**names, logEvents=[{"timestamp": now, "message": line} for line in lines])
+            written.extend(lines)
+
+    def read(logs: Any) -> list[str]:
+        pages = logs.get_paginator("filter_log_events").paginate(logGroupName="g")
+        return [event["message"] for page in pages for event in page["events"]]
+
+    def blobs() -> int:
+        return sum(path.is_file() for path in (tmp_path / "data" / "log-segments").rglob("*"))
+
+    server = Crashing(tmp_path, "logs.segment_written")
+    try:
+        logs = server.client("logs")
+        logs.create_log_group(logGroupName="g")
+        logs.create_log_stream(**names)
+        put(logs, 5)
+        until(
+            lambda: "lastEventTimestamp" in logs.describe_log_streams(logGroupName="g")["logStreams"][0]
+        )  # it is synced
+        put(logs, 5)
+        assert server.process.wait(60) != 0
+        server.end()
+        server = Crashing(tmp_path, "logs.segment_kept")  # where the job is taken up again
+        assert server.process.wait(60) != 0
+        server.end()
+        server = Crashing(tmp_path)
+        logs = server.client("logs")
+        file = next((tmp_path / "data" / "log-events").rglob("*.log"))
+        until(lambda: file.stat().st_blocks * 512 < file.stat().st_size - 4_000_000)
+        assert read(logs) == written
+        put(logs, 1)
+        assert read(logs) == written
+        assert blobs() == 2
+        logs.delete_log_group(logGroupName="g")
+        server.end()
+        server = Crashing(tmp_path, "logs.segments_dropped")
+        assert server.process.wait(60) != 0
+        server.end()
+        server = Crashing(tmp_path)
+        until(lambda: blobs() == 0)
     finally:
         server.end()

@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 import pytest
 import sqlalchemy as sa
+from penstock_logs import log_store, no_segments
 
 from penstock import logs
 from penstock.logfiles.__main__ import PLAIN, SEALED
@@ -48,7 +49,7 @@ def held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LogStore:
     monkeypatch.setattr(_Files, "closed", [], raising=False)
     monkeypatch.setattr(logstore, "StreamFiles", _Files)
     monkeypatch.setattr(logstore, "_room", lambda: 3)
-    return LogStore(tmp_path, SimpleNamespace())  # type: ignore[arg-type]
+    return log_store(tmp_path, SimpleNamespace())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -112,7 +113,7 @@ async def test_a_sync_comes_a_second_after_the_first_writing(held: LogStore, mon
 
 def answering(monkeypatch: pytest.MonkeyPatch, answer: Any) -> tuple[Readers, list[Any]]:
     asked: list[Any] = []
-    made = Readers()
+    made = Readers(no_segments)
 
     async def answers(request: bytes, kind: bytes) -> tuple[bytes, bytes]:
         asked.append((json.loads(request), kind))

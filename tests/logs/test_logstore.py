@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from penstock_logs import log_store
 
 from penstock.logfiles.streams import StreamFiles
 from penstock.logs import logstore, records
-from penstock.logs.logstore import LogStore
 from penstock.store.clock import ManualClock
 from penstock.store.database import Store
 
@@ -24,7 +24,7 @@ async def test_open_streams_follow_the_limit_on_descriptors(
     any_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int, most: int
 ):
     monkeypatch.setattr(resource, "getrlimit", lambda _which: (limit, limit))
-    store = LogStore(tmp_path / "streams", any_store)
+    store = log_store(tmp_path / "streams", any_store)
 
     def held() -> list[Path]:
         return [link for link in Path("/proc/self/fd").iterdir() if str(tmp_path / "streams") in _target(link)]
@@ -42,7 +42,7 @@ async def test_open_streams_follow_the_limit_on_descriptors(
 
 
 async def test_what_was_written_is_synced_and_noted_before_the_server_has_stopped(store: Store, tmp_path: Path):
-    logs = LogStore(tmp_path, store)
+    logs = log_store(tmp_path, store)
     await store.write(fill, {"a" * 32: {}})
     await logs.append("a" * 32, [(5, "a line")], 9)
     (held,) = logs._held.values()
@@ -52,7 +52,7 @@ async def test_what_was_written_is_synced_and_noted_before_the_server_has_stoppe
 
 
 async def test_streams_go_when_their_group_keeps_events_no_longer(any_store: Store, clock: ManualClock, tmp_path: Path):
-    logs = LogStore(tmp_path, any_store)
+    logs = log_store(tmp_path, any_store)
     account, region = "111111111111", "us-east-1"
     started = clock.now()
 
@@ -108,7 +108,7 @@ async def test_streams_go_when_their_group_keeps_events_no_longer(any_store: Sto
 
 async def test_files_that_lost_their_stream_are_deleted(any_store: Store, tmp_path: Path):
     """Rows go first: a process that dies then leaves the files, which hold what somebody has deleted."""
-    logs = LogStore(tmp_path / "streams", any_store)
+    logs = log_store(tmp_path / "streams", any_store)
     kept, lost, fresh, half = (letter * 32 for letter in "abcd")
     await any_store.write(fill, {kept: {}, lost: {}})
     for file in (kept, lost, fresh, half):
@@ -136,7 +136,7 @@ async def test_what_was_appended_is_synced_once(any_store: Store, tmp_path: Path
     synced: list[str] = []
     sync = StreamFiles.sync
     monkeypatch.setattr(StreamFiles, "sync", lambda files: (synced.append(files.path.stem), sync(files)))
-    store = LogStore(tmp_path, any_store)
+    store = log_store(tmp_path, any_store)
     for name in ("a" * 32, "b" * 32):
         await store.append(name, [(1, "a line")], 1)
     await store._sync()
@@ -196,7 +196,7 @@ async def test_all_that_is_over_its_time_goes_in_batches(store: Store, tmp_path:
 
     monkeypatch.setattr(records, "delete_expired", deleted)
     await store.write(fill, {f"{number:032x}": {} for number in range(5)})
-    await LogStore(tmp_path, store).expire()
+    await log_store(tmp_path, store).expire()
     assert batches == [2, 2, 1]
     assert await store.read(names) == []
 
@@ -205,7 +205,7 @@ async def test_a_file_that_cannot_be_synced_holds_up_no_other_and_is_tried_again
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     await store.write(fill, {"bad": {}, "good": {}}, None)
-    logs = LogStore(tmp_path, store)
+    logs = log_store(tmp_path, store)
     for number, name in enumerate(("bad", "good"), start=5):
         await logs.append(name, [(number, "a line"), (number + 1, "a line")], 9)
     sync = StreamFiles.sync
@@ -254,7 +254,7 @@ async def test_what_is_appended_is_written_down_without_being_asked(
 
     monkeypatch.setattr(records, "write_down", note)
     await store.write(fill, {"a": {}}, None)
-    logs = LogStore(tmp_path, store)
+    logs = log_store(tmp_path, store)
     await logs.start()
     for _ in range(2):
         written.clear()
@@ -267,7 +267,7 @@ async def test_what_is_appended_is_written_down_without_being_asked(
 
 
 async def test_what_is_removed_begins_anew(store: Store, tmp_path: Path):
-    logs = LogStore(tmp_path, store)
+    logs = log_store(tmp_path, store)
     await logs.append("a", [(1, "a line")], 1)
     await logs.remove(["a"])
     assert list((tmp_path / "a").iterdir()) == []
@@ -284,7 +284,7 @@ async def test_a_store_that_stops_syncs_and_lets_go_of_everything(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """Its loops, the process that reads, and the files that it holds, those last that were written last."""
-    logs, done = LogStore(tmp_path, store), []
+    logs, done = log_store(tmp_path, store), []
 
     async def close() -> None:
         done.append("readers")

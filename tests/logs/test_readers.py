@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 import pytest
+from penstock_logs import no_segments
 from penstock_waiting import eventually
 
 from penstock.logfiles.streams import StreamFiles
@@ -25,7 +26,7 @@ from penstock.wire.errors import Throttled, Unavailable
 
 @pytest.fixture
 async def readers():
-    readers = Readers()
+    readers = Readers(no_segments)
     yield readers
     await readers.close()
 
@@ -223,7 +224,7 @@ async def test_readers_find_their_packages_wherever_the_server_has_found_them(tm
         "sys.path[:] = json.loads(sys.argv[1])\n"
         "import orjson\n"
         "from penstock.logs.readers import Readers\n"
-        "found = asyncio.run(Readers().ask(json.loads(sys.argv[2])))['events']\n"
+        "found = asyncio.run(Readers(None).ask(json.loads(sys.argv[2])))['events']\n"
         "print(orjson.loads(orjson.dumps(found))[0]['message'])"
     )
     command = [sys._base_executable, "-I", "-S", "-c", code, json.dumps(sys.path), json.dumps(page(stream(tmp_path)))]

@@ -97,6 +97,7 @@ def test_every_sealed_column_says_so():
         "kms_materials.sealed",
         "metric_sources.credentials",
         "log_query_results.content",
+        "log_segments.key",
         "pipeline_action_clients.token",
         "pipeline_secrets.value",
         "pipeline_webhooks.address",

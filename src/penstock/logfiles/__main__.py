@@ -2,7 +2,8 @@
 
 Each message on the socket (`PLAIN` or, where what is read may be sealed, `SEALED`) brings a connection, for which this process forks one that reads a request from it, answers, and ends. The
 request is a frame: four bytes of length, then JSON. The answer is two: what the server reads, and the events, which it hands on as they are.
-That of a query begins with frames of how far it is, and has one more for each part of its results.
+That of a query begins with frames of how far it is, and has one more for each part of its results. Before all of them may come frames that ask for a segment of a stream, each of which the
+server answers with a frame.
 A search ends with its connection, so with the caller that waits for it, or with the server.
 
 Reading is Python's own work; within the server it would take turns with the event loop. Here it has processes of its own, at a
@@ -12,19 +13,22 @@ lower priority, which may write no file and have limits on memory and processor 
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import os
 import resource
+import select
 import signal
 import socket
 import struct
 import sys
 import threading
 import traceback
+from pathlib import Path
 
 import orjson
 
-from penstock.logfiles import sealed
+from penstock.logfiles import sealed, segments
 from penstock.logfiles.search import answer
 
 PLAIN, SEALED = b"p", b"s"
@@ -64,6 +68,7 @@ def main() -> int:
 def _serve(connection: socket.socket) -> None:
     (length,) = FRAME.unpack(_received(connection, FRAME.size))
     request = orjson.loads(_received(connection, length))
+    segments.SEGMENTS.source = functools.partial(_segment, connection)
     threading.Thread(target=_end_with, args=(connection,), daemon=True).start()
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     querying = request.get("kind") == "query"
@@ -81,11 +86,20 @@ def _serve(connection: socket.socket) -> None:
             contents = [orjson.dumps(found.pop("events"))]
     except MemoryError:
         found = {"too_large": True}
+    except segments.Unreadable as error:
+        found = {"unreadable": str(error)}
     except Exception:  # noqa: BLE001 - the server logs it
         found = {"failed": traceback.format_exc()}
     found.pop("events", None)
     for content in (orjson.dumps(found), *(contents or ([] if querying else [b""]))):
         _send(connection, content)
+
+
+def _segment(connection: socket.socket, path: Path, offset: int) -> bytes:
+    """Ask the server for a segment."""
+    _send(connection, orjson.dumps({"segment": [str(path), offset]}))
+    (length,) = FRAME.unpack(_received(connection, FRAME.size))
+    return _received(connection, length)
 
 
 def _send(connection: socket.socket, content: bytes) -> None:
@@ -105,8 +119,10 @@ def _received(connection: socket.socket, length: int) -> bytes:
 
 def _end_with(connection: socket.socket) -> None:
     """Wait for the other end to close, and end the process then."""
-    with contextlib.suppress(OSError):
-        connection.recv(1)
+    # What comes over the connection meanwhile is for the other thread.
+    poller = select.poll()
+    poller.register(connection, select.POLLRDHUP | select.POLLHUP | select.POLLERR)
+    poller.poll()
     os._exit(0)
 
 

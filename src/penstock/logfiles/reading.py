@@ -200,17 +200,15 @@ def _backward(files: StreamFiles, run: Sequence[Batch], pattern: Pattern, at_onc
 
 
 def _content(files: StreamFiles, group: Sequence[Batch]) -> Iterator[tuple[bytes, int]]:
-    """What batches beside each other hold, in pieces, each with the offset that its first event has. Raises Locked."""
-    # Not held open between reads: a search has as many of these under way as a log group has streams.
-    with files.path.open("rb") as file:
-        file.seek(start := group[0].offset)
-        data = file.read(group[-1].end - start)
-    if not any(data.startswith(MARK, batch.offset - start) for batch in group):
-        yield data, start
-        return
-    for batch in group:  # what was sealed is shorter when it is opened: each of these has offsets of its own
-        kept = data[batch.offset - start : batch.end - start]
-        yield unsealed(kept, files.path.stem, batch.offset, files.keys), batch.offset
+    """What batches beside each other hold, in pieces, each with the offset that its first event has. Raises Locked and Unreadable."""
+    for start, data in files.content(group):
+        within = [batch for batch in group if start <= batch.offset and batch.end <= start + len(data)]
+        if not any(data.startswith(MARK, batch.offset - start) for batch in within):
+            yield data, start
+            continue
+        for batch in within:  # what was sealed is shorter when it is opened: each of these has offsets of its own
+            kept = data[batch.offset - start : batch.end - start]
+            yield unsealed(kept, files.path.stem, batch.offset, files.keys), batch.offset
 
 
 def _events(data: bytes, offset: int, pattern: Pattern, may: int) -> Iterator[Event]:

@@ -16,7 +16,9 @@ the first that is not as it was written, for readers at once, and on disk when i
 
 from __future__ import annotations
 
+import bisect
 import contextlib
+import errno
 import fcntl
 import hashlib
 import logging
@@ -26,14 +28,15 @@ import time
 import zlib
 from array import array
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 from penstock import durable
-from penstock.logfiles import restoring
+from penstock.logfiles import emptying, restoring
 from penstock.logfiles.sealed import EVENT, DataKey
+from penstock.logfiles.segments import SEGMENTS, ZERO, Segment, is_whole
 
 log = logging.getLogger("penstock.logs")
 
@@ -41,6 +44,7 @@ _FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND
 _BATCH = struct.Struct(
     "<qqqqqQqII"
 )  # as Batch; of a size that lies in one sector, so that no half of it reaches the disk
+_PACKED = struct.Struct("<QI")  # a place, and the checksum of its digits
 _AT_ONCE = 4096  # entries of an index that are read together
 _UNSYNCED = 256  # of which so many cover what was appended since it was synced, nearly always
 _REMEMBERED = 256  # batches, from the newest, among which one that comes again is looked for
@@ -89,6 +93,13 @@ class Batch(NamedTuple):
     checksum: int  # of the events' bytes
 
 
+class Unindexed(OSError):
+    """The index lacks what lies in segments."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(errno.EIO, "its index lacks what lies in segments", str(path))
+
+
 class Extent(NamedTuple):
     """What the index says of a stream as a whole."""
 
@@ -112,6 +123,9 @@ class StreamFiles:
         self.keys = keys or {}
         self._lacking = lacking
         self.index_path = path.with_suffix(".index")
+        self.packed_path = path.with_suffix(
+            ".packed"
+        )  # how far the file has been emptied: what is before lies in segments
         self._batches: list[Batch] = []
         self._forget()
         self._writing: int | None = None
@@ -156,7 +170,7 @@ class StreamFiles:
                 raise
             self._sizes = end, indexed + _BATCH.size
         finally:
-            fcntl.flock(self._writing, fcntl.LOCK_UN)
+            self._unlock()
 
     def sync(self) -> None:
         """Wait until what was appended is on disk, and the files by their names."""
@@ -179,8 +193,85 @@ class StreamFiles:
     def remove(self) -> None:
         """Delete the files."""
         self.close()
-        for path in (self.path, self.index_path):
+        for path in (self.path, self.index_path, self.packed_path):
             path.unlink(missing_ok=True)
+
+    def part(self, offset: int, size: int, *, rest: bool) -> tuple[Segment, list[Batch]] | None:
+        """The batches from a place on that make about `size` bytes together, to be packed; all there are with `rest`, else None when they are fewer.
+
+        Raises OSError when they are not as they were written.
+        """
+        if self._writing is None:
+            self._open()
+        assert self._writing is not None
+        fcntl.flock(self._writing, fcntl.LOCK_EX)
+        try:
+            self._follow()
+            self.sync()
+        finally:
+            self._unlock()
+        end, indexed = self._sizes
+        entries = indexed // _BATCH.size
+        at = bisect.bisect_left(
+            range(entries), offset, key=lambda entry: self._entries(entry * _BATCH.size, 1)[0].offset
+        )
+        chosen: list[Batch] = []
+        while at + len(chosen) < entries and (not chosen or chosen[-1].end - offset < size):
+            chosen += self._entries((at + len(chosen)) * _BATCH.size, min(_AT_ONCE, entries - at - len(chosen)))
+        chosen = chosen[: bisect.bisect_left(chosen, offset + size, key=lambda batch: batch.end) + 1]
+        if not chosen or (chosen[-1].end - offset < size and not rest):
+            return None
+        with self.path.open("rb") as file:
+            file.seek(offset)
+            content = file.read(chosen[-1].end - offset)
+        if chosen[0].offset != offset or chosen[-1].end > end or not is_whole(content, chosen):
+            raise OSError(errno.EIO, "its bytes are not those that were written", str(self.path))
+        return Segment(offset, b"".join(_BATCH.pack(*batch) for batch in chosen), content), chosen
+
+    def reindex(self, segments: Sequence[Segment], packed: int) -> None:
+        """Make the index anew from the segments of the stream, and the files if they are missing; the rest of it is added when it is next opened.
+
+        `packed` is where the last segment ends, which is so when the time of all of them is over.
+        """
+        self.close()
+        durable.make_folder(self.path.parent)
+        entries = list(map(Batch._make, _BATCH.iter_unpack(b"".join(segment.entries for segment in segments))))
+        if not entries:
+            entries = [Batch(-1, -1, 0, 0, packed, 0, 0, 0, 0)]  # of what nobody reads any more
+        # A later batch vouched for it. Nothing of it is in the file to be compared.
+        entries[-1] = entries[-1]._replace(synced=packed)
+        durable.write(self.index_path, b"".join(_BATCH.pack(*entry) for entry in entries))
+        durable.write(self.packed_path, _PACKED.pack(packed, zlib.crc32(b"%d" % packed)))
+        file = os.open(self.path, _FLAGS, 0o600)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if os.fstat(file).st_size < packed:
+                os.ftruncate(file, packed)
+                os.fsync(file)
+        finally:
+            os.close(file)
+        durable.sync_folder(self.path.parent)
+        self._forget()
+
+    def empty(self, end: int) -> bool:
+        """Give the room of everything before a place back, which lies in segments; False where the file system cannot."""
+        if self._packed() < end:
+            durable.write(self.packed_path, _PACKED.pack(end, zlib.crc32(b"%d" % end)))
+        return emptying.empty(self.path, self.index_path, end)
+
+    def _packed(self) -> int:
+        try:
+            end, checksum = _PACKED.unpack(self.packed_path.read_bytes())
+        except (FileNotFoundError, struct.error):
+            return 0
+        return end if checksum == zlib.crc32(b"%d" % end) else 0
+
+    def _need_index(self) -> int:
+        """To where the file has been emptied. Raises Unindexed when the index does not know all of that."""
+        packed = self._packed()
+        if packed and self._indexed_end() < packed:
+            raise Unindexed(self.path)
+        return packed
 
     def complete(self) -> None:
         """Add to the index what it lacks."""
@@ -196,7 +287,14 @@ class StreamFiles:
         fcntl.flock(self._writing, fcntl.LOCK_EX)
         try:
             self._mend()
+        except Unindexed:
+            self.close()
+            raise
         finally:
+            self._unlock()
+
+    def _unlock(self) -> None:
+        if self._writing is not None:
             fcntl.flock(self._writing, fcntl.LOCK_UN)
 
     def _follow(self) -> None:
@@ -207,7 +305,11 @@ class StreamFiles:
         if sizes == self._sizes:
             return
         if sizes[1] % _BATCH.size or self._indexed_end() != sizes[0]:
-            self._mend()
+            try:
+                self._mend()
+            except Unindexed:
+                self.close()
+                raise
         else:
             self._sizes = sizes
 
@@ -215,6 +317,7 @@ class StreamFiles:
         """Cut off what a crash left half done, when the index knows all that there is."""
         assert self._writing is not None
         assert self._writing_index is not None
+        self._need_index()
         known = self._indexed()
         entries, end, self._synced = self._sound()
         os.ftruncate(self._writing_index, entries * _BATCH.size)
@@ -249,13 +352,20 @@ class StreamFiles:
             size = self.path.stat().st_size
         except FileNotFoundError:
             return
+        try:
+            self._need_index()
+        except Unindexed:
+            if self._lacking is None:
+                raise
+            self._lacking(self.path)
+            return
         # The index is looked at last: the entry of a batch that comes meanwhile is there before its events.
         if self._indexed_end() >= size:
             return
         if self._lacking is not None:
             self._lacking(self.path)
             return
-        with contextlib.suppress(OSError), self.path.open("rb") as file:  # what the index has can be read in any case
+        with _unless_unindexed(), self.path.open("rb") as file:  # what the index has can be read in any case
             index = os.open(self.index_path, _FLAGS, 0o600)
             try:
                 fcntl.flock(file, fcntl.LOCK_EX)
@@ -269,7 +379,7 @@ class StreamFiles:
 
     def _sound(self) -> tuple[int, int, int]:
         """How many entries of the index are as they were written, as are their batches; where those end, and to where they were synced."""
-        first, start, synced, tail = self._indexed(), 0, 0, list[Batch]()
+        first, start, synced, tail, packed = self._indexed(), 0, 0, list[Batch](), self._packed()
         with contextlib.suppress(FileNotFoundError), self.path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             while first and not start:
@@ -277,7 +387,7 @@ class StreamFiles:
                 many = min(first, max(_UNSYNCED, len(tail)))
                 first -= many
                 tail = self._entries(first * _BATCH.size, many) + tail
-                synced = max(batch.synced for batch in tail)
+                synced = max(packed, *(batch.synced for batch in tail))
                 if 0 < synced <= size:
                     start = next((at for at, batch in enumerate(tail, 1) if batch.end == synced), 0)
             end = file.seek(synced if start else 0)
@@ -356,6 +466,36 @@ class StreamFiles:
         complete = len(data) // _BATCH.size * _BATCH.size
         return list(map(Batch._make, _BATCH.iter_unpack(data[:complete])))
 
+    def content(self, batches: Sequence[Batch]) -> list[tuple[int, bytes]]:
+        """The bytes of batches that lie beside each other, with their place; in several pieces where the time of segments is over.
+
+        Raises FileNotFoundError when the stream is gone, and segments.Unreadable.
+        """
+        start, end = batches[0].offset, batches[-1].end
+        # Not held open between reads: a search has as many of these under way as a log group has streams.
+        with self.path.open("rb") as file, emptying.held_off(self.index_path):
+            file.seek(start)
+            data = file.read(end - start)
+        if not _is_emptied(data, 0):
+            return [(start, data)]
+        own = next((one.offset for one in batches if not _is_emptied(data, one.offset - start)), end)
+        pieces: list[tuple[int, bytes]] = []
+        at = start
+        while at < own:
+            found = SEGMENTS.of(self.path, at)
+            if isinstance(found, int):
+                at = max(at + 1, found)
+                continue
+            part = found.content[at - found.offset : own - found.offset]
+            if pieces and pieces[-1][0] + len(pieces[-1][1]) == at:
+                pieces[-1] = pieces[-1][0], pieces[-1][1] + part
+            else:
+                pieces.append((at, part))
+            at += len(part)
+        if own < end:
+            pieces.append((own, data[own - start :]))
+        return pieces
+
     def chosen(self, after: Position, start: int, end: int | None) -> list[Batch]:
         """The batches that may hold events behind a position with start ≤ time stamp < end."""
         return _chosen(self.batches(), after, start, end)
@@ -375,6 +515,22 @@ class StreamFiles:
         self._complete()
         chosen = _chosen_before(self._in_index(), before, start, end)
         return max(batch.highest for batch in chosen) if chosen else None
+
+
+@contextlib.contextmanager
+def _unless_unindexed() -> Iterator[None]:
+    """Whatever else is wrong with the files, but this, does not matter."""
+    try:
+        yield
+    except Unindexed:
+        raise
+    except OSError:
+        pass
+
+
+def _is_emptied(data: bytes, at: int) -> bool:
+    """Whether a batch has been taken out of the file: none has come at the beginning of 1970."""
+    return data[at + 8 : at + 16] == ZERO
 
 
 def _chosen(batches: Iterable[Batch], after: Position, start: int, end: int | None) -> list[Batch]:

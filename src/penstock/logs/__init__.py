@@ -6,8 +6,9 @@ import functools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from penstock.blobs import backend_of
 from penstock.component import Component, Guard, JobKind
-from penstock.logs import filter_rows, measured, querying, records, sending, subscription_rows
+from penstock.logs import filter_rows, measured, packing, querying, records, segment_records, sending, subscription_rows
 from penstock.logs.logstore import LogStore
 from penstock.logs.operations import (
     events,
@@ -18,6 +19,7 @@ from penstock.logs.operations import (
     resource_policies,
     subscription_filters,
 )
+from penstock.pools import SEGMENTS
 from penstock.wire.arns import parse_arn
 from penstock.wire.identity import ResourcePolicy
 from penstock.wire.profiles import ErrorProfile
@@ -31,7 +33,9 @@ __all__ = ["component"]
 
 def component(app: App) -> Component[LogStore]:
     """The operations of `logs`, on streams that lie below the data dir."""
-    logs = LogStore(app.settings.data_dir / "log-events", app.store)
+    backend = backend_of(app.settings, "log-segments", connections=SEGMENTS.threads)
+    packer = packing.Packer(app.store, app.sealer, backend)
+    logs = LogStore(app.settings.data_dir / "log-events", app.store, packer)
     return Component(
         name="logs",
         state=logs,
@@ -46,6 +50,7 @@ def component(app: App) -> Component[LogStore]:
             ),
         ),
         jobs=(
+            JobKind(kind=segment_records.PACK, run=packing.run, concurrency=1),
             JobKind(kind=filter_rows.MEASURE, run=functools.partial(measured.measure, app)),
             JobKind(
                 kind=subscription_rows.SEND,

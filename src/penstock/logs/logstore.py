@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import logging
 import os
 import resource
 import time
@@ -17,9 +18,10 @@ import sqlalchemy as sa
 
 from penstock.logfiles.restoring import Incomplete
 from penstock.logfiles.sealed import DataKey
-from penstock.logfiles.streams import StreamFiles
-from penstock.logs import filter_rows, records, subscription_rows
+from penstock.logfiles.streams import StreamFiles, Unindexed
+from penstock.logs import filter_rows, records, segment_records, subscription_rows
 from penstock.logs.group_keys import OpenedKeys
+from penstock.logs.packing import SEGMENT, Packer
 from penstock.logs.readers import Readers
 from penstock.loops import Loop
 from penstock.pools import LOGS
@@ -36,6 +38,8 @@ _BATCH = 500  # streams that are forgotten in a transaction
 
 T = TypeVar("T")
 
+log = logging.getLogger("penstock.logs")
+
 
 class _Held:
     """A stream in memory."""
@@ -44,18 +48,20 @@ class _Held:
         self.files = files
         self.lock = asyncio.Lock()
         self.dirty = False
+        self.here = False  # whether it was looked for its files
 
 
 class LogStore:
     """The files of all streams below one folder."""
 
-    def __init__(self, folder: Path, store: Store) -> None:
+    def __init__(self, folder: Path, store: Store, packer: Packer) -> None:
         self._folder = folder
         self._store = store
+        self._packer = packer
         self._held: OrderedDict[str, _Held] = OrderedDict()
         self._loops: list[Loop] = []
         self._awake = asyncio.Event()
-        self._readers = Readers()
+        self._readers = Readers(packer.segment)
         self.keys = OpenedKeys()
         self.tailed: Counter[str] = Counter()  # sessions of StartLiveTail that are open, by account
 
@@ -83,7 +89,7 @@ class LogStore:
         """Append a batch to a stream; when this returns, readers see it and kill -9 does not lose it. See StreamFiles.append."""
         held = self._hold(file)
         async with held.lock:
-            await LOGS.run(held.files.append, events, now, token, seal)
+            await self._indexed(file, held, lambda files: files.append(events, now, token, seal))
             held.dirty = True
         failpoint("logs.appended")
         self._awake.set()
@@ -92,7 +98,27 @@ class LogStore:
         """Run something short that blocks on a stream's files, such as reading its index. Events are read by `page` and `search`."""
         held = self._hold(file)
         async with held.lock:
+            return await self._indexed(file, held, fn)
+
+    async def _indexed(self, file: str, held: _Held, fn: Callable[[StreamFiles], T]) -> T:
+        """Run something that blocks on a stream's files, whose index is made anew if it lacks what lies in segments."""
+        if not held.here:
+            if not await LOGS.run(self._path(file).exists) and await self._store.read(segment_records.packed, [file]):
+                await self._reindex(file, held)  # another machine has written the stream
+            held.here = True
+        try:
             return await LOGS.run(fn, held.files)
+        except Unindexed:
+            await self._reindex(file, held)
+            return await LOGS.run(fn, held.files)
+
+    async def _reindex(self, file: str, held: _Held) -> None:
+        await LOGS.run(held.files.reindex, *await self._packer.segments(file))
+        log.warning("logs.index_made_anew", extra={"stream": file})
+
+    async def pack(self, file: str) -> None:
+        """Put what a stream has grown by into segments."""
+        await self._packer.pack(self.inspect, file)
 
     async def page(self, file: str, **request: Any) -> dict[str, Any]:
         """A page of a stream. See logfiles.search.page."""
@@ -169,6 +195,10 @@ class LogStore:
         self, files: Iterable[str], request: dict[str, Any], ask: Callable[..., Awaitable[dict[str, Any]]]
     ) -> dict[str, Any]:
         """Ask the readers. They write no file, so an index that lacks events is completed here, once for each request."""
+        files = list(files)
+        absent = await LOGS.run(lambda: [file for file in files if not self._path(file).exists()])
+        for file in await self._store.read(segment_records.packed, absent) if absent else ():
+            await self.inspect(file, StreamFiles.complete)
         try:
             return await ask(request)
         except Incomplete as found:
@@ -192,7 +222,9 @@ class LogStore:
             files = await self._store.write(records.delete_expired, self._store.clock.now(), _BATCH)
             await self.remove(files)
             if len(files) < _BATCH:
-                return
+                break
+        await self._packer.expire()
+        await self._packer.ask()
 
     async def collect(self) -> None:
         """Delete files of streams that have no row: a process died between the one and the other, or wrote to a stream that was deleted."""
@@ -235,6 +267,7 @@ class LogStore:
         files = [one["file"] for one in known]
         filter_rows.ask(conn, filter_rows.filtered(conn, files))
         subscription_rows.ask(conn, subscription_rows.subscribed(conn, files), self._store.clock.now())
+        segment_records.ask(conn, files, 2 * SEGMENT)  # the newest stays at hand
 
     async def _sync(self) -> None:
         """Sync what was written to, then note in the rows what the files hold. What fails is tried again by the next sync."""

@@ -27,13 +27,16 @@ _WAITING = 16
 _LONGEST_S = 30.0  # that a read may take, once it runs
 # Whatever way this process found its packages (a wheel, a user's site, PYTHONPATH), the other finds them so.
 _START = "import runpy, sys; sys.path[:] = sys.argv[1:]; runpy.run_module('penstock.logfiles', run_name='__main__')"
+_QUESTION = b'{"segment":'
 _TRIES = 2  # a process that died while nobody used it is found dead at the next use
 
 
 class Readers:
     """Asks one process, which forks another for each request. It is started at the first request."""
 
-    def __init__(self) -> None:
+    def __init__(self, segment: Callable[[str, int], Awaitable[bytes]]) -> None:
+        """`segment` gives the answer to a reader's question for the segment that has a place of a path."""
+        self._segment = segment
         self._places = Places("searches", _AT_ONCE + _WAITING)
         self._running = asyncio.Semaphore(_AT_ONCE)
         self._starting = asyncio.Lock()
@@ -69,7 +72,7 @@ class Readers:
         with await self._connection(SEALED if request.get("keys") else PLAIN) as connection:
             try:
                 await asyncio.get_running_loop().sock_sendall(connection, FRAME.pack(len(content)) + content)
-                while "progress" in (found := orjson.loads(await _frame(connection))):
+                while "progress" in (found := orjson.loads(await self._heard(connection))):
                     await progress(found["progress"])
                 parts = [(first, rows, await _frame(connection)) for first, rows in found.get("parts", ())]
             except ConnectionError:
@@ -85,9 +88,17 @@ class Readers:
         with await self._connection(kind) as connection:
             try:
                 await asyncio.get_running_loop().sock_sendall(connection, FRAME.pack(len(request)) + request)
-                return await _frame(connection), await _frame(connection)
+                return await self._heard(connection), await _frame(connection)
             except ConnectionError:
                 raise _gone() from None
+
+    async def _heard(self, connection: socket.socket) -> bytes:
+        """The next frame that is no question for a segment; those before it are answered."""
+        while (frame := await _frame(connection)).startswith(_QUESTION):
+            path, offset = orjson.loads(frame)["segment"]
+            answer = await self._segment(path, offset)
+            await asyncio.get_running_loop().sock_sendall(connection, FRAME.pack(len(answer)) + answer)
+        return frame
 
     async def _connection(self, kind: bytes) -> socket.socket:
         """A connection to a process of its own."""
@@ -141,6 +152,8 @@ def _checked(found: dict[str, Any]) -> dict[str, Any]:
         raise Incomplete(found["incomplete"])
     if "locked" in found:
         raise Locked
+    if "unreadable" in found:
+        raise Unavailable(f"Part of the log cannot be read: {found['unreadable']}. The server's own log says more.")
     if "failed" in found:
         raise RuntimeError(found["failed"])
     return found

@@ -57,6 +57,8 @@ streams = sa.Table(
     sa.Column("last_ingestion", sa.BigInteger),
     sa.Column("size", sa.BigInteger, nullable=False),
     sa.Column("measured", sa.BigInteger),  # bytes that metric filters have been applied to
+    # Bytes that lie in segments. NULL: none.
+    sa.Column("packed", sa.BigInteger),
 )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -10,7 +10,6 @@ import sqlalchemy as sa
 from penstock.application import Call
 from penstock.pipelines import records
 from penstock.pipelines.aggregate import PipelineAggregate
-from penstock.pipelines.effects import Effect
 from penstock.pipelines.errors import (
     PipelineNotFoundException,
     StageNotFoundException,
@@ -84,10 +83,10 @@ def locked(service: PipelineService, conn: sa.Connection, key: Key) -> PipelineA
     return pipeline
 
 
-def apply_asked(pipeline: PipelineAggregate, call: Call, asked: Asked, seed: int) -> Sequence[Effect]:
-    """Take the decision that a call asks for; its effects."""
+def apply_asked(pipeline: PipelineAggregate, call: Call, asked: Asked, seed: int) -> None:
+    """Take the decision that a call asks for."""
     with pipeline:
-        return pipeline.apply(asked, now=call.now, seed=seed, actor=call.session.arn, cause=call.request_id)
+        pipeline.apply(asked, now=call.now, seed=seed, actor=call.session.arn, cause=call.request_id)
 
 
 def require_stage(pipeline: PipelineAggregate, stage: str) -> None:

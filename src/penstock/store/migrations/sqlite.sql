@@ -1,4 +1,4 @@
--- Written by penstock.store.revise, of 0044_rule_executions.
+-- Written by penstock.store.revise, of 0045_log_segments.
 CREATE TABLE audit_blocks (
 	chain VARCHAR(32) NOT NULL,
 	first BIGINT NOT NULL,
@@ -961,6 +961,18 @@ CREATE TABLE log_resource_policies (
 	changed BIGINT NOT NULL,
 	CONSTRAINT pk_log_resource_policies PRIMARY KEY (account, region, name)
 );
+CREATE TABLE log_segments (
+	file VARCHAR(36) NOT NULL,
+	"offset" BIGINT NOT NULL,
+	"end" BIGINT NOT NULL,
+	highest BIGINT NOT NULL,
+	blob VARCHAR(32) NOT NULL,
+	"key" BLOB NOT NULL,
+	size BIGINT NOT NULL,
+	kept BIGINT,
+	dropped BIGINT,
+	CONSTRAINT pk_log_segments PRIMARY KEY (file, "offset")
+);
 CREATE TABLE log_streams (
 	account VARCHAR(12) NOT NULL,
 	region VARCHAR(32) NOT NULL,
@@ -973,6 +985,7 @@ CREATE TABLE log_streams (
 	last_ingestion BIGINT,
 	size BIGINT NOT NULL,
 	measured BIGINT,
+	packed BIGINT,
 	CONSTRAINT pk_log_streams PRIMARY KEY (account, region, "group", name),
 	CONSTRAINT uq_log_streams_file UNIQUE (file)
 );
