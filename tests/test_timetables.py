@@ -243,3 +243,5 @@ def test_zones():
     assert zone_of("UTC") is dt.UTC
     for name in ("Europe", "../../etc/passwd", "/etc/passwd", "", "Mars/Olympus", "Europe/Berlin\0", "x" * 50):
         assert zone_of(name) is None, name
+    for name in ("localtime", "posixrules", "Factory", "posix/Europe/Berlin", "right/Europe/Berlin"):
+        assert zone_of(name) is None, name

@@ -84,18 +84,23 @@ class Occupied(Exception):
 
 
 class Shares:
-    """What each host and account may have of the requests at a time, so that a slow one holds up no other."""
+    """What each host and account may have of the requests at a time, so that a slow one holds up no other.
 
-    def __init__(self) -> None:
+    A host that belongs to the operator may be given a share of its own, slow or not.
+    """
+
+    def __init__(self, *, of_host: int | None = None, of_account: int | None = None) -> None:
+        self._of_host, self._of_account = of_host, of_account
         self._going: Counter[tuple[str, str]] = Counter()
         self._slow: dict[str, None] = {}
 
     @asynccontextmanager
     async def take(self, host: str, account: str) -> AsyncIterator[None]:
         """One request to a host for an account. Raises Occupied."""
-        most = _OF_SLOW_HOST if host in self._slow else _OF_HOST
+        of_host = self._of_host or (_OF_SLOW_HOST if host in self._slow else _OF_HOST)
+        of_account = self._of_account or _OF_ACCOUNT
         keys = ("host", host), ("account", account)  # a host may have a number as its name
-        if self._going[keys[0]] >= most or self._going[keys[1]] >= _OF_ACCOUNT:
+        if self._going[keys[0]] >= of_host or self._going[keys[1]] >= of_account:
             raise Occupied
         self._going.update(keys)
         began = time.monotonic()

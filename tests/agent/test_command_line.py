@@ -397,3 +397,25 @@ def test_why_a_command_ended_badly(monkeypatch, capsys, error, said):
     monkeypatch.setattr("penstock_agent.config.read_config", fail)
     assert cli.main(["run", "--config", "x.yml"]) == 1
     assert capsys.readouterr() == ("", said)
+
+
+def test_appspec_files_are_checked_without_a_deployment(tmp_path):
+    good, odd, bad = (tmp_path / name for name in ("good.yml", "odd.yml", "bad.yml"))
+    good.write_text("version: 0.0\nos: linux\n")
+    odd.write_text("version: 0.0\nos: linux\nnothing: 1\n")
+    bad.write_text("version: 0.0\nos: plan9\n")
+    done = run("check-appspec", good, odd)
+    assert (done.returncode, done.stderr) == (0, "")
+    first, second = done.stdout.splitlines()
+    assert first == f"{good} is in order"
+    assert second.startswith(f"{odd}: warning: The key nothing (line 3) means nothing")
+    done = run("check-appspec", "--json", good, bad)
+    assert done.returncode == 2
+    (finding,) = json.loads(done.stdout)
+    assert finding["level"] == "error"
+    assert "unsupported operating system (plan9)" in finding["message"]
+    missing = run("check-appspec", tmp_path / "none.yml")
+    assert (missing.returncode, missing.stderr) == (
+        1,
+        f"penstock-agent: {tmp_path}/none.yml: it does not exist\n",
+    )

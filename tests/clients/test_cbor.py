@@ -338,7 +338,7 @@ def story(side: Side) -> Iterator[dict[str, Any]]:
 
 # What can only fail while no worker runs.
 FAILS = {
-    "PutApprovalResult", "RetryStageExecution", "AcknowledgeJob", "GetJobDetails", "PutJobFailureResult", "PutJobSuccessResult", "GetDeploymentInstance", "GetDeploymentTarget", "ContinueDeployment",
+    "PutApprovalResult", "RetryStageExecution", "RollbackStage", "AcknowledgeJob", "GetJobDetails", "PutJobFailureResult", "PutJobSuccessResult", "GetDeploymentInstance", "GetDeploymentTarget", "ContinueDeployment",
     "SkipWaitTimeForInstanceTermination", "BatchGetDeploymentTargets", "ListDeploymentInstances",
     "ListDeploymentTargets",
 }  # fmt: skip

@@ -13,6 +13,7 @@ from penstock.pipelines.inputs import (
     PipelineCreated,
     PipelineDeleted,
     RetryRequested,
+    RollbackRequested,
     StartRequested,
     StopRequested,
     TransitionDisabled,
@@ -37,7 +38,7 @@ WORK = ActionTypeId(category="Build", owner="AWS", provider="Test")
 APPROVAL = ActionTypeId(category="Approval", owner="AWS", provider="Manual")
 
 
-def stage(name, *groups, retry=None):
+def stage(name, *groups, retry=None, **more):
     """A stage of run orders, each a string of action names; one that starts with `?` is an approval."""
     made = []
     for order, names in enumerate(groups, start=1):
@@ -47,7 +48,7 @@ def stage(name, *groups, retry=None):
                 for n in names.split()
             )
         )
-    return StagePlan(name=name, groups=tuple(made), automatic_retry=retry)
+    return StagePlan(name=name, groups=tuple(made), automatic_retry=retry, **more)
 
 
 def plan(*stages, mode=ExecutionMode.SUPERSEDED, version=1, required=(), defaults=None):
@@ -150,6 +151,14 @@ class Driver:
 
     def retry(self, execution, in_stage, mode=RetryMode.FAILED_ACTIONS):
         self.apply(RetryRequested(execution=execution, stage=in_stage, mode=mode))
+
+    def roll_back(self, in_stage, target, *, succeeded=True):
+        """The id of the execution that does."""
+        self.apply(RollbackRequested(stage=in_stage, target=target, succeeded=succeeded, by="me"))
+        return self.newest()
+
+    def newest(self):
+        return list(self.statuses)[-1]
 
     def shut(self, name, side=TransitionSide.INBOUND, reason="freeze"):
         self.apply(TransitionDisabled(stage=name, side=side, reason=reason, by="me"))

@@ -106,10 +106,10 @@ ROWS = [
         "Failure conditions with rollback result type cannot be added to a PARALLEL pipeline.",
     ),
     (
-        declared(SOURCE, stage("Build", action("a"), onFailure={"result": "ROLLBACK"})),
+        declared({**SOURCE, "onFailure": {"result": "ROLLBACK"}}, stage("Build", action("a"))),
         STAGE,
-        "Penstock does not roll stages back yet. Remove the result ROLLBACK from stage 'Build'; the "
-        "automatic rollback of a deployment group works.",
+        "The result ROLLBACK cannot be used for the failure exit gate of stage 'Source': the stage of the sources is not "
+        "rolled back",
     ),
     (
         declared(SOURCE, stage("Build", action("a"), beforeEntry={"conditions": [{"result": "FAIL"}]})),

@@ -5,14 +5,16 @@ from dataclasses import replace
 import pytest
 from engine_driver import THREE, Driver, plan, stage
 
-from penstock.pipelines.effects import ActionDescribed, ActionEnded, CancelTimer, SetTimer, StopAction
+from penstock.pipelines.effects import ActionDescribed, ActionEnded, CancelTimer, ExecutionCreated, SetTimer, StopAction
 from penstock.pipelines.errors import (
     ConcurrentPipelineExecutionsLimitExceededException,
     DuplicatedStopRequestException,
     InvalidApprovalTokenException,
     NotLatestPipelineExecutionException,
     PipelineExecutionNotStoppableException,
+    PipelineExecutionOutdatedException,
     StageNotRetryableException,
+    UnableToRollbackStageException,
 )
 from penstock.pipelines.inputs import (
     ActionAccepted,
@@ -24,7 +26,7 @@ from penstock.pipelines.inputs import (
     PipelineDeleted,
     PipelineUpdated,
 )
-from penstock.pipelines.model import HOUR, Details, ExecutionMode, RetryMode, TransitionSide
+from penstock.pipelines.model import HOUR, Details, ExecutionMode, ExecutionType, RetryMode, TransitionSide, TriggerType
 from penstock.pipelines.state import OPEN
 
 
@@ -510,3 +512,125 @@ def test_a_run_that_an_update_cancels_is_cancelled_when_its_last_action_fails():
     d.succeed(run, "compile")
     assert d.status(run) == "Cancelled"
     assert d.statuses[run] == ["STARTED", "CANCELED"]
+
+
+# --- rolling back a stage (reference 2.9) -----------------------------------------------------------------------------
+
+BACK = (stage("Source", "pull"), stage("Deploy", "roll"), stage("Check", "look"))
+BY_ITSELF = (BACK[0], stage("Deploy", "roll watch", rolls_back=True), BACK[2])
+
+
+def _good(d, *names):
+    run = d.start()
+    d.succeed(run, *(names or ("pull", "roll", "look")))
+    return run
+
+
+def test_a_stage_is_rolled_back_by_hand_in_an_execution_of_its_own():
+    d = Driver(plan(*BACK))
+    good, bad = _good(d), _good(d)
+    back = d.roll_back("Deploy", good)
+    created = next(effect for effect in d.effects if isinstance(effect, ExecutionCreated))
+    assert (created.target, created.trigger.type, created.trigger.detail) == (good, TriggerType.MANUAL_ROLLBACK, "me")
+    assert d.execution_of(back).type is ExecutionType.ROLLBACK
+    assert (d.state.slots["Deploy"].latest, d.state.slots["Deploy"].type) == (back, ExecutionType.ROLLBACK)
+    d.succeed(back, "roll")
+    assert d.status(back) == "Succeeded"  # and no later stage saw it
+    assert d.state.slots["Check"].latest == bad
+    assert d.statuses[back] == ["STARTED", "SUCCEEDED"]
+
+
+def test_a_rollback_goes_before_those_that_wait_and_past_transitions():
+    d = Driver(plan(*BACK))
+    good = _good(d)
+    d.shut("Deploy")
+    waiting = d.start()
+    d.succeed(waiting, "pull")
+    back = d.roll_back("Deploy", good)
+    d.open("Deploy")
+    assert d.execution_of(waiting).waits
+    d.succeed(back, "roll")
+    assert d.running(waiting) == ["roll"]
+    assert d.state.slots["Deploy"].type is ExecutionType.STANDARD
+
+
+def test_what_a_stage_cannot_be_rolled_back_to():
+    d = Driver(plan(*BACK))
+    good = _good(d)
+    back = d.roll_back("Deploy", good)
+    with pytest.raises(UnableToRollbackStageException, match="the stage is in progress"):
+        d.roll_back("Deploy", good)
+    d.succeed(back, "roll")
+    with pytest.raises(UnableToRollbackStageException, match="it is a rollback itself"):
+        d.roll_back("Deploy", back)
+    with pytest.raises(UnableToRollbackStageException, match="the stage of the sources"):
+        d.roll_back("Source", good)
+    with pytest.raises(UnableToRollbackStageException, match="it did not succeed in the stage"):
+        d.roll_back("Deploy", good, succeeded=False)
+    with pytest.raises(UnableToRollbackStageException, match="the execution does not exist"):
+        d.roll_back("Deploy", "nobody")
+    d.apply(PipelineUpdated(plan=plan(*BACK, version=2)))
+    with pytest.raises(PipelineExecutionOutdatedException, match="ran version 1"):
+        d.roll_back("Deploy", good)
+    d.apply(PipelineUpdated(plan=plan(*BACK, version=3, mode=ExecutionMode.PARALLEL)))
+    other = _good(d)
+    with pytest.raises(UnableToRollbackStageException, match="PARALLEL"):
+        d.roll_back("Deploy", other)
+
+
+def test_a_stage_that_fails_is_rolled_back_to_the_last_that_succeeded_when_its_siblings_have_ended():
+    d = Driver(plan(*BY_ITSELF))
+    good = _good(d, "pull", "roll", "watch", "look")
+    bad = d.start()
+    d.succeed(bad, "pull")
+    d.fail(bad, "roll")
+    assert (d.status(bad), d.newest()) == ("Failed", bad)
+    d.succeed(bad, "watch")
+    created = next(effect for effect in d.effects if isinstance(effect, ExecutionCreated))
+    assert (created.target, created.trigger.type, created.trigger.detail) == (
+        good,
+        TriggerType.AUTOMATED_ROLLBACK,
+        bad,
+    )
+    assert d.running(d.newest()) == ["roll", "watch"]
+    assert d.status(bad) == "Failed"
+    with pytest.raises(NotLatestPipelineExecutionException):
+        d.retry(bad, "Deploy")
+
+
+def test_a_rollback_that_fails_is_not_rolled_back_and_may_be_retried():
+    d = Driver(plan(*BY_ITSELF))
+    _good(d, "pull", "roll", "watch", "look")
+    bad = d.start()
+    d.succeed(bad, "pull", "watch")
+    d.fail(bad, "roll")
+    back = d.newest()
+    d.fail(back, "roll")
+    d.succeed(back, "watch")
+    assert (d.newest(), d.status(back), d.state.slots["Deploy"].holder) == (back, "Failed", None)
+    d.retry(back, "Deploy")
+    d.succeed(back, "roll")
+    assert d.status(back) == "Succeeded"
+
+
+@pytest.mark.parametrize("before", ["nothing", "an older version"])
+def test_there_may_be_nothing_to_roll_back_to(before):
+    d = Driver(plan(*BY_ITSELF))
+    if before != "nothing":
+        _good(d, "pull", "roll", "watch", "look")
+        d.apply(PipelineUpdated(plan=plan(*BY_ITSELF, version=2)))
+    bad = d.start()
+    d.succeed(bad, "pull", "watch")
+    d.fail(bad, "roll")
+    assert (d.newest(), d.status(bad), d.state.slots["Deploy"].holder) == (bad, "Failed", None)
+
+
+def test_a_retry_by_hand_before_the_siblings_end_comes_before_the_rollback():
+    d = Driver(plan(*BY_ITSELF))
+    _good(d, "pull", "roll", "watch", "look")
+    bad = d.start()
+    d.succeed(bad, "pull")
+    d.fail(bad, "roll")
+    d.retry(bad, "Deploy")
+    d.succeed(bad, "watch", "roll", "look")
+    assert (d.status(bad), d.newest()) == ("Succeeded", bad)

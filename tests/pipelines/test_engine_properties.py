@@ -34,7 +34,14 @@ def plans(draw, version=1, mode=None):
             if number and draw(st.booleans()):
                 names[0] = "?" + names[0]
             groups.append(" ".join(names))
-        stages.append(stage(f"S{number}", *groups, retry=draw(st.sampled_from([None, None, *RetryMode]))))
+        stages.append(
+            stage(
+                f"S{number}",
+                *groups,
+                retry=(retry := draw(st.sampled_from([None, None, *RetryMode]))),
+                rolls_back=bool(number) and not retry and draw(st.booleans()),
+            )
+        )
     return plan(*stages, mode=mode or draw(st.sampled_from(list(ExecutionMode))), version=version)
 
 
@@ -131,6 +138,19 @@ class Life(RuleBasedStateMachine):
         self.retried.add(execution)
         assert self.d.status(execution) == "InProgress"
 
+    @precondition(lambda self: self.d.statuses)
+    @rule(data=st.data())
+    def roll_back(self, data):
+        target = data.draw(st.sampled_from(sorted(self.d.statuses)))
+        name = data.draw(st.sampled_from([s.name for s in self.d.state.plan.stages]))
+        succeeded = (target, name, "SUCCEEDED") in self.d.stages
+        try:
+            back = self.d.roll_back(name, target, succeeded=succeeded)
+        except ServiceError:
+            return
+        assert succeeded
+        assert self.d.state.slots[name].holder == back
+
     @rule(data=st.data(), shut=st.booleans(), side=st.sampled_from(list(TransitionSide)))
     def transition(self, data, shut, side):
         name = data.draw(st.sampled_from([s.name for s in self.d.state.plan.stages]))
@@ -200,6 +220,16 @@ class Life(RuleBasedStateMachine):
                 assert len(numbers) <= 1
 
     @invariant()
+    def rollbacks_bring_back_what_succeeded_and_stay_in_their_stage(self):
+        for id_ in getattr(getattr(self, "d", None), "statuses", ()):
+            execution = self.d.execution_of(id_)
+            if execution.target is not None:
+                target = self.d.execution_of(execution.target)
+                assert (target.target, target.version) == (None, execution.version)
+                assert (target.id, execution.stage, "SUCCEEDED") in self.d.stages
+                assert {name for run, name, _ in self.d.stages if run == id_} == {execution.stage}
+
+    @invariant()
     def effects_and_state_agree(self):
         if not hasattr(self, "d"):
             return
@@ -240,7 +270,10 @@ TestLife.settings = settings(max_examples=examples(60), stateful_step_count=40, 
 class Naive:
     """Stages of one action, as lists: who is in, who waits."""
 
-    def __init__(self, stages, queued):
+    def __init__(self, stages, queued, rolls_back):
+        self.rolls_back = rolls_back
+        self.good = [None] * stages
+        self.rollbacks = set()
         self.inside = [None] * stages
         self.waiting = [[] for _ in range(stages)]
         self.shut = [False] * stages
@@ -263,10 +296,19 @@ class Naive:
         self.fate[run] = ExecutionStatus.IN_PROGRESS
         self.arrive(run, 0)
 
-    def done(self, at, ok):
+    def done(self, at, ok, newest):
+        """`newest` is the execution that a rollback may have begun."""
         run, self.inside[at] = self.inside[at], None
+        if ok and run not in self.rollbacks:
+            self.good[at] = run
         if not ok:
             self.fate[run] = ExecutionStatus.FAILED
+            if at and self.rolls_back and self.good[at] and run not in self.rollbacks:
+                self.inside[at] = newest
+                self.rollbacks.add(newest)
+                self.fate[newest] = ExecutionStatus.IN_PROGRESS
+        elif run in self.rollbacks:
+            self.fate[run] = ExecutionStatus.SUCCEEDED
         elif at + 1 < len(self.inside):
             self.arrive(run, at + 1)
         else:
@@ -281,11 +323,11 @@ STEP = st.one_of(
 
 
 @settings(max_examples=examples(200), deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(steps=st.lists(STEP, max_size=60), queued=st.booleans())
-def test_queues_agree_with_lists(steps, queued):
+@given(steps=st.lists(STEP, max_size=60), queued=st.booleans(), rolls_back=st.booleans())
+def test_queues_agree_with_lists(steps, queued, rolls_back):
     mode = ExecutionMode.QUEUED if queued else ExecutionMode.SUPERSEDED
-    d = Driver(plan(stage("A", "x"), stage("B", "x"), stage("C", "x"), mode=mode))
-    naive = Naive(3, queued)
+    d = Driver(plan(stage("A", "x"), *(stage(name, "x", rolls_back=rolls_back) for name in "BC"), mode=mode))
+    naive = Naive(3, queued, rolls_back)
     for what, at in steps:
         name = "ABC"[at]
         if what == "start":
@@ -295,7 +337,7 @@ def test_queues_agree_with_lists(steps, queued):
             run = naive.inside[at]
             assert d.running(run) == ["x"]
             (d.succeed if what == "ok" else d.fail)(run, "x")
-            naive.done(at, what == "ok")
+            naive.done(at, what == "ok", d.newest())
         elif what == "shut":
             d.shut(name)
             naive.shut[at] = True

@@ -18,16 +18,22 @@ from penstock.store.events import Event
 from penstock.webpages.view import View
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "pipeline-journal.jsonl"
+ROLLBACKS = GOLDEN.with_name("pipeline-rollback-journal.jsonl")
 
 
-def test_a_recorded_journal_is_read_for_ever():
-    entries = [json.loads(line) for line in GOLDEN.read_text().splitlines()]
+def reread(path):
+    """The pipeline after a recorded journal, in which every effect is decided again."""
+    entries = [json.loads(line) for line in path.read_text().splitlines()]
     kinds = PipelineAggregate
     again = replayed((kinds.inputs.load(entry["input"]), entry["at"], entry["seed"]) for entry in entries)
     for entry, (_, effects, pipeline) in zip(entries, again, strict=True):
         assert [kinds.effects.dump(effect) for effect in effects] == entry["effects"], entry["sequence"]
         last = pipeline
-    runs = sorted(last.executions.values(), key=lambda execution: execution.number)
+    return last, sorted(last.executions.values(), key=lambda execution: execution.number)
+
+
+def test_a_recorded_journal_is_read_for_ever():
+    last, runs = reread(GOLDEN)
     assert [(execution.status, execution.attempt) for execution in runs] == [
         (ExecutionStatus.FAILED, 1),  # it was created before there was anything to fetch
         (ExecutionStatus.SUCCEEDED, 1),
@@ -37,8 +43,19 @@ def test_a_recorded_journal_is_read_for_ever():
     assert (last.state.version, last.state.next_number, last.state.executions.keys()) == (2, 5, {runs[-1].id})
 
 
-def test_the_recorded_journal_has_every_input_and_effect_but_those_of_clocks_and_deletion():
-    entries = [json.loads(line) for line in GOLDEN.read_text().splitlines()]
+def test_a_recorded_journal_of_rollbacks_is_read_for_ever():
+    _, runs = reread(ROLLBACKS)
+    good = runs[0].id
+    assert [(execution.status, execution.target) for execution in runs] == [
+        (ExecutionStatus.SUCCEEDED, None),
+        (ExecutionStatus.FAILED, None),
+        (ExecutionStatus.SUCCEEDED, good),  # by itself
+        (ExecutionStatus.SUCCEEDED, good),  # by hand
+    ]
+
+
+def test_the_recorded_journals_have_every_input_and_effect_but_those_of_clocks_and_deletion():
+    entries = [json.loads(line) for path in (GOLDEN, ROLLBACKS) for line in path.read_text().splitlines()]
     kinds = PipelineAggregate
     never = {"ActionTimedOut", "PipelineDeleted", "StopAction"}
     assert {entry["input"]["type"] for entry in entries} | never >= {kind.__name__ for kind in kinds.inputs.kinds}
@@ -47,7 +64,7 @@ def test_the_recorded_journal_has_every_input_and_effect_but_those_of_clocks_and
 
 
 def test_no_plan_is_repeated_in_what_was_decided():
-    for line in GOLDEN.read_text().splitlines():
+    for line in (GOLDEN.read_text() + ROLLBACKS.read_text()).splitlines():
         for effect in json.loads(line)["effects"]:
             assert not {"plan", "stages", "groups"} & effect.keys()
 

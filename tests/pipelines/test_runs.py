@@ -618,3 +618,80 @@ async def test_an_action_that_is_not_run_fails_at_once_with_the_reason(harness):
         "message": "Penstock does not run Compute actions of provider Commands. Penstock does not run commands without a "
         "build project yet. Use a CodeBuild action whose buildspec has them.",
     }
+
+
+async def test_rolling_a_stage_back_uses_what_its_target_fetched_built_and_was_given(any_harness):
+    harness = any_harness
+    harness.scripted.shows_revisions = True
+    deploy = stage(
+        "Deploy",
+        action(
+            "roll",
+            "Deploy",
+            inputArtifacts=[{"name": "Built"}],
+            configuration={"Say": "#{variables.Colour} #{src.Commit} #{codepipeline.PipelineExecutionId}"},
+        ),
+        onFailure={"result": "ROLLBACK"},
+    )
+    fetched = iter(range(100))
+
+    def fetch(action):
+        number = next(fetched)
+        return Succeeded(
+            outputs=action.outputs,
+            variables={"Commit": f"c{number}"},
+            revision=Revision(id=f"c{number}", summary=f"Change {number}"),
+        )
+
+    harness.scripted.answers["pull", "start"] = fetch
+    await harness.create(SOURCE, BUILD, deploy, variables=[{"name": "Colour", "defaultValue": "red"}])
+    good = await harness.first()
+    assert await harness.ended(good) == "Succeeded"
+    harness.scripted.answers["roll", "start"] = lambda action: (
+        Failed(code="JobFailed", message="no") if " c1 " in action.configuration["Say"] else None
+    )
+    colour = [{"name": "Colour", "value": "blue"}]
+    bad = (await harness("StartPipelineExecution", name="demo", variables=colour))["pipelineExecutionId"]
+    assert await harness.ended(bad) == "Failed"
+
+    async def listed():
+        found = await harness("ListPipelineExecutions", pipelineName="demo")
+        return found["pipelineExecutionSummaries"]
+
+    automatic = (await listed())[0]["pipelineExecutionId"]
+    assert await harness.ended(automatic) == "Succeeded"
+    asked = {"pipelineName": "demo", "stageName": "Deploy", "targetPipelineExecutionId": good}
+    manual = (await harness("RollbackStage", **asked))["pipelineExecutionId"]
+    assert await harness.ended(manual) == "Succeeded"
+
+    started = {action.execution: action for action in harness.scripted.started if action.name == "roll"}
+    for back, trigger in (
+        (automatic, {"triggerType": "AutomatedRollback", "triggerDetail": bad}),
+        (manual, {"triggerType": "ManualRollback", "triggerDetail": ADMIN.arn}),
+    ):
+        assert started[back].inputs == started[good].inputs != started[bad].inputs
+        assert [revision.id for revision in started[back].brought] == ["c0"]
+        assert started[back].configuration == {"Say": f"red c0 {back}"}
+        got = (await harness("GetPipelineExecution", pipelineName="demo", pipelineExecutionId=back))[
+            "pipelineExecution"
+        ]
+        assert (got["executionType"], got["trigger"]) == ("ROLLBACK", trigger)
+        assert got["rollbackMetadata"] == {"rollbackTargetPipelineExecutionId": good}
+        assert [revision["revisionId"] for revision in got["artifactRevisions"]] == ["c0"]
+        assert got["variables"] == [{"name": "Colour", "resolvedValue": "red"}]
+    assert [(run["executionType"], run["sourceRevisions"][0]["revisionId"]) for run in await listed()] == [
+        ("ROLLBACK", "c0"),
+        ("ROLLBACK", "c0"),
+        ("STANDARD", "c1"),
+        ("STANDARD", "c0"),
+    ]
+    state = (await harness("GetPipelineState", name="demo"))["stageStates"][2]
+    assert state["latestExecution"] == {"pipelineExecutionId": manual, "status": "Succeeded", "type": "ROLLBACK"}
+    with pytest.raises(ServiceError) as refused:
+        await harness("RollbackStage", **{**asked, "targetPipelineExecutionId": bad})
+    assert refused.value.wire_code == "UnableToRollbackStageException"
+    await harness("UpdatePipeline", pipeline=declared(SOURCE, BUILD, deploy, variables=[{"name": "Colour"}]))
+    with pytest.raises(ServiceError) as refused:
+        await harness("RollbackStage", **asked)
+    assert refused.value.wire_code == "PipelineExecutionOutdatedException"
+    await retold(harness)

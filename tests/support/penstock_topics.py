@@ -93,7 +93,7 @@ class Endpoint:
     async def _answer(self, path, writer, reader):
         if waiting := self.answers.get(path):
             writer.write(waiting.pop(0))
-        elif path == "/silent":
+        elif path.partition("?")[0] == "/silent":
             await reader.read()
         elif path == "/endless":
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
@@ -147,12 +147,12 @@ def given_up(conn: Any, sealer: Any, topic: Any) -> str:
     return letter["id"]
 
 
-def many(conn, topic, number, *, url="http://a.test/{}", authenticated=False, **attributes):
+def many(conn, topic, number, *, url="http://a.test/{}", protocol="http", authenticated=False, **attributes):
     """Confirmed subscriptions, as rows."""
     for at in range(number):
         endpoint = url.format(at)
         subscription_rows.insert(
             conn, id=f"00000000-0000-4000-8000-{at:012}", topic=topic.id, account=topic.account, region=topic.region, name=topic.name,
-            owner=topic.account, protocol="http", endpoint=endpoint, digest=subscription_rows.digest_of("http", endpoint), state="confirmed",
+            owner=topic.account, protocol=protocol, endpoint=endpoint, digest=subscription_rows.digest_of(protocol, endpoint), state="confirmed",
             authenticated=authenticated, principal="", attributes=attributes, created=0, until=None,
         )  # fmt: skip

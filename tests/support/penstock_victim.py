@@ -554,6 +554,7 @@ def _delivery(server: Live, named: dict[Any, Any]) -> None:
         ("codepipeline", "pipeline"): pipeline,
         ("codepipeline", "webhook"): webhook,
         "pipelineExecutionId": gate["latestExecution"]["pipelineExecutionId"],
+        "targetPipelineExecutionId": gate["latestExecution"]["pipelineExecutionId"],
         "actionExecutionId": actions[0]["actionExecutionId"],
         "token": gate["actionStates"][0]["latestExecution"]["token"],
         "stageName": "Gate",

@@ -5,18 +5,20 @@ import contextlib
 import datetime as dt
 import email
 import email.policy
+import functools
 import json
 import re
 
 import pytest
 from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
 from penstock_keys import refused
-from penstock_topics import sns, subscribed, topic, topics_on, working
+from penstock_topics import answer, many, row, sns, subscribed, topic, topics_on, working
 from penstock_waiting import eventually
 
 from penstock.store import sealing
 from penstock.store.records import jobs
-from penstock.topics import leaving, records
+from penstock.topics import leaving, records, work
+from penstock.topics import mailing as mails
 from penstock.topics.mail_settings import MailSettings
 from penstock.wire import tls
 
@@ -250,6 +252,43 @@ async def test_mail_that_is_put_off_is_sent_later_and_what_is_refused_for_good_i
             clock.advance(10_000)
             await eventually(lambda: harness.app.store.read(nothing_left))
     assert [to for to, mail in mailbox.mails if mail["Subject"] == "AWS Notification Message"] == [["you@example.com"]]
+
+
+async def test_a_mail_server_that_hangs_holds_up_no_endpoint(store, clock, tmp_path, monkeypatch):
+    monkeypatch.setattr(mails, "SECONDS", 600.0)
+    monkeypatch.setattr(work, "_BUSY_MS", (500, 2_000))
+    asked, heard = [], []
+
+    async def hang(_reader, writer):
+        asked.append(writer)
+
+    async def take(reader, writer):
+        heard.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(answer(200))
+        writer.close()
+
+    silent, endpoint = (
+        await asyncio.start_server(hang, "127.0.0.1", 0),
+        await asyncio.start_server(take, "127.0.0.1", 0),
+    )
+    ports = [one.sockets[0].getsockname()[1] for one in (silent, endpoint)]
+    try:
+        async with mailing(store, clock, tmp_path, ports[0]) as (harness, owner):
+            arn = await topic(harness, owner)
+            others = await topic(harness, owner, "others")
+            await subscribed(harness, owner, others, f"http://127.0.0.1:{ports[1]}/a")
+            crowd = functools.partial(many, url="n{}@example.com", protocol="email")
+            await harness.app.store.write(crowd, await harness.app.store.read(row, arn), 70)
+            await sns(harness, owner, "Publish", TopicArn=arn, Message="m")
+            await eventually(lambda: len(asked) == 12)
+            await sns(harness, owner, "Publish", TopicArn=others, Message="m")
+            await eventually(lambda: any(b"message-type: Notification" in one for one in heard))
+            assert len(asked) == 12
+    finally:
+        for one in (silent, endpoint):
+            one.close()
+        for writer in asked:
+            writer.close()
 
 
 def all_asked(conn):

@@ -19,7 +19,7 @@ from penstock_waiting import eventually
 from penstock import egress
 from penstock.store.records import jobs
 from penstock.store.retention import Sweeper
-from penstock.topics import filters, leaving, message_rows, records, work
+from penstock.topics import filters, leaving, message_rows, records, webhooks, work
 from penstock.topics.links import Links
 from penstock.topics.signing import Signer
 
@@ -326,6 +326,18 @@ async def test_hostile_receivers_harm_no_other_delivery(harness, owner, endpoint
     assert good
 
 
+async def test_endpoints_that_say_nothing_to_a_confirmation_keep_nobody_waiting(harness, owner, endpoint, monkeypatch):
+    monkeypatch.setattr(webhooks, "SECONDS", 600.0)
+    arn = await topic(harness, owner)
+    silent = endpoint.url.replace("127.0.0.1", "localhost")
+    for number in range(8):
+        await sns(harness, owner, "Subscribe", TopicArn=arn, Protocol="http", Endpoint=f"{silent}/silent?{number}")
+    async with working(harness):
+        await eventually(lambda: len(endpoint.heard) == 8)
+        await sns(harness, owner, "Subscribe", TopicArn=arn, Protocol="http", Endpoint=f"{endpoint.url}/good")
+        await eventually(lambda: endpoint.of("/good", "SubscriptionConfirmation"))
+
+
 def tried(conn, id):
     found = conn.execute(records.deliveries.select().where(records.deliveries.c.subscription == id)).first()
     return found.tries if found else 0
@@ -365,7 +377,7 @@ def test_a_crowd_before_a_busy_host_looks_ever_more_seldom(monkeypatch):
 async def test_fan_outs_and_deliveries_take_no_place_of_other_jobs(harness):
     shared = harness.app.work._shared
     own = [harness.app.work._pool_of[kind] for kind in (message_rows.FAN_OUT, message_rows.DELIVER, leaving.ASK)]
-    assert [pool.size for pool in own] == [2, 64, 4]
+    assert [pool.size for pool in own] == [2, 64, 64]
     assert shared not in own
 
 

@@ -1,4 +1,4 @@
-"""The command line: `run`, `stop`, `deploy-local`, `join`, `status`. The only reader of argv; exit codes are named per command."""
+"""The command line: `run`, `stop`, `deploy-local`, `check-appspec`, `join`, `status`. The only reader of argv; exit codes are named per command."""
 
 from __future__ import annotations
 
@@ -62,6 +62,12 @@ def parser() -> argparse.ArgumentParser:
     local.add_argument("--root-dir", default="", metavar="DIR", help="instead of the configuration's root_dir")
     local.add_argument("--install-root", default="", metavar="DIR", help="instead of the configuration's install_root")
 
+    spec = commands.add_parser(
+        "check-appspec", help="check AppSpec files", description="Exit codes: 0 in order, 1 usage, 2 a file is refused."
+    )
+    spec.add_argument("files", nargs="+", metavar="FILE")
+    spec.add_argument("--json", action="store_true", help="for programs")
+
     join = commands.add_parser(
         "join",
         help="join with an invitation (penstock hosts join), so that no access key lies on this machine",
@@ -108,6 +114,10 @@ def main(arguments: Optional[List[str]] = None) -> int:
             from penstock_agent.local import deploy
 
             return deploy(options)
+        if options.command == "check-appspec":
+            from penstock_agent.checking import check
+
+            return check(options.files, as_json=options.json)
         if options.command == "join":
             from penstock_agent.joining import run
 

@@ -50,6 +50,20 @@ class Document:
         """Its first line, counted from 1; 0 when absent."""
         return 0 if self._node is None else self._node.start_mark.line + 1
 
+    @property
+    def column(self) -> int:
+        """Its first column, counted from 1; 0 when absent."""
+        return 0 if self._node is None else self._node.start_mark.column + 1
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is a value that was written without quotes."""
+        return _is(self._node, "scalar") and not getattr(self._node, "style", None)
+
+    def is_sequence(self) -> bool:
+        """Whether it is a list."""
+        return _is(self._node, "sequence")
+
     def is_mapping(self) -> bool:
         """Whether it has keys."""
         return _is(self._node, "mapping")
@@ -80,6 +94,13 @@ class Document:
             for key, _ in self._node.value:
                 if _is(key, "scalar"):
                     yield key.value, key.start_mark.line + 1
+
+    def entries(self) -> Iterator[tuple[str, tuple[int, int], Document]]:
+        """Keys of a mapping with line and column, and their values, a repeated key as often as it is given."""
+        if self._node is not None and _is(self._node, "mapping"):
+            for key, node in self._node.value:
+                at = (key.start_mark.line + 1, key.start_mark.column + 1)
+                yield key.value if _is(key, "scalar") else "?", at, Document(node)
 
     def items(self) -> Iterator[Document]:
         """The items of a list; a single value counts as a list of one."""

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from penstock.application import App
     from penstock.pipelines.actions import Providers
 
-__all__ = ["component"]
+__all__ = ["component", "service_of"]
 
 # Runs are numbered per pipeline, an addition that clients without this model do not see.
 _NUMBERED = {"members": {"executionNumber": {"shape": "PipelineVersion"}}}
@@ -56,6 +56,21 @@ _PATCH = {
 }
 
 
+def service_of(providers: Providers) -> Service:
+    """CodePipeline as the wire knows it: AWS's model and what mends it."""
+    return Service(
+        "codepipeline",
+        patch=_PATCH,
+        profile=ErrorProfile(prints_values=False),
+        secrets=_secrets(providers),
+        hides={
+            "ActionDeclaration": _of_accounts_type,
+            "JobData": _of_accounts_type,
+            "ThirdPartyJobData": _of_accounts_type,
+        },
+    )
+
+
 def component(app: App, providers: Providers | None = None) -> Component[PipelineService]:
     """CodePipeline, and the actions' operation of our own service; `providers` stands in for those in `actions/`."""
     service = PipelineService(app, providers or built_in())
@@ -63,19 +78,7 @@ def component(app: App, providers: Providers | None = None) -> Component[Pipelin
     return Component(
         name="pipelines",
         state=service,
-        services=(
-            Service(
-                "codepipeline",
-                patch=_PATCH,
-                profile=ErrorProfile(prints_values=False),
-                secrets=_secrets(service.providers),
-                hides={
-                    "ActionDeclaration": _of_accounts_type,
-                    "JobData": _of_accounts_type,
-                    "ThirdPartyJobData": _of_accounts_type,
-                },
-            ),
-        ),
+        services=(service_of(service.providers),),
         operations=(
             pipelines,
             executions,

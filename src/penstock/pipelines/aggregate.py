@@ -46,6 +46,7 @@ class PipelineAggregate(Aggregate[Pipeline, Input, Effect]):
         inputs.ApprovalAnswered,
         inputs.StopRequested,
         inputs.RetryRequested,
+        inputs.RollbackRequested,
         inputs.TransitionDisabled,
         inputs.TransitionEnabled,
         inputs.PipelineUpdated,
@@ -167,7 +168,7 @@ class PipelineAggregate(Aggregate[Pipeline, Input, Effect]):
         """Rows of actions, jobs, timers and events; executions are written by `keep`."""
         match effect:
             case effects.ExecutionCreated():
-                self._created[effect.execution] = effect
+                self._created[effect.execution] = self._with_variables(effect)
             case effects.ActionStarted():
                 self._start_action(effect)
             case effects.ActionDescribed():
@@ -187,6 +188,13 @@ class PipelineAggregate(Aggregate[Pipeline, Input, Effect]):
                 jobs.cancel(self.conn, kind=OBSERVE_JOB, dedup=effect.action)
             case effects.StopAction():
                 self._job(STOP_JOB, effect.execution, effect.action)
+
+    def _with_variables(self, effect: effects.ExecutionCreated) -> effects.ExecutionCreated:
+        """A rollback has the variables of its target, unless that was so long ago that it is gone."""
+        if effect.target is None:
+            return effect
+        row = records.EXECUTION.first(self.conn, {"x": effect.target, "i": self.key.id})
+        return effect if row is None else replace(effect, variables=row.variables)
 
     def _plan_of(self, execution: Execution, stage: str, action: str) -> ActionPlan:
         plan = self.state.plans[execution.version]

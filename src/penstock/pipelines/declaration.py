@@ -245,10 +245,10 @@ def _check_gates(stage: Mapping[str, Any], declaration: Mapping[str, Any]) -> No
         raise InvalidStageDeclarationException(
             f"The result {result} cannot be used for the failure exit gate of stage '{stage['name']}'"
         )
-    if rolls_back:
+    if rolls_back and stage is declaration["stages"][0]:
         raise InvalidStageDeclarationException(
-            f"Penstock does not roll stages back yet. Remove the result ROLLBACK from stage '{stage['name']}'; "
-            "the automatic rollback of a deployment group works."
+            f"The result ROLLBACK cannot be used for the failure exit gate of stage '{stage['name']}': the stage of the "
+            "sources is not rolled back"
         )
     for gate in ("beforeEntry", "onSuccess", "onFailure"):
         if stage.get(gate, {}).get("conditions"):

@@ -29,8 +29,11 @@ class ExecutionCreated:
 
     execution: str
     trigger: Trigger
-    variables: Mapping[str, str] = field(default_factory=dict)  # resolved
+    variables: Mapping[str, str] = field(
+        default_factory=dict
+    )  # resolved; those of `target`, which has them, when there is one
     overrides: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    target: str | None = None  # the execution that it rolls its stage back to
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,6 +25,7 @@ from penstock.pipelines.inputs import (
     PipelineDeleted,
     PipelineUpdated,
     RetryRequested,
+    RollbackRequested,
     StartRequested,
     StopRequested,
     TransitionDisabled,
@@ -51,6 +52,8 @@ def needs(input: Input) -> Needs:
             return Needs(live=False)
         case RetryRequested():
             return Needs(executions=(input.execution,))
+        case RollbackRequested():
+            return Needs(executions=(input.target,))
         case (
             ActionAccepted()
             | ActionReported()
@@ -91,6 +94,8 @@ def decide(state: Pipeline, input: Input, now: int, seed: int) -> tuple[Pipeline
             executions.stop(working, input)
         case RetryRequested():
             executions.retry(working, input)
+        case RollbackRequested():
+            executions.roll_back(working, input)
         case TransitionDisabled() | TransitionEnabled():
             if not _on_transition(working, input):
                 return state, ()

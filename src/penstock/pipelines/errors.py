@@ -97,6 +97,14 @@ class StageNotRetryableException(ServiceError):
     """Stage '{stage}' cannot be retried: {why}."""
 
 
+class UnableToRollbackStageException(ServiceError):
+    """Stage '{stage}' cannot be rolled back to execution '{target}': {why}."""
+
+
+class PipelineExecutionOutdatedException(ServiceError):
+    """Execution '{target}' ran version {version} of the pipeline, which has been updated since: a stage is rolled back to executions of the current version only."""
+
+
 class NotLatestPipelineExecutionException(ServiceError):
     """A later execution than '{execution}' has entered stage '{stage}'."""
 

@@ -14,9 +14,11 @@ from penstock.pipelines.errors import (
     DuplicatedStopRequestException,
     NotLatestPipelineExecutionException,
     PipelineExecutionNotStoppableException,
+    PipelineExecutionOutdatedException,
     StageNotRetryableException,
+    UnableToRollbackStageException,
 )
-from penstock.pipelines.inputs import RetryRequested, StartRequested, StopRequested
+from penstock.pipelines.inputs import RetryRequested, RollbackRequested, StartRequested, StopRequested
 from penstock.pipelines.model import (
     CONCURRENT_EXECUTIONS,
     NO_DETAILS,
@@ -27,6 +29,8 @@ from penstock.pipelines.model import (
     Plan,
     RetryMode,
     StageStatus,
+    Trigger,
+    TriggerType,
 )
 from penstock.pipelines.state import Execution, Slot
 from penstock.pipelines.working_copy import WorkingCopy
@@ -149,6 +153,30 @@ def _all_succeeded(working: WorkingCopy, execution: Execution) -> bool:
     return all(run is not None and run.status is ActionStatus.SUCCEEDED for run in runs)
 
 
+def roll_back(working: WorkingCopy, wanted: RollbackRequested) -> None:
+    """Run a stage again with what an earlier execution brought to it, in an execution of its own. AWS: stage-rollback-manual."""
+    stage, plan, target = wanted.stage, working.plan, working.execution(wanted.target)
+    if target is None:
+        raise UnableToRollbackStageException(stage=stage, target=wanted.target, why="the execution does not exist")
+    slot = working.slot(stage)
+    why = ""
+    if plan.mode is ExecutionMode.PARALLEL:
+        why = "executions of a pipeline in PARALLEL mode are not rolled back"
+    elif plan.index(stage) == 0:
+        why = "the stage of the sources is not rolled back"
+    elif target.target is not None:
+        why = "it is a rollback itself"
+    elif not wanted.succeeded:
+        why = "it did not succeed in the stage"
+    elif target.version != plan.version:
+        raise PipelineExecutionOutdatedException(target=target.id, version=target.version)
+    elif slot is None or slot.holder is not None:
+        why = "the stage is in progress"
+    if why:
+        raise UnableToRollbackStageException(stage=stage, target=target.id, why=why)
+    stages.roll_back(working, stage, target.id, Trigger(type=TriggerType.MANUAL_ROLLBACK, detail=wanted.by))
+
+
 def update(working: WorkingCopy, plan: Plan) -> None:
     """Put a new plan in force. What runs or waits by the old one is cancelled, except PARALLEL executions.
 
@@ -174,7 +202,7 @@ def _cancel(working: WorkingCopy, execution: Execution) -> None:
 
 def _slot_after_update(working: WorkingCopy, stage: str) -> Slot:
     slot = working.slot(stage) or Slot()
-    return replace(slot, waiting=())
+    return replace(slot, waiting=(), succeeded=None)
 
 
 def delete(working: WorkingCopy) -> None:

@@ -101,6 +101,16 @@ class RetryRequested:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RollbackRequested:
+    """A stage is to run again with what an earlier execution brought to it."""
+
+    stage: str
+    target: str  # execution
+    succeeded: bool  # whether the target succeeded in the stage
+    by: str  # ARN
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TransitionDisabled:
     """A transition before or after a stage is disabled."""
 
@@ -140,6 +150,7 @@ Input = (
     | ActionInput
     | StopRequested
     | RetryRequested
+    | RollbackRequested
     | TransitionDisabled
     | TransitionEnabled
     | PipelineUpdated

@@ -54,8 +54,11 @@ class PipelineType(StrEnum):
     V2 = "V2"
 
 
-EXECUTION_TYPE = "STANDARD"
-"""The type of every execution; AWS's other one, ROLLBACK, is not served."""
+class ExecutionType(StrEnum):
+    """What an execution is for."""
+
+    STANDARD = "STANDARD"  # goes through the stages
+    ROLLBACK = "ROLLBACK"  # runs one stage again with what an earlier execution brought to it
 
 
 class ExecutionStatus(StrEnum):
@@ -104,6 +107,8 @@ class TriggerType(StrEnum):
     CLOUDWATCH_EVENT = "CloudWatchEvent"  # a rule
     WEBHOOK = "Webhook"  # a webhook's or a connection's push
     PUT_REVISION = "PutActionRevision"  # a call that names a new revision of a source
+    MANUAL_ROLLBACK = "ManualRollback"  # a call that rolls a stage back
+    AUTOMATED_ROLLBACK = "AutomatedRollback"  # a stage failed that is declared to be rolled back
 
 
 class RetryMode(StrEnum):
@@ -222,6 +227,7 @@ class StagePlan:
     name: str
     groups: tuple[tuple[ActionPlan, ...], ...]
     automatic_retry: RetryMode | None = None  # once per entry. AWS: stage-retry
+    rolls_back: bool = False  # by itself, when it fails. AWS: stage-rollback-auto
 
     def action(self, name: str) -> ActionPlan | None:
         """The action of that name."""

@@ -56,6 +56,7 @@ def _stage(stage: Mapping[str, Any], types: ActionTypes) -> StagePlan:
         name=stage["name"],
         groups=tuple(tuple(group) for _, group in groupby(actions, key=lambda action: action.run_order)),
         automatic_retry=retry,
+        rolls_back=failure.get("result") == "ROLLBACK",
     )
 
 

@@ -51,7 +51,7 @@ def prepare_row(conn: sa.Connection, versions: Versions, row: Any) -> Prepared |
         return None
     declared = declared_action(declaration, row.stage, row.action)
     names, texts, source = _asks(declared)
-    made, scope = _earlier(conn, row, declaration) if names or texts else ({}, {})
+    made, scope = _at_hand(conn, row, declaration, names, texts) if names or texts else ({}, {})
     overrides: Mapping[str, str] = {}
     if source or texts:
         execution = records.EXECUTION.first(conn, {"x": row.execution_id, "i": row.pipeline_id})
@@ -113,16 +113,33 @@ def _put_together(
     )
 
 
-def _earlier(
-    conn: sa.Connection, row: Any, declaration: Mapping[str, Any]
-) -> tuple[dict[str, dict[str, str]], dict[str, Mapping[str, str]]]:
-    """What actions of the same execution have made: artifacts by name, variables by namespace; later attempts win."""
+_Made = tuple[dict[str, dict[str, str]], dict[str, Mapping[str, str]]]  # artifacts by name, variables by namespace
+
+
+def _at_hand(
+    conn: sa.Connection, row: Any, declaration: Mapping[str, Any], names: list[str], texts: list[str]
+) -> _Made:
+    """What the execution of an action has made; what a rollback has not made itself is its target's."""
+    made, scope = _earlier(conn, row.execution_id, declaration)
+    asked = {text.partition(".")[0] for text in texts} - {PIPELINE, RESERVED}
+    if made.keys() >= set(names) and scope.keys() >= asked:
+        return made, scope
+    execution = records.EXECUTION.first(conn, {"x": row.execution_id, "i": row.pipeline_id})
+    target = None if execution is None else records.EXECUTION_STATE.load(execution.state).target
+    if target is None:
+        return made, scope
+    before = _earlier(conn, target, declaration)
+    return before[0] | made, before[1] | scope
+
+
+def _earlier(conn: sa.Connection, execution: str, declaration: Mapping[str, Any]) -> _Made:
+    """What actions of an execution have made; later attempts win."""
     table = records.actions
     artifacts: dict[str, dict[str, str]] = {}
     scope: dict[str, Mapping[str, str]] = {}
     found = conn.execute(
         sa.select(table.c.stage, table.c.action, table.c.outputs, table.c.variables)
-        .where(table.c.execution_id == row.execution_id, table.c.status == ActionStatus.SUCCEEDED.value)
+        .where(table.c.execution_id == execution, table.c.status == ActionStatus.SUCCEEDED.value)
         .order_by(table.c.ordinal)
     )
     for earlier in found:
@@ -136,9 +153,13 @@ def _earlier(
 def brought(conn: sa.Connection, row: Any) -> tuple[Revision, ...]:
     """The revisions that an action's run brings to its stage, newest first: its own, and those of the runs since the last that passed it."""
     e, a = records.executions.c, records.actions.c
-    number = conn.execute(sa.select(e.number).where(e.id == row.execution_id)).scalar()
-    if number is None:
+    run = conn.execute(sa.select(e.number, e.state).where(e.id == row.execution_id)).first()
+    if run is None:
         return ()
+    number, target = run.number, records.EXECUTION_STATE.load(run.state).target
+    if target is not None:
+        back = sa.select(a.revision).where(a.execution_id == target, a.revision.is_not(None)).order_by(a.ordinal.desc())
+        return tuple(Revision(**revision) for revision in conn.execute(back.limit(_BROUGHT)).scalars())
     passed = (
         e.pipeline_id == row.pipeline_id,
         e.number < number,

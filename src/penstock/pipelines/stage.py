@@ -13,6 +13,7 @@ from penstock.pipelines.effects import (
     CancelTimer,
     EventState,
     ExecutionChanged,
+    ExecutionCreated,
     SetTimer,
     StageChanged,
 )
@@ -26,6 +27,8 @@ from penstock.pipelines.model import (
     RetryMode,
     StagePlan,
     StageStatus,
+    Trigger,
+    TriggerType,
 )
 from penstock.pipelines.state import ActionRun, Execution
 from penstock.pipelines.working_copy import WorkingCopy
@@ -63,19 +66,51 @@ def admit(working: WorkingCopy, stage: str) -> None:
         return
     execution = working.execution(slot.waiting[0])
     assert execution is not None
+    working.put_slot(stage, replace(slot, waiting=slot.waiting[1:]))
+    _lock(working, execution)
+    _enter(working, execution)
+
+
+def _lock(working: WorkingCopy, execution: Execution) -> None:
+    """Let an execution be the one that its stage holds and shows."""
+    slot = working.slot(execution.stage)
+    assert slot is not None
     working.put_slot(
-        stage,
+        execution.stage,
         replace(
             slot,
             holder=execution.id,
-            waiting=slot.waiting[1:],
             latest=execution.id,
+            type=execution.type,
             status=StageStatus.IN_PROGRESS,
             automatic_retries=0,
             manual_retries=0,
             retried_by_hand=False,
         ),
     )
+
+
+def roll_back(working: WorkingCopy, stage: str, target: str, trigger: Trigger) -> None:
+    """A new execution in a stage that is free, with what `target` brought to it.
+
+    It neither queues nor minds transitions: those hold back what is new, and it is how people get away from what is new.
+    """
+    execution = Execution(
+        id=working.new_id(),
+        number=working.next_number,
+        version=working.plan.version,
+        mode=working.plan.mode,
+        started=working.now,
+        stage=stage,
+        target=target,
+    )
+    working.next_number += 1
+    working.put(execution)
+    working.emit(
+        ExecutionCreated(execution=execution.id, trigger=trigger, target=target),
+        ExecutionChanged(execution=execution.id, state=EventState.STARTED),
+    )
+    _lock(working, execution)
     _enter(working, execution)
 
 
@@ -187,7 +222,7 @@ def settle(working: WorkingCopy, execution: Execution) -> None:
     if execution.running:
         return
     if execution.status.ended:
-        unlock(working, execution)
+        _leave(working, execution)
     elif execution.status is ExecutionStatus.STOPPING:
         execution = _end(working, execution, StageStatus.STOPPED, ExecutionStatus.STOPPED, EventState.STOPPED)
         unlock(working, execution)
@@ -227,6 +262,23 @@ def show(working: WorkingCopy, execution: Execution) -> None:
         working.put_slot(execution.stage, replace(slot, status=execution.stage_status))
 
 
+def _leave(working: WorkingCopy, execution: Execution) -> None:
+    """Nothing of an execution that has ended is in progress any more: its stage is rolled back, or free for the next."""
+    slot, stage = working.slot(execution.stage), working.stage_plan(execution)
+    rolls_back = (
+        stage.rolls_back
+        and execution.status is ExecutionStatus.FAILED
+        and execution.target is None  # a rollback that failed is not rolled back
+        and execution.version == working.plan.version
+    )
+    if not rolls_back or slot is None or slot.holder != execution.id or slot.succeeded is None:
+        unlock(working, execution)
+        return
+    working.put_slot(execution.stage, replace(slot, holder=None))
+    trigger = Trigger(type=TriggerType.AUTOMATED_ROLLBACK, detail=execution.id)
+    roll_back(working, execution.stage, slot.succeeded, trigger)
+
+
 def unlock(working: WorkingCopy, execution: Execution) -> None:
     """Give the stage's lock back and let the next execution in."""
     slot = working.slot(execution.stage)
@@ -245,8 +297,9 @@ def _complete(working: WorkingCopy, execution: Execution) -> None:
     assert index is not None
     slot = working.slot(stage)
     if slot is not None and slot.holder == execution.id:
-        working.put_slot(stage, replace(slot, holder=None))
-    if index + 1 < len(plan.stages):
+        succeeded = execution.id if execution.target is None else slot.succeeded
+        working.put_slot(stage, replace(slot, holder=None, succeeded=succeeded))
+    if index + 1 < len(plan.stages) and execution.target is None:
         arrive(working, execution, plan.stages[index + 1].name)
     else:
         working.put(replace(execution, status=ExecutionStatus.SUCCEEDED))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from penstock.pipelines.model import ActionStatus, ExecutionMode, ExecutionStatus, Plan, StageStatus
+from penstock.pipelines.model import ActionStatus, ExecutionMode, ExecutionStatus, ExecutionType, Plan, StageStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +37,9 @@ class Slot:
     automatic_retries: int = 0  # of `latest`, here
     manual_retries: int = 0
     retried_by_hand: bool = False  # whether the last retry was a call
+    type: ExecutionType = ExecutionType.STANDARD  # of `latest`
+    # The last STANDARD execution of the current version that succeeded here, which is what the stage is rolled back to.
+    succeeded: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +74,12 @@ class Execution:
     actions: Mapping[str, ActionRun] = field(default_factory=dict)  # of this stage, by name
     cancelled: bool = False  # the declaration was updated; ends when its running actions have
     stop_reason: str | None = None  # "" = stopped without a reason
+    target: str | None = None  # the execution whose revisions it brings back to its stage; None = it is STANDARD
+
+    @property
+    def type(self) -> ExecutionType:
+        """What it is for."""
+        return ExecutionType.STANDARD if self.target is None else ExecutionType.ROLLBACK
 
     @property
     def waits(self) -> bool:

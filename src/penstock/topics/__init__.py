@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 __all__ = ["SETTINGS", "component"]
 
 SETTINGS = (MailSettings, ChatSettings)
-_MAILS_AT_ONCE = 4
 _FAN_OUTS = 2  # of all topics, so that nobody's subscriptions keep pipelines waiting
 
 
@@ -70,7 +69,7 @@ def component(app: App) -> Component[App]:
         jobs=(
             JobKind(kind=message_rows.FAN_OUT, run=sending(work.fan_out), concurrency=_FAN_OUTS),
             JobKind(kind=message_rows.DELIVER, run=sending(work.deliver), concurrency=webhooks.AT_ONCE),
-            JobKind(kind=leaving.ASK, run=sending(work.confirm), concurrency=_MAILS_AT_ONCE, max_attempts=60),
+            JobKind(kind=leaving.ASK, run=sending(work.confirm), concurrency=webhooks.AT_ONCE, max_attempts=60),
         ),
         expiring=(
             Expiring(table=records.messages, over=message_rows.delivered),

@@ -14,11 +14,12 @@ from email.policy import SMTP
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
+from penstock.egress import Occupied, Shares
 from penstock.topics import mail_bodies, tokens
 from penstock.topics import subscription_rows as rows
 from penstock.topics.mail_settings import MailSettings
 from penstock.topics.notices import notice_of
-from penstock.topics.outcomes import Answered, Failed
+from penstock.topics.outcomes import Answered, Busy, Failed
 from penstock.topics.signing import PREFIX
 from penstock.wire.scalars import format_timestamp
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from penstock.topics.messages import Message
 
 SECONDS = 30.0  # for a whole mail
+_AT_ONCE, _OF_ACCOUNT = 16, 12  # mails: fewer than deliveries, so that a mail server that hangs holds up no endpoint
 _NAME = "AWS Notifications"
 _ASK_SUBJECT = "AWS Notification - Subscription Confirmation"
 _SUBJECT = "AWS Notification Message"
@@ -46,14 +48,15 @@ If you wish to stop receiving notifications from this topic, visit the link belo
 
 
 class Mailing:
-    """Sends mails."""
+    """Sends mails, some at a time."""
 
     def __init__(self, app: App, bodies: Bodies) -> None:
         self._app = app
         self._bodies = bodies
+        self._shares = Shares(of_host=_AT_ONCE, of_account=_OF_ACCOUNT)
 
     async def notify(self, subscription: Any, topic: Any, message: Any, content: Message) -> Answered:
-        """Send a message. Raises Failed."""
+        """Send a message. Raises Failed, or Busy."""
         arn = rows.arn_of(subscription)
         leave = f"{self._app.public_url}{PREFIX}leave?{urlencode({'SubscriptionArn': arn})}"
         text, page, subject = content.for_protocol(subscription.protocol), "", content.subject
@@ -77,18 +80,18 @@ class Mailing:
         mail.set_content(text)
         if page:
             mail.add_alternative(page, subtype="html")
-        await self._send(mail)
+        await self._send(mail, subscription.account)
         return Answered()
 
     async def ask(self, subscription: Any, topic: Any, type: str, message_id: str, at: int) -> None:  # noqa: ARG002 - as of webhooks
-        """Ask somebody to confirm. Raises Failed."""
+        """Ask somebody to confirm. Raises Failed, or Busy."""
         arn = rows.topic_of(subscription).arn
         token = tokens.make(self._app.sealer, tokens.CONFIRM, subscription.id)
         link = f"{self._app.public_url}{PREFIX}confirm?{urlencode({'TopicArn': arn, 'Token': token})}"
         mail = self._mail(subscription.endpoint, _ASK_SUBJECT, _NAME, at)
         mail["Message-ID"] = f"<{message_id}.{subscription.id}@{self._host}>"
         mail.set_content(_ASK.format(arn=arn, link=link))
-        await self._send(mail)
+        await self._send(mail, subscription.account)
 
     @property
     def _host(self) -> str:
@@ -106,7 +109,7 @@ class Mailing:
         mail["Auto-Submitted"] = "auto-generated"
         return mail
 
-    async def _send(self, mail: EmailMessage) -> None:
+    async def _send(self, mail: EmailMessage, account: str) -> None:
         import aiosmtplib  # noqa: PLC0415 - only who sends mail pays for it
 
         settings = self._app.settings.of(MailSettings)
@@ -115,13 +118,15 @@ class Mailing:
             raise Failed("no mail server is set: start Penstock with --smtp-host")
         context = None if security == "none" else ssl.create_default_context(cafile=settings.smtp_ca_file or None)
         try:
-            async with asyncio.timeout(SECONDS):
+            async with self._shares.take(host, account), asyncio.timeout(SECONDS):
                 # As bytes: of a message it would fold the header by itself, at 78 characters.
                 await aiosmtplib.send(
                     mail.as_bytes(), sender=mail["From"].addresses[0].addr_spec, recipients=[mail["To"].addresses[0].addr_spec], hostname=host, port=settings.smtp_port, use_tls=security == "tls", start_tls=security == "starttls",
                     tls_context=context, username=settings.smtp_user or None, password=settings.smtp_password or None,
                     local_hostname=self._host, timeout=SECONDS,
                 )  # fmt: skip
+        except Occupied:
+            raise Busy from None
         except TimeoutError:
             raise Failed(f"{host} has not taken the mail within {SECONDS:.0f} seconds") from None
         except aiosmtplib.SMTPRecipientsRefused as refused:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from penstock.application import Call
 from penstock.pipelines import records
 from penstock.pipelines.aggregate import PipelineAggregate
+from penstock.pipelines.effects import Effect
 from penstock.pipelines.errors import (
     PipelineNotFoundException,
     StageNotFoundException,
@@ -83,10 +84,10 @@ def locked(service: PipelineService, conn: sa.Connection, key: Key) -> PipelineA
     return pipeline
 
 
-def apply_asked(pipeline: PipelineAggregate, call: Call, asked: Asked, seed: int) -> None:
-    """Take the decision that a call asks for."""
+def apply_asked(pipeline: PipelineAggregate, call: Call, asked: Asked, seed: int) -> Sequence[Effect]:
+    """Take the decision that a call asks for; its effects."""
     with pipeline:
-        pipeline.apply(asked, now=call.now, seed=seed, actor=call.session.arn, cause=call.request_id)
+        return pipeline.apply(asked, now=call.now, seed=seed, actor=call.session.arn, cause=call.request_id)
 
 
 def require_stage(pipeline: PipelineAggregate, stage: str) -> None:

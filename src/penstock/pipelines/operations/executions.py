@@ -1,4 +1,4 @@
-"""StartPipelineExecution, StopPipelineExecution, RetryStageExecution, GetPipelineExecution, ListPipelineExecutions."""
+"""StartPipelineExecution, StopPipelineExecution, RetryStageExecution, RollbackStage, GetPipelineExecution, ListPipelineExecutions."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from penstock.application import Call
 from penstock.pipelines import records
 from penstock.pipelines.actions import Providers
 from penstock.pipelines.declaration import check_started_variables
+from penstock.pipelines.effects import ExecutionCreated
 from penstock.pipelines.errors import (
     PipelineExecutionNotFoundException,
     ValidationException,
 )
 from penstock.pipelines.idempotent_start import start_idempotently
-from penstock.pipelines.inputs import RetryRequested, StartRequested, StopRequested
+from penstock.pipelines.inputs import RetryRequested, RollbackRequested, StartRequested, StopRequested
 from penstock.pipelines.links import Links
-from penstock.pipelines.model import EXECUTION_TYPE, Key, RetryMode, Trigger, TriggerType
+from penstock.pipelines.model import Key, RetryMode, Trigger, TriggerType
 from penstock.pipelines.operations import PAGES, operation
 from penstock.pipelines.operations.addressing import (
     PAGE,
@@ -34,6 +35,7 @@ from penstock.pipelines.operations.addressing import (
 )
 from penstock.pipelines.plan import type_of
 from penstock.pipelines.service import PipelineService
+from penstock.pipelines.state import Execution
 from penstock.pipelines.types import Find
 from penstock.store.keysets import rows_behind
 from penstock.wire.call import Input, Output
@@ -104,6 +106,25 @@ def _retry(conn: sa.Connection, service: PipelineService, call: Call, input: Inp
     apply_asked(pipeline, call, asked, seed)
 
 
+@operation("RollbackStage", resource=stage_arn)
+async def rollback_stage(service: PipelineService, call: Call, input: Input) -> Output:
+    """Run a stage again with what an earlier execution brought to it; the id of the execution that does."""
+    execution = await call.app.store.write(_roll_back, service, call, input, call.app.ids.seed())
+    return {"pipelineExecutionId": execution}
+
+
+def _roll_back(conn: sa.Connection, service: PipelineService, call: Call, input: Input, seed: int) -> str:
+    stage, target = input["stageName"], input["targetPipelineExecutionId"]
+    pipeline = locked(service, conn, key_of(call, input["pipelineName"]))
+    require_stage(pipeline, stage)
+    row = records.EXECUTION.first(conn, {"x": target, "i": pipeline.key.id})
+    if row is None:
+        raise PipelineExecutionNotFoundException(name=pipeline.key.name, execution=target)
+    asked = RollbackRequested(stage=stage, target=target, succeeded=f"/{stage}/" in row.succeeded, by=call.session.arn)
+    effects = apply_asked(pipeline, call, asked, seed)
+    return next(effect.execution for effect in effects if isinstance(effect, ExecutionCreated))
+
+
 @operation("GetPipelineExecution", resource=pipeline_arn)
 async def get_pipeline_execution(service: PipelineService, call: Call, input: Input) -> Output:
     """One execution with what it fetched."""
@@ -116,8 +137,8 @@ def _get(conn: sa.Connection, service: PipelineService, key: Key, execution_id: 
     row = records.EXECUTION.first(conn, {"x": execution_id, "i": pipeline.id})
     if row is None:
         raise PipelineExecutionNotFoundException(name=key.name, execution=execution_id)
-    fetched = _fetched(conn, [execution_id])[execution_id]
     run = records.EXECUTION_STATE.load(row.state)
+    fetched = _fetched(conn, {execution_id: run.target or execution_id})[execution_id]
     declaration = declaration_of(service, conn, key, pipeline.id, run.version)
     find = service.types.at(conn, key.account, key.region)
     return {
@@ -139,7 +160,8 @@ def _get(conn: sa.Connection, service: PipelineService, key: Key, execution_id: 
                 ],
                 "trigger": {"triggerType": row.trigger_type, "triggerDetail": row.trigger_detail},
                 "executionMode": str(run.mode),
-                "executionType": EXECUTION_TYPE,
+                "executionType": str(run.type),
+                "rollbackMetadata": _rollback(run),
             }
         )
     }
@@ -200,9 +222,14 @@ def _summary(links: Links, find: Find, row: Any, fetched: list[Any]) -> Output:
             "trigger": {"triggerType": row.trigger_type, "triggerDetail": row.trigger_detail},
             "stopTrigger": None if run.stop_reason is None else {"reason": run.stop_reason},
             "executionMode": str(run.mode),
-            "executionType": EXECUTION_TYPE,
+            "executionType": str(run.type),
+            "rollbackMetadata": _rollback(run),
         }
     )
+
+
+def _rollback(run: Execution) -> Output | None:
+    return None if run.target is None else {"rollbackTargetPipelineExecutionId": run.target}
 
 
 def source_overrides(
@@ -242,7 +269,7 @@ def _list(
     if stage is not None:
         query = query.where(table.c.succeeded.contains(f"/{stage}/", autoescape=True))
     rows = conn.execute(rows_behind(query, [table.c.number], after, limit=limit, descending=True)).all()
-    fetched = _fetched(conn, [row.id for row in rows])
+    fetched = _fetched(conn, {row.id: row.state.get("target") or row.id for row in rows})
     find = service.types.at(conn, key.account, key.region)
     for actions in fetched.values():
         for action in actions:
@@ -250,10 +277,10 @@ def _list(
     return rows, fetched, find
 
 
-def _fetched(conn: sa.Connection, executions: list[str]) -> dict[str, list[Any]]:
-    """What the source actions of executions fetched, the latest attempt of each."""
+def _fetched(conn: sa.Connection, executions: Mapping[str, str]) -> dict[str, list[Any]]:
+    """What the source actions of executions fetched, the latest attempt of each; `executions` maps each to whose revisions it runs."""
     table = records.actions
-    found: dict[str, dict[str, Any]] = {execution: {} for execution in executions}
+    found: dict[str, dict[str, Any]] = {fetcher: {} for fetcher in executions.values()}
     rows = conn.execute(
         sa.select(
             table.c.execution_id,
@@ -263,9 +290,9 @@ def _fetched(conn: sa.Connection, executions: list[str]) -> dict[str, list[Any]]
             table.c.revision,
             table.c.outputs,
         )
-        .where(table.c.execution_id.in_(executions), table.c.revision.is_not(None))
+        .where(table.c.execution_id.in_(found), table.c.revision.is_not(None))
         .order_by(table.c.ordinal)
     )
     for row in rows:
         found[row.execution_id][row.action] = row
-    return {execution: list(of.values()) for execution, of in found.items()}
+    return {execution: list(found[fetcher].values()) for execution, fetcher in executions.items()}

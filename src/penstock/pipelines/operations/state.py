@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from penstock.application import Call
 from penstock.pipelines import records
 from penstock.pipelines.links import Links
-from penstock.pipelines.model import EXECUTION_TYPE, ActionStatus, ExecutionMode, ExecutionStatus, Key
+from penstock.pipelines.model import ActionStatus, ExecutionMode, ExecutionStatus, ExecutionType, Key
 from penstock.pipelines.operations import operation
 from penstock.pipelines.operations.addressing import (
     declaration_of,
@@ -73,7 +73,7 @@ def _stage(links: Links, find: Find, stage: dict[str, Any], slot: Slot, runs: di
         answer["latestExecution"] = {
             "pipelineExecutionId": slot.latest,
             "status": str(slot.status),
-            "type": EXECUTION_TYPE,
+            "type": str(slot.type),
         }
     if slot.automatic_retries or slot.manual_retries:
         answer["retryStageMetadata"] = without_nones(
@@ -126,7 +126,11 @@ def _action(links: Links, find: Find, declared: Mapping[str, Any], run: Any) -> 
 
 
 def _waiting(execution: str) -> Output:
-    return {"pipelineExecutionId": execution, "status": ExecutionStatus.IN_PROGRESS.value, "type": EXECUTION_TYPE}
+    return {
+        "pipelineExecutionId": execution,
+        "status": ExecutionStatus.IN_PROGRESS.value,
+        "type": ExecutionType.STANDARD.value,
+    }
 
 
 def _transition(transition: Transition) -> Output:
