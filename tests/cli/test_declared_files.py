@@ -139,6 +139,22 @@ variables: [{name: A}, {name: A}]
     ]
 
 
+def test_what_is_not_run_is_said_before_it_fails(check):
+    def deploy(declaration):
+        kind = {"category": "Deploy", "owner": "AWS", "provider": "ECS", "version": "1"}
+        declaration["stages"][1]["actions"][0].update(
+            actionTypeId=kind, configuration={"ClusterName": "c", "ServiceName": "s"}
+        )
+
+    checked = check(json.dumps(changed(deploy)))
+    (finding,) = checked.findings
+    assert (finding.rule, finding.level) == ("not-run", "warning")
+    assert finding.message == (
+        "The action 'make' fails when it should run: Penstock does not deploy to ECS yet. Deploy to hosts with a CodeDeploy action."
+    )
+    assert checked.sound
+
+
 def test_a_wrong_type_is_named_and_nothing_after_it_is_guessed(check):
     for change, message in (
         (lambda one: one.update(stages={"a": 1}), "pipeline.stages must be a list."),

@@ -36,14 +36,15 @@ def ready(live):  # noqa: F811 - the fixture
 
 @pytest.fixture
 def penstock(ready, tmp_path, capsys):
-    """Runs `penstock COMMAND` on a file with these contents; its exit code and what it printed."""
+    """Runs `penstock COMMAND` on a file with these contents; its exit code and what it printed, or else complained of."""
 
     def penstock(command, document, *more):
         path = tmp_path / "pipeline.yaml"
         path.write_text(yaml.safe_dump(document, sort_keys=False))
         named = ["-f", str(path)] if command == "apply" else [str(path)]
         code = main([command, *named, *more, "--data-dir", str(ready.data_dir)])
-        return code, capsys.readouterr().out
+        printed = capsys.readouterr()
+        return code, printed.out or printed.err
 
     return penstock
 
@@ -153,6 +154,7 @@ def test_a_file_that_is_not_in_order_changes_nothing(ready, penstock):
         assert code == Exit.FAILED
         assert "error: Pipeline has only 1 stage(s)" in printed
     code, printed = penstock("apply", {**declared("broken", gate("Ask", "Go")), "roleArn": f"{ARN}-none"})
-    assert (code, printed) == (Exit.USAGE, "")
+    assert code == Exit.USAGE
+    assert "is not authorized to perform AssumeRole" in printed
     with pytest.raises(ready.client("codepipeline").exceptions.PipelineNotFoundException):
         ready.client("codepipeline").get_pipeline(name="broken")

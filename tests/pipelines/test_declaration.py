@@ -3,10 +3,14 @@
 import copy
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from penstock_examples import examples
 from pipeline_harness import BUILD, SOURCE, Scripted, action, approval, declared, stage
 
 from penstock.pipelines.actions import Providers, built_in
 from penstock.pipelines.declaration import check, faults, normalise
+from penstock.pipelines.plan import plan_of
 from penstock.wire.errors import ServiceError
 
 TYPES = Providers({**built_in().by_name, "scripted": Scripted()}).type
@@ -582,3 +586,92 @@ def test_defaults_are_written_back():
 def test_v2_features_make_it_v2():
     assert normalise(declared(variables=[{"name": "A"}]), 1)["pipelineType"] == "V2"
     assert normalise(declared(executionMode="QUEUED"), 1)["pipelineType"] == "V2"
+
+
+NAMES = st.sampled_from(["a", "b", "App", "src", "variables", "codepipeline"])
+ARTIFACTS = st.lists(
+    st.fixed_dictionaries({"name": NAMES}, optional={"files": st.lists(NAMES, max_size=1)}), max_size=2
+)
+SAID = st.sampled_from(
+    ["", "x", "****", "true", "[{", "#{", "#{}", "#{a.b}", "#{variables.a}", "#{codepipeline.x}", "]" * 9]
+)
+KEYS = sorted({one.name for known in built_in().types() for one in known.properties})
+ACTIONS = st.fixed_dictionaries(
+    {
+        "name": NAMES,
+        "actionTypeId": st.sampled_from(
+            [known.id.as_output() for known in built_in().types()]
+            + [{"category": "Build", "owner": "Custom", "provider": "Nobody", "version": "1"}]
+        ),
+    },
+    optional={
+        "runOrder": st.integers(1, 3),
+        "configuration": st.dictionaries(st.sampled_from(KEYS), SAID, max_size=6),
+        "commands": st.lists(SAID, max_size=2),
+        "inputArtifacts": ARTIFACTS,
+        "outputArtifacts": ARTIFACTS,
+        "outputVariables": st.lists(NAMES, max_size=2),
+        "environmentVariables": st.lists(
+            st.fixed_dictionaries({"name": NAMES, "value": SAID}, optional={"type": st.just("SECRETS_MANAGER")}),
+            max_size=2,
+        ),
+        "namespace": NAMES,
+        "region": st.sampled_from(["us-east-1", "eu-west-1"]),
+        "timeoutInMinutes": st.just(5),
+    },
+)
+CRITERIA = st.fixed_dictionaries(
+    {}, optional={"includes": st.lists(NAMES, max_size=2), "excludes": st.lists(NAMES, max_size=2)}
+)
+FILTERS = st.lists(
+    st.fixed_dictionaries(
+        {}, optional={"tags": CRITERIA, "branches": CRITERIA, "filePaths": CRITERIA, "events": st.just(["OPEN"])}
+    ),
+    max_size=3,
+)
+DECLARATIONS = st.fixed_dictionaries(
+    {
+        "name": NAMES,
+        "roleArn": st.just("arn:aws:iam::111111111111:role/p"),
+        "stages": st.lists(
+            st.fixed_dictionaries({"name": NAMES, "actions": st.lists(ACTIONS, max_size=3)}), max_size=4
+        ),
+    },
+    optional={
+        "artifactStore": st.just({"type": "S3", "location": "bbb"}),
+        "artifactStores": st.just({"eu-west-1": {"type": "S3", "location": "bbb"}}),
+        "executionMode": st.sampled_from(["QUEUED", "SUPERSEDED", "PARALLEL"]),
+        "pipelineType": st.sampled_from(["V1", "V2"]),
+        "variables": st.lists(st.fixed_dictionaries({"name": NAMES}), max_size=3),
+        "triggers": st.lists(
+            st.fixed_dictionaries(
+                {
+                    "providerType": st.just("CodeStarSourceConnection"),
+                    "gitConfiguration": st.fixed_dictionaries(
+                        {"sourceActionName": NAMES}, optional={"push": FILTERS, "pullRequest": FILTERS}
+                    ),
+                }
+            ),
+            max_size=2,
+        ),
+    },
+)
+
+
+@settings(max_examples=examples(300), deadline=None)
+@given(DECLARATIONS)
+def test_whatever_the_model_allows_is_judged(declaration):
+    before = copy.deepcopy(declaration)
+    found = list(faults(declaration, TYPES, region="us-east-1"))
+    assert declaration == before
+    for fault in found:
+        value = declaration
+        for i, part in enumerate(fault.path):
+            there = part < len(value) if isinstance(part, int) else part in value
+            assert there or i == len(fault.path) - 1 or fault.path[i:] == ("configuration",)
+            value = value[part] if there else {}
+    if not found:
+        again = normalise(declaration, 1)
+        assert list(faults(again, TYPES, region="us-east-1")) == []
+        assert normalise(again, 1) == again
+        plan_of(again, 1, TYPES)

@@ -21,6 +21,7 @@ from penstock.builds import buildspec
 from penstock.builds.documents import MAX_BYTES, Document, DocumentError, read_document
 from penstock.pipelines import service_of
 from penstock.pipelines.actions import built_in
+from penstock.pipelines.actions.not_run import NotRun
 from penstock.pipelines.declaration import faults
 from penstock.pipelines.plan import type_of
 from penstock.wire.profiles import Violation
@@ -300,6 +301,19 @@ def _judged(value: dict[str, Any], reader: _Reader, region: str) -> list[Finding
                 rule=fault.error.wire_code, message=fault.error.message, fix=fix, level=level, line=line, column=column
             )
         )
+    return found + _not_run(value["pipeline"], reader)
+
+
+def _not_run(declaration: Mapping[str, Any], reader: _Reader) -> list[Finding]:
+    """Actions that may be declared and fail when they should run."""
+    providers, found = built_in(), []
+    for i, stage in enumerate(declaration["stages"]):
+        for j, action in enumerate(stage["actions"]):
+            runs = providers.find(type_of(action))
+            if runs is not None and isinstance(runs[0], NotRun):
+                line, column = reader.place(("pipeline", "stages", i, "actions", j, "actionTypeId"))
+                message = f"The action '{action['name']}' fails when it should run: {runs[0].why}"
+                found.append(Finding(rule="not-run", message=message, level=WARNING, line=line, column=column))
     return found
 
 

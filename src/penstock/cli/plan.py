@@ -69,8 +69,8 @@ def _run(options: argparse.Namespace) -> int:
     except OSError as error:
         complain(f"penstock {options.command}: {harmless(str(options.file))}: {error.strerror}")
         return Exit.USAGE
+    print_findings(checked, complain)
     if not checked.sound:
-        print_findings(checked)
         return Exit.FAILED
     client = clients("codepipeline")
     current = _current(client, checked.pipeline["name"])

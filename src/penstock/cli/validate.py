@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -51,20 +51,20 @@ def run(options: argparse.Namespace) -> int:
     if options.format == "text":
         for one in checked:
             print_findings(one)
+            if not one.findings:
+                say(f"{harmless(str(one.path))}: the {one.kind} is in order")
     else:
         say(json.dumps(_plain(checked) if options.format == "json" else _sarif(checked), indent=2, ensure_ascii=False))
     return Exit.DONE if all(one.sound for one in checked) else Exit.FAILED
 
 
-def print_findings(checked: Checked) -> None:
-    """A line for each finding, as compilers print them; or that there is nothing to say."""
+def print_findings(checked: Checked, write: Callable[[str], None] = say) -> None:
+    """A line for each finding, as compilers print them."""
     name = harmless(str(checked.path))
     for one in checked.findings:
         where = f"{name}:{one.line}:{one.column}:"
         colour = "red" if one.level == "error" else "amber"
-        say(f"{where} {paint(one.level, colour)}: {harmless(_sentence(one))} [{one.rule}]")
-    if not checked.findings:
-        say(f"{name}: the {checked.kind} is in order")
+        write(f"{where} {paint(one.level, colour)}: {harmless(_sentence(one))} [{one.rule}]")
 
 
 def _sentence(finding: Finding) -> str:
