@@ -261,7 +261,7 @@ OF_AN_ACCOUNT = {  # what they change is the account itself
     ("iam", "GenerateCredentialReport"),
 }
 BY_THEMSELVES = {  # policies are asked about `*`, and the record names what was made, or what was shown
-    *(("codepipeline", name) for name in ("AcknowledgeJob", "PutJobFailureResult", "PutJobSuccessResult")),
+    *(("codepipeline", name) for name in ("AcknowledgeJob", "AcknowledgeThirdPartyJob", "PutJobFailureResult", "PutJobSuccessResult", "PutThirdPartyJobFailureResult", "PutThirdPartyJobSuccessResult")),
     ("codestar-notifications", "DeleteTarget"), ("kms", "CreateKey"), ("organizations", "CreateAccount"), ("penstock", "CreateAccount"), ("penstock", "CreateHostAuthority"),
     *(("logs", name) for name in ("DeleteQueryDefinition", "DeleteResourcePolicy", "PutQueryDefinition", "PutResourcePolicy", "StopQuery")),
     ("penstock", "RotateHostAuthority"), ("penstock", "JoinHost"), ("penstock", "RenewHostCertificate"), ("rolesanywhere", "CreateProfile"),

@@ -78,6 +78,13 @@ class Side:
         self.nobody = {name: client_speaking(server, protocol, name, nobody) for name in SERVICES}
         s3 = server.client("s3", keys=self.keys)
         s3.create_bucket(Bucket=f"artifacts-{self.account}")
+        counts = {"minimumCount": 0, "maximumCount": 10}
+        self.partner = {
+            "id": {"category": "Test", "owner": "ThirdParty", "provider": f"p{self.account}", "version": "1"},
+            "executor": {"type": "JobWorker", "configuration": {"jobWorkerExecutorConfiguration": {}}, "jobTimeout": 60},
+            "inputArtifactDetails": counts, "outputArtifactDetails": counts,
+        }  # fmt: skip
+        server.client("penstock", keys=self.keys).register_action_type(actionType=self.partner)
         self.called: Counter[tuple[str, str]] = Counter()  # and answered with a success
 
     def call(self, service: str, operation: str, *, clients: Any = None, **given: Any) -> dict[str, Any]:
@@ -204,6 +211,10 @@ def story(side: Side) -> Iterator[dict[str, Any]]:
     yield call("codepipeline", "CreateCustomActionType", **made, **details, tags=tags)
     yield call("codepipeline", "PollForJobs", actionTypeId={**made, "owner": "Custom"})
     yield call("codepipeline", "DeleteCustomActionType", **made)
+    partner = side.partner
+    yield call("codepipeline", "GetActionType", **partner["id"])
+    yield call("codepipeline", "UpdateActionType", actionType=partner | {"description": "é"})
+    yield call("codepipeline", "PollForThirdPartyJobs", actionTypeId=partner["id"], maxBatchSize=2)
 
     project = {
         "name": "bb",
@@ -338,7 +349,8 @@ def story(side: Side) -> Iterator[dict[str, Any]]:
 
 # What can only fail while no worker runs.
 FAILS = {
-    "PutApprovalResult", "RetryStageExecution", "RollbackStage", "AcknowledgeJob", "GetJobDetails", "PutJobFailureResult", "PutJobSuccessResult", "GetDeploymentInstance", "GetDeploymentTarget", "ContinueDeployment",
+    "PutApprovalResult", "RetryStageExecution", "RollbackStage", "AcknowledgeJob", "GetJobDetails", "PutJobFailureResult", "PutJobSuccessResult",
+    "AcknowledgeThirdPartyJob", "GetThirdPartyJobDetails", "PutThirdPartyJobFailureResult", "PutThirdPartyJobSuccessResult", "GetDeploymentInstance", "GetDeploymentTarget", "ContinueDeployment",
     "SkipWaitTimeForInstanceTermination", "BatchGetDeploymentTargets", "ListDeploymentInstances",
     "ListDeploymentTargets",
 }  # fmt: skip

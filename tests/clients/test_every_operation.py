@@ -73,6 +73,14 @@ ONLY: dict[tuple[str, str], dict[str, Any]] = {
     ("kms", "ListRetirableGrants"): {"RetiringPrincipal": f"arn:aws:iam::{ACCOUNT}:role/victims"},
     ("penstock", "PutMetricSource"): {"http": {"url": "http://victims.test/"}, "enabled": False},
     ("sns", "SetSubscriptionAttributes"): {"AttributeName": "RawMessageDelivery", "AttributeValue": "true"},
+    ("penstock", "RegisterActionType"): {
+        "actionType": {
+            "id": {"category": "Build", "owner": "ThirdParty", "provider": "victims2", "version": "1"},
+            "executor": {"type": "JobWorker", "configuration": {"jobWorkerExecutorConfiguration": {}}},
+            "inputArtifactDetails": {"minimumCount": 0, "maximumCount": 1},
+            "outputArtifactDetails": {"minimumCount": 0, "maximumCount": 1},
+        }
+    },
     ("secretsmanager", "BatchGetSecretValue"): {"SecretIdList": ["victims"]},
     ("secretsmanager", "PutSecretValue"): {"SecretString": "x", "ClientRequestToken": "x" * 32},
     ("secretsmanager", "UpdateSecret"): {"SecretString": "x", "ClientRequestToken": "x" * 32},
@@ -244,7 +252,7 @@ def inputs(server: Live, named: dict[Any, Any]) -> Matrix:
         for member in MORE.get(operation.service, ()):
             if member in model.input.members and (member in named or member not in input):
                 input[member] = smallest(operation.service, model.input.members[member], named, member)
-        input |= ONLY.get((operation.service, operation.name), {})
+        input |= ONLY.get((operation.service, operation.name), {}) | named.get((operation.service, operation.name), {})
     return made
 
 

@@ -33,6 +33,12 @@ COVERED = {
     ("codedeploy", "ecsServices"),
     ("codedeploy", "targetGroupPairInfoList"),
     ("codepipeline", "conditions"),  # what a stage asks before and after is refused
+    ("codepipeline", "lambdaFunctionArn"),  # refused
+    ("codepipeline", "policyStatementsTemplate"),  # of an action type: kept as they are
+    ("codepipeline", "pollingServicePrincipals"),
+    ("penstock", "lambdaFunctionArn"),
+    ("penstock", "policyStatementsTemplate"),
+    ("penstock", "pollingServicePrincipals"),
     ("events", "AuthParameters.ConnectivityParameters"),  # refused
     ("events", "InvocationConnectivityParameters"),
     ("events", "LogConfig.IncludeDetail"),  # refused with the Level that it belongs to

@@ -71,6 +71,7 @@ INTO_COLUMNS = {
     "topics/contents.py",
     "topics/webhook_secrets.py",
     "topics/signing.py",
+    "pipelines/operations/partner_types.py",
     "pipelines/secrets.py",
 }
 

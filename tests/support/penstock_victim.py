@@ -565,6 +565,36 @@ def _delivery(server: Live, named: dict[Any, Any]) -> None:
         ("codepipeline", "version"): "1",
         "jobId": job["id"],
         "nonce": job["nonce"],
+    } | _partner(server, role)
+
+
+def _partner(server: Live, role: str) -> dict[Any, Any]:
+    """A partner's action type, and a job of it that a worker of the partner has taken."""
+    pipelines, ours, pipeline = server.client("codepipeline"), server.client("penstock"), _pipeline(role)
+    names = {"category": "Build", "owner": "ThirdParty", "provider": "victims", "version": "1"}
+    counts = {"minimumCount": 0, "maximumCount": 1}
+    declared = {
+        "id": names, "description": CANARY, "inputArtifactDetails": counts, "outputArtifactDetails": counts,
+        "executor": {"type": "JobWorker", "configuration": {"jobWorkerExecutorConfiguration": {"pollingAccounts": [ACCOUNT]}}},
+    }  # fmt: skip
+    ours.register_action_type(actionType=declared)
+    token = ours.create_action_type_client(**names)["clientToken"]
+    stages = [pipeline["stages"][0], {"name": "Gate", "actions": [{"name": "Build", "actionTypeId": names}]}]
+    pipelines.create_pipeline(pipeline=pipeline | {"name": "victims-partner", "stages": stages}, tags=_LOWER_TAGS)
+    (job,) = until(lambda: pipelines.poll_for_third_party_jobs(actionTypeId=names)["jobs"])
+    shown = {"jobId": job["jobId"], "clientToken": token}
+    nonce = pipelines.get_third_party_job_details(**shown)["jobDetails"]["nonce"]
+    pipelines.acknowledge_third_party_job(**shown, nonce=nonce)
+    return {
+        ("codepipeline", "PollForThirdPartyJobs"): {"actionTypeId": names},
+        ("codepipeline", "GetActionType"): names,
+        ("codepipeline", "UpdateActionType"): {"actionType": declared},
+        ("codepipeline", "GetThirdPartyJobDetails"): shown,
+        ("codepipeline", "AcknowledgeThirdPartyJob"): shown | {"nonce": nonce},
+        ("codepipeline", "PutThirdPartyJobFailureResult"): shown,
+        ("codepipeline", "PutThirdPartyJobSuccessResult"): shown,
+        ("penstock", "DeregisterActionType"): names,
+        ("penstock", "CreateActionTypeClient"): names,
     }
 
 

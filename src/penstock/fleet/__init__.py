@@ -29,7 +29,7 @@ def component(app: App) -> Component[Health]:
     return Component(
         name="fleet",
         state=health,
-        services=(Service("penstock", MODEL),),
+        services=(Service("penstock", MODEL, secrets=("CreateActionTypeClientOutput$clientToken",)),),
         operations=(jobs, journals),
         readings=READINGS,
         mounts=health.mounts,

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from penstock.pipelines.errors import ValidationException
-from penstock.pipelines.model import CUSTOM_TIMEOUT, HOUR, ActionType, ActionTypeId, Category, Property
+from penstock.pipelines.errors import RequestFailedException, ValidationException
+from penstock.pipelines.model import CUSTOM_TIMEOUT, ActionType, ActionTypeId, Category, Property
 
 CUSTOM = "Custom"
 LEASE_TAG = "penstock:job-lease-minutes"
@@ -69,7 +69,7 @@ def type_of_declaration(id: ActionTypeId, declared: Mapping[str, Any]) -> Action
             key=one["key"],
             secret=one["noEcho"],
             masked=one["noEcho"],
-            queryable=one.get("queryable", False),
+            # Nobody can ask by a value: PollForThirdPartyJobs has no member for it.
         )
         for one in declared.get("properties", ())
     )
@@ -79,7 +79,8 @@ def type_of_declaration(id: ActionTypeId, declared: Mapping[str, Any]) -> Action
         properties=properties,
         inputs=_counts(declared["inputArtifactDetails"]),
         outputs=_counts(declared["outputArtifactDetails"]),
-        timeout=CUSTOM_TIMEOUT if seconds is not None else HOUR,
+        timeout=CUSTOM_TIMEOUT,
+        of_partner=True,
         entity_url=urls.get("entityUrlTemplate", ""),
         execution_url=urls.get("executionUrlTemplate", ""),
         revision_url=urls.get("revisionUrlTemplate", ""),
@@ -103,6 +104,48 @@ def check_custom(definition: Mapping[str, Any]) -> None:
     settings = definition.get("settings", {})
     fit = {one["name"] for one in properties if one["required"] and not one["secret"]}
     check_templates(settings, fit)
+
+
+def check_declaration(declared: Mapping[str, Any]) -> None:
+    """Raises ValidationException or RequestFailedException for a partner's action type that cannot be."""
+    executor = declared["executor"]
+    if executor["type"] != "JobWorker":
+        raise RequestFailedException(
+            why="Penstock runs no functions, so that an action type cannot have the executor Lambda. Use JobWorker."
+        )
+    configuration = executor["configuration"]
+    if "jobWorkerExecutorConfiguration" not in configuration or "lambdaExecutorConfiguration" in configuration:
+        raise ValidationException(
+            "An executor of the type JobWorker has a jobWorkerExecutorConfiguration and nothing else."
+        )
+    properties = declared.get("properties", ())
+    check_shape(
+        declared["id"]["category"],
+        [declared["inputArtifactDetails"], declared["outputArtifactDetails"]],
+        [one["name"] for one in properties],
+    )
+    check_queryable(
+        [one["name"] for one in properties if one.get("queryable")],
+        [one["name"] for one in properties if one.get("queryable") and (one["noEcho"] or one["optional"])],
+    )
+    fit = {one["name"] for one in properties if not one["optional"] and not one["noEcho"]}
+    check_templates(declared.get("urls", {}), fit)
+
+
+def check_change(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+    """Raises ValidationException for a change that declared pipelines would not survive. AWS: UpdateActionType."""
+    known = {one["name"]: one for one in before.get("properties", ())}
+    for one in after.get("properties", ()):
+        if not one["optional"] and (one["name"] not in known or known[one["name"]]["optional"]):
+            raise ValidationException(
+                f"The property '{one['name']}' cannot become required: pipelines that use the type may be without it. Register the "
+                "type with another version."
+            )
+        if one["name"] in known and known[one["name"]]["noEcho"] != one["noEcho"]:
+            raise ValidationException(
+                f"noEcho of the property '{one['name']}' cannot change: pipelines hold its values. Register the type with another "
+                "version."
+            )
 
 
 def check_shape(category: str, counts: Sequence[Mapping[str, int]], names: Sequence[str]) -> None:

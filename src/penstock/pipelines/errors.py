@@ -62,7 +62,7 @@ class InvalidJobStateException(ServiceError):
 
 
 class InvalidJobException(ServiceError):
-    """Job '{job}' is over: nobody waits for it any more."""
+    """Job '{job}' has no details: it is over, or nobody has polled for it."""
 
 
 class InvalidClientTokenException(ServiceError):

@@ -196,6 +196,7 @@ class ActionType:
     members: tuple[str, ...] = ()
     # Of one that job workers outside run.
     configuration_url: str = ""
+    of_partner: bool = False  # its jobs are for workers of whoever has registered it, not for the pipeline's account
     job_timeout: int | None = None  # ms that one of its jobs may take; None: as long as the action
     job_lease: int | None = None  # ms after which a worker that says nothing loses its job; None: it keeps it
     deleted: bool = False  # no further pipeline may name it

@@ -11,6 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from penstock.pipelines import worker_records
 from penstock.pipelines.custom_types import CUSTOM, query_of, queryable_value
 from penstock.pipelines.model import ActionType, ActionTypeId
 from penstock.store import jobs, outside
@@ -26,6 +27,12 @@ def topic_of(account: str, region: str, id: ActionTypeId, query: str = "") -> st
     """By what jobs of a type are offered. Custom types are an account's own, all others are known to everybody by one name."""
     whose = account if id.owner == CUSTOM else ""
     return f"{whose}/{region}/{id.category}/{id.owner}/{id.provider}/{id.version}/{query}"
+
+
+def type_of_topic(topic: str) -> ActionTypeId:
+    """The type whose jobs are offered by a topic."""
+    _, _, category, owner, provider, version, _ = topic.split("/")
+    return ActionTypeId(category=category, owner=owner, provider=provider, version=version)
 
 
 def refused(known: ActionType, configuration: Mapping[str, str]) -> str | None:
@@ -44,10 +51,14 @@ def make(conn: sa.Connection, row: Any, known: ActionType, configuration: Mappin
         "execution": row.execution_id,
         "action": row.id,
         "owner": known.id.owner,
+        "client": "",
         "number": 1,
         "timeout": known.job_timeout,
         "lease": known.job_lease,
     }
+    if known.of_partner:
+        client = worker_records.find_client(conn, row.account, row.region, known.id)
+        payload["client"] = "" if client is None else client.id
     topic = topic_of(row.account, row.region, known.id, query_of(known, configuration))
     return _enqueue(conn, payload, account=row.account, region=row.region, topic=topic)
 

@@ -68,6 +68,18 @@ def may_use(row: Any, account: str) -> bool:
     return row.account == account or account in allowed or ANYBODY in allowed
 
 
+def may_poll(row: Any, account: str) -> bool:
+    """Whether an account's workers do the jobs of a partner's type. AWS: JobWorkerExecutorConfiguration."""
+    accounts = row.definition["executor"]["configuration"]["jobWorkerExecutorConfiguration"].get("pollingAccounts")
+    return account in (accounts or [row.account])
+
+
+def partner_row(conn: sa.Connection, region: str, id: ActionTypeId) -> Any:
+    """The row of a partner's type, deleted or not, which is one account's; None without it."""
+    rows = worker_records.find_anybodys(conn, region, id)
+    return rows[0] if rows and id.owner != CUSTOM else None
+
+
 def type_of_row(row: Any) -> ActionType:
     """The action type of a row."""
     id = id_of(row)

@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from penstock.pipelines import offers, records
+from penstock.pipelines import offers, records, worker_records
 from penstock.pipelines.acting import as_role
 from penstock.pipelines.actions.provider import (
     Action,
@@ -185,6 +185,11 @@ async def _start(service: PipelineService, prepared: Prepared, found: Found | No
     if not provider.acts(resolved):
         return await provider.start(action_of(prepared, resolved)), details
     refused = offers.refused(known, resolved)
+    if refused is None and known.of_partner and await _client(service, prepared) is None:
+        refused = (
+            "The provider of the action type does not know this account yet. Call penstock:CreateActionTypeClient, and give the "
+            "provider what it answers."
+        )
     if refused is not None:
         return Failed(code="ConfigurationError", message=refused), details
     try:
@@ -196,6 +201,11 @@ async def _start(service: PipelineService, prepared: Prepared, found: Found | No
         return Failed(code="PermissionError", message=str(refused)), details
     except (Refused, ServiceError) as error:
         return _failure(error), details
+
+
+async def _client(service: PipelineService, prepared: Prepared) -> Any:
+    key, id = prepared.key, type_of(prepared.row)
+    return await service.app.store.read(worker_records.find_client, key.account, key.region, id)
 
 
 async def _observe(service: PipelineService, prepared: Prepared) -> Outcome:

@@ -130,6 +130,18 @@ def all_here(conn: sa.Connection, account: str, region: str) -> list[Any]:
     return _HERE.all(conn, {"account": account, "region": region})
 
 
+_OTHERS = Statement(
+    sa.select(sa.func.count()).where(
+        _t.account == sa.bindparam("account"), _t.region == sa.bindparam("region"), _t.owner != "Custom"
+    )
+)
+
+
+def count_others(conn: sa.Connection, account: str, region: str) -> int:
+    """How many action types of other owners than Custom an account has, with those that it has deleted."""
+    return _OTHERS.first(conn, {"account": account, "region": region})[0]
+
+
 def count_custom(conn: sa.Connection, account: str, region: str) -> tuple[int, int]:
     """How many custom action types an account has, and how many it has deleted."""
     count, deleted = _COUNT.first(conn, {"account": account, "region": region})
@@ -142,6 +154,32 @@ def put(conn: sa.Connection, account: str, region: str, id: ActionTypeId, *, now
     upsert(
         conn, action_types, {**key, "tags": {}, **values, "created": now, "updated": now}, {**values, "updated": now}
     )
+
+
+_c = clients.c
+_CLIENT = Statement(
+    sa.select(clients).where(
+        _c.account == sa.bindparam("account"),
+        _c.region == sa.bindparam("region"),
+        _c.category == sa.bindparam("category"),
+        _c.owner == sa.bindparam("owner"),
+        _c.provider == sa.bindparam("provider"),
+        _c.version == sa.bindparam("version"),
+    )
+)
+
+
+def find_client(conn: sa.Connection, account: str, region: str, id: ActionTypeId) -> Any:
+    """By what the provider of a type knows an account's jobs; None before it was asked for."""
+    return _CLIENT.first(conn, {"account": account, **_key(region, id)})
+
+
+def put_client(
+    conn: sa.Connection, account: str, region: str, id: ActionTypeId, *, client: str, token: bytes, now: int
+) -> Any:
+    """Keep such a pair, unless there is one; the row that is there."""
+    upsert(conn, clients, {"account": account, **_key(region, id), "id": client, "token": token, "created": now})
+    return find_client(conn, account, region, id)
 
 
 _TAGS = Statement(
