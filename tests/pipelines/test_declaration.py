@@ -481,6 +481,16 @@ def test_a_stage_has_fifty_actions_at_most():
     )
 
 
+def test_a_pipeline_has_a_thousand_actions_at_most():
+    stages = [stage(f"S{i}", *(action(f"a{j}") for j in range(50))) for i in range(20)]
+    *others, last = stages
+    check(declared(SOURCE, *others, {**last, "actions": last["actions"][1:]}), TYPES, region="us-east-1")
+    assert refused(declared(SOURCE, *stages)) == (
+        STRUCTURE,
+        "Pipeline has too many actions. There can only be up to 1000 actions in a pipeline",
+    )
+
+
 def test_codecommit_clone_references_refused_with_a_reason():
     source = stage(
         "Source",

@@ -29,6 +29,7 @@ Declaration = dict[str, Any]
 
 _ACTION_MEMBERS = ("commands", "outputVariables", "environmentVariables")  # of some action types
 _MAX_ACTIONS = 50  # of a stage. AWS: limits
+_MAX_ALL_ACTIONS = 1000  # of a pipeline. AWS: limits
 _MAX_TRIGGERS_BYTES = 200 * 1024  # AWS: limits
 
 Path = tuple[str | int, ...]  # members and positions, from the declaration inwards
@@ -132,6 +133,10 @@ def _check_shape(stages: Sequence[Mapping[str, Any]]) -> None:
         )
     if len(stages) > 50:
         raise InvalidStructureException("Pipeline has too many stages. There can only be up to 50 stages in a pipeline")
+    if sum(len(stage["actions"]) for stage in stages) > _MAX_ALL_ACTIONS:
+        raise InvalidStructureException(
+            f"Pipeline has too many actions. There can only be up to {_MAX_ALL_ACTIONS} actions in a pipeline"
+        )
     if not stages[0]["actions"] or not all(_is_source(action) for action in stages[0]["actions"]):
         raise InvalidStructureException("Pipeline should start with a stage that only contains source actions")
     if any(_is_source(action) for stage in stages[1:] for action in stage["actions"]):
