@@ -8,14 +8,17 @@ from penstock_identity_harness import ACCOUNT, REGION
 
 import penstock.certificates
 import penstock.events
+import penstock.fleet
 import penstock.monitoring
 import penstock.notifications
 import penstock.parameters
+import penstock.pipelines
 from penstock.certificates import operations as certificates
 from penstock.events.operations import api_destinations, archives, connections, replays, rules, schedule_groups
 from penstock.monitoring.operations import alarms
 from penstock.notifications import operations as notifications
 from penstock.parameters.operations import writing
+from penstock.pipelines.operations import custom_action_types, partner_types
 from penstock.wire.errors import ServiceError
 
 MOST = 3
@@ -35,9 +38,11 @@ ALARM = {
 async def asking(any_store, clock, tmp_path):
     components = (
         penstock.events,
+        penstock.fleet,
         penstock.monitoring,
         penstock.notifications,
         penstock.parameters,
+        penstock.pipelines,
         penstock.certificates,
     )
     found = (one.component for one in components)
@@ -116,3 +121,24 @@ async def test_no_composite_alarm_is_about_one_that_is_deleted_at_that_moment(as
             done(asking("cloudwatch", "DeleteAlarms", AlarmNames=[child])),
         )
         assert sorted(both) == [False, True]
+
+
+async def test_action_types(asking, monkeypatch):
+    for module in (custom_action_types, partner_types):
+        monkeypatch.setattr(module, "MOST", MOST)
+    counts = {"minimumCount": 0, "maximumCount": 1}
+    details = {"inputArtifactDetails": counts, "outputArtifactDetails": counts}
+    executor = {"type": "JobWorker", "configuration": {"jobWorkerExecutorConfiguration": {}}}
+
+    def custom(number):
+        return asking(
+            "codepipeline", "CreateCustomActionType", category="Test", provider=f"p{number}", version="1", **details
+        )
+
+    def partners(number):
+        id = {"category": "Test", "owner": "ThirdParty", "provider": f"p{number}", "version": "1"}
+        return asking("penstock", "RegisterActionType", actionType={"id": id, "executor": executor, **details})
+
+    for make in (custom, partners):
+        made = await asyncio.gather(*(done(make(number)) for number in range(ASKED)))
+        assert sum(made) == MOST

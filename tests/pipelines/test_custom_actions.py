@@ -9,6 +9,7 @@ import zipfile
 import boto3
 import pytest
 from botocore.exceptions import ClientError
+from penstock_starter import AWS, run
 from penstock_waiting import until
 
 ACCOUNT = "111111111111"
@@ -507,3 +508,24 @@ def test_a_job_without_its_role_or_its_input_fails_its_action_and_no_poll(live, 
     assert poll(client, "changed", most=5) == []
     for name, code in (("changed", "RevisionOutOfSync"), ("roleless", "PermissionError")):
         assert state_of(client, name)["latestExecution"]["errorDetails"]["code"] == code
+
+
+def test_a_worker_may_be_the_aws_cli(live, world):
+    environment = live.environment()
+
+    def cli(operation, *arguments, code=""):
+        done = run(AWS, "codepipeline", operation, *arguments, "--output", "json", env=environment, timeout=90)
+        assert (done.returncode == 0, f"({code})" in done.stderr) == (not code, bool(code)), done.stderr
+        return json.loads(done.stdout) if done.stdout.strip() else None
+
+    live.client("codepipeline").create_pipeline(pipeline=declared("by-cli", world, make("cli")))
+    asked = ("--action-type-id", "category=Build,owner=Custom,provider=Maker,version=1", "--query-param", "Project=cli")
+    (job,) = until(lambda: cli("poll-for-jobs", *asked)["jobs"])
+    given = ("--job-id", job["id"])
+    cli("acknowledge-job", *given, "--nonce", "3", code="InvalidNonceException")
+    assert cli("acknowledge-job", *given, "--nonce", job["nonce"]) == {"status": "InProgress"}
+    assert cli("get-job-details", *given)["jobDetails"]["accountId"] == ACCOUNT
+    assert cli("put-job-success-result", *given, "--execution-details", "summary=by hand,percentComplete=100") is None
+    failure = ("--failure-details", "type=JobFailed,message=m")
+    cli("put-job-failure-result", *given, *failure, code="InvalidJobStateException")
+    cli("delete-custom-action-type", "--category", "Test", "--provider", "None", "--action-version", "1")
