@@ -180,6 +180,8 @@ def story(side: Side) -> Iterator[dict[str, Any]]:
         "ListPipelineExecutions": {"pipelineName": "p"},
         "ListActionExecutions": {"pipelineName": "p"},
         "ListActionTypes": {},
+        "ListRuleExecutions": {"pipelineName": "p"},
+        "ListRuleTypes": {},
         "ListTagsForResource": {"resourceArn": f"arn:aws:codepipeline:us-east-1:{account}:p"},
         "TagResource": {"resourceArn": f"arn:aws:codepipeline:us-east-1:{account}:p", "tags": tags},
         "UntagResource": {"resourceArn": f"arn:aws:codepipeline:us-east-1:{account}:p", "tagKeys": ["k"]},
@@ -349,7 +351,7 @@ def story(side: Side) -> Iterator[dict[str, Any]]:
 
 # What can only fail while no worker runs.
 FAILS = {
-    "PutApprovalResult", "RetryStageExecution", "RollbackStage", "AcknowledgeJob", "GetJobDetails", "PutJobFailureResult", "PutJobSuccessResult",
+    "PutApprovalResult", "RetryStageExecution", "RollbackStage", "OverrideStageCondition", "AcknowledgeJob", "GetJobDetails", "PutJobFailureResult", "PutJobSuccessResult",
     "AcknowledgeThirdPartyJob", "GetThirdPartyJobDetails", "PutThirdPartyJobFailureResult", "PutThirdPartyJobSuccessResult", "GetDeploymentInstance", "GetDeploymentTarget", "ContinueDeployment",
     "SkipWaitTimeForInstanceTermination", "BatchGetDeploymentTargets", "ListDeploymentInstances",
     "ListDeploymentTargets",

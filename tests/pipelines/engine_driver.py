@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
+
+import orjson
 
 from penstock.pipelines.aggregate import PipelineAggregate
 from penstock.pipelines.effects import ActionEnded, ActionStarted, ExecutionChanged, ExecutionCreated, StageChanged
 from penstock.pipelines.inputs import (
     ActionFailed,
     ActionSucceeded,
+    OverrideRequested,
     PipelineCreated,
     PipelineDeleted,
     RetryRequested,
@@ -23,6 +25,8 @@ from penstock.pipelines.model import (
     ActionPlan,
     ActionStatus,
     ActionTypeId,
+    ConditionPlan,
+    ConditionType,
     ExecutionMode,
     Plan,
     RetryMode,
@@ -36,6 +40,13 @@ from penstock.pipelines.replay import Replay
 
 WORK = ActionTypeId(category="Build", owner="AWS", provider="Test")
 APPROVAL = ActionTypeId(category="Approval", owner="AWS", provider="Manual")
+
+
+RULE = ActionTypeId(category="Rule", owner="AWS", provider="Test")
+
+
+def condition(result, *rules):
+    return ConditionPlan(result=result, rules=tuple(ActionPlan(name=name, type=RULE) for name in rules))
 
 
 def stage(name, *groups, retry=None, **more):
@@ -59,7 +70,7 @@ THREE = (stage("Source", "pull"), stage("Build", "compile lint", "test"), stage(
 
 
 def _json(document):
-    return json.loads(json.dumps(document))
+    return orjson.loads(orjson.dumps(document))
 
 
 class Driver:
@@ -68,8 +79,10 @@ class Driver:
         self.now = 1_000
         self.journal = []
         self.effects = ()
+        self.log = []  # all of them
         self.statuses = {}  # execution → event states, in order
         self.stages = []  # (execution, stage, event state), in order
+        self.passed = set()  # (execution, stage) that succeeded and whose success condition did not fail
         self.entries = {}  # stage → executions in the order they entered
         self.open_actions = {}  # action execution id → (execution, stage, name)
         self.apply(PipelineCreated(plan=the_plan))
@@ -83,6 +96,7 @@ class Driver:
         seed = self.now * 31
         self.effects = self.pipeline.step(input, self.now, seed)  # one that is refused leaves nothing behind
         self.journal.append((input, self.now, seed))
+        self.log += self.effects
         for effect in self.effects:
             self._watch(effect)
         self._round_trip(input)
@@ -96,6 +110,8 @@ class Driver:
             latest = self.pipeline.executions.get(slot.latest)
             if latest is not None and latest.stage == name and not latest.waits:
                 assert slot.status is latest.stage_status, name
+                if latest.condition is not None:
+                    assert slot.conditions[latest.condition.type] == latest.condition
 
     def _watch(self, effect):
         match effect:
@@ -105,6 +121,8 @@ class Driver:
                 self.statuses[effect.execution].append(str(effect.state))
             case StageChanged():
                 self.stages.append((effect.execution, effect.stage, str(effect.state)))
+                if effect.state == "SUCCEEDED" and effect.passed:
+                    self.passed.add((effect.execution, effect.stage))
                 if effect.state == "STARTED":
                     self.entries.setdefault(effect.stage, []).append(effect.execution)
             case ActionStarted():
@@ -156,6 +174,9 @@ class Driver:
         """The id of the execution that does."""
         self.apply(RollbackRequested(stage=in_stage, target=target, succeeded=succeeded, by="me"))
         return self.newest()
+
+    def override(self, execution, in_stage, type):
+        self.apply(OverrideRequested(execution=execution, stage=in_stage, condition=ConditionType(type)))
 
     def newest(self):
         return list(self.statuses)[-1]

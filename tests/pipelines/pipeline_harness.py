@@ -43,7 +43,7 @@ class Scripted(Provider):
             outputs=(0, 5),
             works_on="scripted:thing",
         )
-        for category in ("Source", "Build", "Deploy")
+        for category in ("Source", "Build", "Deploy", "Rule")
     )
     reports = {"scripted.done": lambda payload: payload["id"]}
 

@@ -118,7 +118,7 @@ ROWS = [
     (
         declared(SOURCE, stage("Build", action("a"), beforeEntry={"conditions": [{"result": "FAIL"}]})),
         STAGE,
-        "Penstock does not run stage conditions yet. Remove 'beforeEntry' from stage 'Build'.",
+        "The condition BEFORE_ENTRY of stage 'Build' has 0 rules: it must have 1 to 5",
     ),
     (
         declared(SOURCE, stage("Build", action("a"), blockers=[{"name": "b", "type": "Schedule"}])),

@@ -1,12 +1,13 @@
 """Properties of the engine, over random plans and random lives, and against a naive model of the queues."""
 
-from engine_driver import Driver, plan, stage
+from engine_driver import Driver, condition, plan, stage
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from penstock_examples import examples
 
 from penstock.pipelines.aggregate import PipelineAggregate
+from penstock.pipelines.effects import ActionEnded, ActionStarted, StageChanged
 from penstock.pipelines.engine import decide
 from penstock.pipelines.errors import ServiceError
 from penstock.pipelines.inputs import (
@@ -18,15 +19,42 @@ from penstock.pipelines.inputs import (
     ApprovalAnswered,
     PipelineUpdated,
 )
-from penstock.pipelines.model import Details, ExecutionMode, ExecutionStatus, RetryMode, StageStatus, TransitionSide
+from penstock.pipelines.model import (
+    ConditionStatus,
+    ConditionType,
+    Details,
+    ExecutionMode,
+    ExecutionStatus,
+    Result,
+    RetryMode,
+    StageStatus,
+    TransitionSide,
+    rule_named,
+)
 from penstock.pipelines.replay import replayed
 
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED", "SUPERSEDED", "CANCELED")
 
 
 @st.composite
+def conditions(draw, *, back):
+    """Of a stage; `back` is whether it may roll back."""
+    results = {
+        ConditionType.BEFORE_ENTRY: [Result.FAIL, Result.SKIP],
+        ConditionType.ON_SUCCESS: [Result.FAIL, *([Result.ROLLBACK] if back else [])],
+        ConditionType.ON_FAILURE: [Result.ROLLBACK] if back else [],
+    }
+    found = {}
+    for type, possible in results.items():
+        if possible and draw(st.integers(0, 2)) == 0:
+            found[type.value] = condition(draw(st.sampled_from(possible)), *"rs"[: draw(st.integers(1, 2))])
+    return found
+
+
+@st.composite
 def plans(draw, version=1, mode=None):
     stages = []
+    mode = mode or draw(st.sampled_from(list(ExecutionMode)))
     for number in range(draw(st.integers(2, 4))):
         groups = []
         for order in range(draw(st.integers(1, 2))):
@@ -34,15 +62,14 @@ def plans(draw, version=1, mode=None):
             if number and draw(st.booleans()):
                 names[0] = "?" + names[0]
             groups.append(" ".join(names))
-        stages.append(
-            stage(
-                f"S{number}",
-                *groups,
-                retry=(retry := draw(st.sampled_from([None, None, *RetryMode]))),
-                rolls_back=bool(number) and not retry and draw(st.booleans()),
-            )
-        )
-    return plan(*stages, mode=mode or draw(st.sampled_from(list(ExecutionMode))), version=version)
+        retry = draw(st.sampled_from([None, None, *RetryMode]))
+        back = bool(number) and mode is not ExecutionMode.PARALLEL
+        rolls_back = back and not retry and draw(st.booleans())
+        gates = draw(conditions(back=back))
+        if retry or rolls_back:
+            gates.pop(ConditionType.ON_FAILURE, None)
+        stages.append(stage(f"S{number}", *groups, retry=retry, rolls_back=rolls_back, conditions=gates))
+    return plan(*stages, mode=mode, version=version)
 
 
 class Life(RuleBasedStateMachine):
@@ -55,6 +82,10 @@ class Life(RuleBasedStateMachine):
         self.mode = first.mode
         self.retried = set()
         self.reports = []
+        self.plans = {1: first}
+        self.seen = 0  # effects
+        self.verdicts = {}  # (execution, stage, condition) → rule → its status
+        self.overridden = set()
 
     def apply(self, input):
         try:
@@ -143,13 +174,25 @@ class Life(RuleBasedStateMachine):
     def roll_back(self, data):
         target = data.draw(st.sampled_from(sorted(self.d.statuses)))
         name = data.draw(st.sampled_from([s.name for s in self.d.state.plan.stages]))
-        succeeded = (target, name, "SUCCEEDED") in self.d.stages
+        succeeded = (target, name) in self.d.passed
         try:
             back = self.d.roll_back(name, target, succeeded=succeeded)
         except ServiceError:
             return
         assert succeeded
         assert self.d.state.slots[name].holder == back
+
+    @precondition(lambda self: self.d.statuses)
+    @rule(data=st.data(), type=st.sampled_from(list(ConditionType)))
+    def override(self, data, type):
+        execution = data.draw(st.sampled_from(sorted(self.d.statuses)))
+        name = self.d.execution_of(execution).stage
+        try:
+            self.d.override(execution, name, type)
+        except ServiceError:
+            return
+        assert type is not ConditionType.ON_FAILURE
+        self.overridden.add((execution, name, str(type)))
 
     @rule(data=st.data(), shut=st.booleans(), side=st.sampled_from(list(TransitionSide)))
     def transition(self, data, shut, side):
@@ -163,6 +206,7 @@ class Life(RuleBasedStateMachine):
     def update(self, data):
         self.version += 1
         new = data.draw(plans(version=self.version))
+        self.plans[self.version] = new
         self.d.apply(PipelineUpdated(plan=new))
         self.mode = new.mode
 
@@ -226,8 +270,46 @@ class Life(RuleBasedStateMachine):
             if execution.target is not None:
                 target = self.d.execution_of(execution.target)
                 assert (target.target, target.version) == (None, execution.version)
-                assert (target.id, execution.stage, "SUCCEEDED") in self.d.stages
+                assert (target.id, execution.stage) in self.d.passed
                 assert {name for run, name, _ in self.d.stages if run == id_} == {execution.stage}
+
+    @invariant()
+    def conditions_are_never_skipped(self):
+        if not hasattr(self, "d"):
+            return
+        for effect in self.d.log[self.seen :]:
+            match effect:
+                case ActionStarted():
+                    type, name = rule_named(effect.name)
+                    if type:
+                        self.verdicts.setdefault((effect.execution, effect.stage, type), {})[name] = None
+                        self.overridden.discard((effect.execution, effect.stage, type))
+                    else:
+                        self._passed(effect.execution, effect.stage, ConditionType.BEFORE_ENTRY)
+                case ActionEnded():
+                    type, name = rule_named(effect.name)
+                    if type:
+                        self.verdicts[effect.execution, effect.stage, type][name] = effect.status
+                case StageChanged(state="SUCCEEDED", passed=True):
+                    self._passed(effect.execution, effect.stage, ConditionType.ON_SUCCESS)
+        self.seen = len(self.d.log)
+
+    def _passed(self, execution, name, type):
+        """A condition that stood before this was checked, and every rule of it succeeded, or somebody overrode it."""
+        the_plan = self.plans[self.d.execution_of(execution).version]
+        declared = the_plan.stages[the_plan.index(name)].conditions.get(type)
+        if declared is None or (execution, name, str(type)) in self.overridden:
+            return
+        verdict = self.verdicts[execution, name, str(type)]
+        assert verdict == {rule.name: "Succeeded" for rule in declared.rules}
+
+    @invariant()
+    def skipped_stages_ran_nothing(self):
+        for slot in self.d.state.slots.values() if hasattr(self, "d") else ():
+            if slot.status is StageStatus.SKIPPED:
+                entry = slot.conditions[ConditionType.BEFORE_ENTRY]
+                assert entry.status is ConditionStatus.FAILED
+                assert slot.holder != slot.latest
 
     @invariant()
     def effects_and_state_agree(self):

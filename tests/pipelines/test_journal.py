@@ -11,7 +11,7 @@ from pipeline_harness import ACCOUNT, ADMIN, BUILD, REGION, SOURCE
 from penstock.pipelines.aggregate import PipelineAggregate
 from penstock.pipelines.events import EVENTS
 from penstock.pipelines.history import find_journal
-from penstock.pipelines.model import ExecutionStatus
+from penstock.pipelines.model import ExecutionStatus, StageStatus
 from penstock.pipelines.replay import replayed
 from penstock.store import events, journal, records
 from penstock.store.events import Event
@@ -19,6 +19,7 @@ from penstock.webpages.view import View
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "pipeline-journal.jsonl"
 ROLLBACKS = GOLDEN.with_name("pipeline-rollback-journal.jsonl")
+CONDITIONS = GOLDEN.with_name("pipeline-conditions-journal.jsonl")
 
 
 def reread(path):
@@ -54,17 +55,29 @@ def test_a_recorded_journal_of_rollbacks_is_read_for_ever():
     ]
 
 
+def test_a_recorded_journal_of_conditions_is_read_for_ever():
+    _, runs = reread(CONDITIONS)
+    good = runs[0].id
+    assert [(execution.status, execution.stage_status, execution.target) for execution in runs] == [
+        (ExecutionStatus.SUCCEEDED, StageStatus.SUCCEEDED, None),
+        (ExecutionStatus.FAILED, StageStatus.SUCCEEDED, None),  # skipped a stage, was overridden, failed by its alarm
+        (ExecutionStatus.SUCCEEDED, StageStatus.SUCCEEDED, good),
+        (ExecutionStatus.FAILED, StageStatus.FAILED, None),
+        (ExecutionStatus.STOPPED, StageStatus.STOPPED, good),  # while its entry condition was checked
+    ]
+
+
 def test_the_recorded_journals_have_every_input_and_effect_but_those_of_clocks_and_deletion():
-    entries = [json.loads(line) for path in (GOLDEN, ROLLBACKS) for line in path.read_text().splitlines()]
+    entries = [json.loads(line) for path in (GOLDEN, ROLLBACKS, CONDITIONS) for line in path.read_text().splitlines()]
     kinds = PipelineAggregate
-    never = {"ActionTimedOut", "PipelineDeleted", "StopAction"}
+    never = {"ActionTimedOut", "PipelineDeleted"}
     assert {entry["input"]["type"] for entry in entries} | never >= {kind.__name__ for kind in kinds.inputs.kinds}
     effects = {effect["type"] for entry in entries for effect in entry["effects"]}
     assert effects | never >= {kind.__name__ for kind in kinds.effects.kinds}
 
 
 def test_no_plan_is_repeated_in_what_was_decided():
-    for line in (GOLDEN.read_text() + ROLLBACKS.read_text()).splitlines():
+    for line in (GOLDEN.read_text() + ROLLBACKS.read_text() + CONDITIONS.read_text()).splitlines():
         for effect in json.loads(line)["effects"]:
             assert not {"plan", "stages", "groups"} & effect.keys()
 

@@ -203,7 +203,7 @@ async def test_a_configuration_has_a_limit_after_its_variables(service, monkeypa
     one = prepared(SimpleNamespace(acts=lambda _resolved: False, start=start))
     one.declared = {"configuration": {"k": "#{n.v}"}}
     one.scope = {"n": {"v": "x" * (102_400 - 1 + more)}}
-    monkeypatch.setattr(work, "action_of", lambda _prepared, resolved, *_: resolved)
+    monkeypatch.setattr(work, "action_of", lambda _prepared, resolved, **_: resolved)
     outcome, details = await work._start(service, one, await service.found(service, one))
     if fails:
         said = "The configuration of the action is larger than 102400 bytes after its variables are resolved."

@@ -25,6 +25,7 @@ from penstock.pipelines.operations import (
     partner_types,
     pipelines,
     revisions,
+    rule_types,
     state,
     tags,
     third_party_jobs,
@@ -92,6 +93,7 @@ def component(app: App, providers: Providers | None = None) -> Component[Pipelin
             webhooks,
             tags,
             action_types,
+            rule_types,
             custom_action_types,
             descriptions,
             jobs,
@@ -147,8 +149,9 @@ async def _tags(service: PipelineService, arn: str) -> Mapping[str, str]:
 
 def _secrets(providers: Providers) -> set[str]:
     """What no record shows: the token with which somebody could approve, what starts a pipeline, and what providers call secret."""
-    properties = {found.name for type_ in providers.types() for found in type_.properties if found.secret}
-    maps = ("ActionConfigurationMap", "ResolvedActionConfigurationMap")
+    types = [*providers.types(), *providers.types(rules=True)]
+    properties = {found.name for type_ in types for found in type_.properties if found.secret}
+    maps = [f"{way}{what}ConfigurationMap" for what in ("Action", "Rule") for way in ("", "Resolved")]
     return {
         "PutApprovalResultInput$token",
         "WebhookAuthConfiguration$SecretToken",

@@ -12,7 +12,7 @@ from penstock.pipelines import effects, engine, event_details, inputs, measures,
 from penstock.pipelines.effects import Effect, EventState
 from penstock.pipelines.events import ACTION_CHANGED, EXECUTION_CHANGED, STAGE_CHANGED
 from penstock.pipelines.inputs import Input
-from penstock.pipelines.model import ActionPlan, ActionStatus, ExecutionMode, Key, Plan, aggregate_name
+from penstock.pipelines.model import ActionPlan, ActionStatus, ExecutionMode, Key, Plan, aggregate_name, rule_named
 from penstock.pipelines.replay import journalled
 from penstock.pipelines.state import BLANK, Execution, Pipeline, with_executions
 from penstock.pipelines.versions import Versions
@@ -47,6 +47,7 @@ class PipelineAggregate(Aggregate[Pipeline, Input, Effect]):
         inputs.StopRequested,
         inputs.RetryRequested,
         inputs.RollbackRequested,
+        inputs.OverrideRequested,
         inputs.TransitionDisabled,
         inputs.TransitionEnabled,
         inputs.PipelineUpdated,
@@ -206,6 +207,7 @@ class PipelineAggregate(Aggregate[Pipeline, Input, Effect]):
         execution = self.state.executions[effect.execution]
         kind = self._plan_of(execution, effect.stage, effect.name).type
         self._started += 1
+        condition, name = rule_named(effect.name)
         columns = {
             "id": effect.action,
             "pipeline_id": self.key.id,
@@ -216,7 +218,7 @@ class PipelineAggregate(Aggregate[Pipeline, Input, Effect]):
             "pipeline": self.key.name,
             "version": execution.version,
             "stage": effect.stage,
-            "action": effect.name,
+            "action": name,
             "provider": f"{kind.category}/{kind.owner}/{kind.provider}/{kind.version}",
             "attempt": execution.attempt,
             "status": ActionStatus.IN_PROGRESS.value,
@@ -224,6 +226,7 @@ class PipelineAggregate(Aggregate[Pipeline, Input, Effect]):
             "updated": self.now,
             "token": effect.token or None,
             "external_id": effect.action if kind.category == "Approval" else None,
+            "condition": condition or None,
         }
         records.INSERT_ACTION.later(self.conn, columns)
         if execution.mode is not ExecutionMode.PARALLEL:  # of those GetPipelineState shows nothing, in a later mode too
@@ -232,6 +235,8 @@ class PipelineAggregate(Aggregate[Pipeline, Input, Effect]):
                 effect.stage: {**self._latest.get(effect.stage, {}), effect.name: effect.action},
             }
         self._job(START_JOB, effect.execution, effect.action, handed=records.new_action(columns))
+        if condition:  # AWS documents no events of rules
+            return
         detail = event_details.action_detail(
             self.key.name, execution, effect, type=kind, region=self.region, started=self.now, row={}
         )
@@ -251,6 +256,8 @@ class PipelineAggregate(Aggregate[Pipeline, Input, Effect]):
             offers.withdraw(self.conn, effect.action)
         statement = records.end_action(tuple(sorted(columns)))
         row = statement.first(self.conn, {**columns, "x": effect.action})._asdict()
+        if rule_named(effect.name)[0]:
+            return
         detail = event_details.action_detail(
             self.key.name,
             execution,
@@ -270,7 +277,7 @@ class PipelineAggregate(Aggregate[Pipeline, Input, Effect]):
 
     def _stage_changed(self, effect: effects.StageChanged) -> None:
         execution = self.state.executions[effect.execution]
-        if effect.state is EventState.SUCCEEDED:
+        if effect.state is EventState.SUCCEEDED and effect.passed:
             self._succeeded[execution.id] = f"{self._succeeded.get(execution.id, '')}{effect.stage}/"
         self._emit(STAGE_CHANGED, event_details.stage_detail(self.key.name, execution, effect), execution)
 

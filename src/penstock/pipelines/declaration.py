@@ -20,6 +20,7 @@ from penstock.pipelines.errors import (
     InvalidStructureException,
     ValidationException,
 )
+from penstock.pipelines.gates import condition_tests
 from penstock.pipelines.model import ActionType, Category, ExecutionMode, PipelineType, Property
 from penstock.pipelines.plan import ActionTypes, type_of
 from penstock.pipelines.variables import variable_tests
@@ -94,6 +95,7 @@ def _tests(
             partial(test, action, made),
         )
     yield from variable_tests(declaration)
+    yield from condition_tests(declaration, types, mode=_mode(declaration), region=region)
     yield (), partial(_check_stores, declaration, region)
     for i, stage in enumerate(stages):
         for j, action in enumerate(stage["actions"]):
@@ -255,11 +257,6 @@ def _check_gates(stage: Mapping[str, Any], declaration: Mapping[str, Any]) -> No
             f"The result ROLLBACK cannot be used for the failure exit gate of stage '{stage['name']}': the stage of the "
             "sources is not rolled back"
         )
-    for gate in ("beforeEntry", "onSuccess", "onFailure"):
-        if stage.get(gate, {}).get("conditions"):
-            raise InvalidStageDeclarationException(
-                f"Penstock does not run stage conditions yet. Remove '{gate}' from stage '{stage['name']}'."
-            )
 
 
 def _refuse_type(action: Mapping[str, Any], region: str) -> None:
@@ -405,9 +402,7 @@ def _normalised_stage(stage: Mapping[str, Any]) -> Declaration:
             for action in stage["actions"]
         ],
     }
-    if stage.get("onFailure"):
-        answer["onFailure"] = stage["onFailure"]
-    return answer
+    return answer | {gate: stage[gate] for gate in _gates(stage)}
 
 
 def check_started_variables(declaration: Mapping[str, Any], given: list[Mapping[str, str]]) -> dict[str, str]:

@@ -43,7 +43,7 @@ class ActionStarted:
     execution: str
     stage: str
     action: str  # action execution id
-    name: str  # in the stage
+    name: str  # in the stage; of a rule, see `model.rule_run`
     token: str = ""  # of an approval
 
 
@@ -54,7 +54,7 @@ class ActionEnded:
     execution: str
     stage: str
     action: str  # action execution id
-    name: str  # in the stage
+    name: str  # in the stage; of a rule, see `model.rule_run`
     status: ActionStatus
     state: EventState
     code: str = ""  # of the error
@@ -103,6 +103,7 @@ class StageChanged:
     stage: str
     state: EventState
     entered: int  # ms, when the execution entered the stage
+    passed: bool = True  # of SUCCEEDED: False when its success condition failed, so that nothing is rolled back to this
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

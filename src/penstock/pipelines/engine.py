@@ -21,6 +21,7 @@ from penstock.pipelines.inputs import (
     ActionTimedOut,
     ApprovalAnswered,
     Input,
+    OverrideRequested,
     PipelineCreated,
     PipelineDeleted,
     PipelineUpdated,
@@ -50,7 +51,7 @@ def needs(input: Input) -> Needs:
     match input:
         case PipelineCreated():
             return Needs(live=False)
-        case RetryRequested():
+        case RetryRequested() | OverrideRequested():
             return Needs(executions=(input.execution,))
         case RollbackRequested():
             return Needs(executions=(input.target,))
@@ -96,6 +97,8 @@ def decide(state: Pipeline, input: Input, now: int, seed: int) -> tuple[Pipeline
             executions.retry(working, input)
         case RollbackRequested():
             executions.roll_back(working, input)
+        case OverrideRequested():
+            executions.override(working, input)
         case TransitionDisabled() | TransitionEnabled():
             if not _on_transition(working, input):
                 return state, ()

@@ -105,6 +105,10 @@ class PipelineExecutionOutdatedException(ServiceError):
     """Execution '{target}' ran version {version} of the pipeline, which has been updated since: a stage is rolled back to executions of the current version only."""
 
 
+class ConditionNotOverridableException(ServiceError):
+    """The condition {condition} of stage '{stage}' cannot be overridden: {why}."""
+
+
 class NotLatestPipelineExecutionException(ServiceError):
     """A later execution than '{execution}' has entered stage '{stage}'."""
 

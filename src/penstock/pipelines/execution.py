@@ -8,9 +8,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from penstock.pipelines import stage as stages
-from penstock.pipelines.effects import EventState, ExecutionChanged, ExecutionCreated
+from penstock.pipelines.effects import EventState, ExecutionChanged, ExecutionCreated, StopAction
 from penstock.pipelines.errors import (
     ConcurrentPipelineExecutionsLimitExceededException,
+    ConditionNotOverridableException,
     DuplicatedStopRequestException,
     NotLatestPipelineExecutionException,
     PipelineExecutionNotStoppableException,
@@ -18,15 +19,24 @@ from penstock.pipelines.errors import (
     StageNotRetryableException,
     UnableToRollbackStageException,
 )
-from penstock.pipelines.inputs import RetryRequested, RollbackRequested, StartRequested, StopRequested
+from penstock.pipelines.inputs import (
+    OverrideRequested,
+    RetryRequested,
+    RollbackRequested,
+    StartRequested,
+    StopRequested,
+)
 from penstock.pipelines.model import (
     CONCURRENT_EXECUTIONS,
     NO_DETAILS,
     ActionStatus,
+    ConditionStatus,
+    ConditionType,
     Details,
     ExecutionMode,
     ExecutionStatus,
     Plan,
+    Result,
     RetryMode,
     StageStatus,
     Trigger,
@@ -95,9 +105,30 @@ def stop(working: WorkingCopy, wanted: StopRequested) -> None:
         stages.change(working, execution, EventState.STOPPING)
     execution = working.put(replace(execution, status=ExecutionStatus.STOPPING, stage_status=StageStatus.STOPPING))
     stages.show(working, execution)
+    execution = _give_up_condition(working, execution)
     if wanted.abandon:
         execution = _abandon_actions(working, execution, EventState.ABANDONED)
     stages.settle(working, execution)
+
+
+def _give_up_condition(
+    working: WorkingCopy, execution: Execution, status: ConditionStatus = ConditionStatus.CANCELLED
+) -> Execution:
+    """End the condition that is being checked: nobody waits for its rules any more."""
+    condition = execution.condition
+    if condition is None or not execution.checking:
+        return execution
+    ended = replace(condition, status=status, changed=working.now)
+    execution = working.put(replace(execution, condition=ended))
+    for name, run in execution.actions.items():
+        action = working.stage_plan(execution).action(name)
+        assert action is not None
+        if action.rule and run.status is ActionStatus.IN_PROGRESS:
+            working.emit(StopAction(execution=execution.id, action=run.id))
+            state = EventState.ABANDONED
+            execution = stages.end_action(working, execution, name, ActionStatus.ABANDONED, state)
+    stages.show(working, execution)
+    return execution
 
 
 def _abandon_actions(
@@ -142,6 +173,16 @@ def retry(working: WorkingCopy, wanted: RetryRequested) -> None:
         raise StageNotRetryableException(stage=wanted.stage, why="it has no failed actions")
     if wanted.mode is RetryMode.ALL_ACTIONS and execution.running:
         raise StageNotRetryableException(stage=wanted.stage, why="actions are still in progress")
+    if execution.checking:
+        raise StageNotRetryableException(stage=wanted.stage, why="a condition of it is being checked")
+    condition = execution.condition
+    if (
+        wanted.mode is RetryMode.FAILED_ACTIONS
+        and condition is not None
+        and condition.type is ConditionType.BEFORE_ENTRY
+        and condition.status is ConditionStatus.FAILED
+    ):
+        raise StageNotRetryableException(stage=wanted.stage, why="its entry condition failed before any action ran")
     _refuse_too_many(working, execution.mode)
     stages.retry(working, execution, wanted.mode, by_hand=True)
 
@@ -177,6 +218,33 @@ def roll_back(working: WorkingCopy, wanted: RollbackRequested) -> None:
     stages.roll_back(working, stage, target.id, Trigger(type=TriggerType.MANUAL_ROLLBACK, detail=wanted.by))
 
 
+def override(working: WorkingCopy, wanted: OverrideRequested) -> None:
+    """Have an execution continue whatever a condition says that is being checked or has failed. AWS: stage-conditions."""
+    execution, slot = working.execution(wanted.execution), working.slot(wanted.stage)
+    condition = None if execution is None else execution.condition
+    why = ""
+    if execution is None:
+        why = "the execution does not exist"
+    elif execution.mode is not ExecutionMode.PARALLEL and execution.version != working.plan.version:
+        why = "the pipeline was updated after the execution started"
+    elif execution.mode is not ExecutionMode.PARALLEL and slot is not None and slot.latest not in (None, execution.id):
+        raise NotLatestPipelineExecutionException(execution=execution.id, stage=wanted.stage)
+    elif execution.stage != wanted.stage or condition is None or condition.type is not wanted.condition:
+        why = "it is not what keeps the execution"
+    elif condition.type is ConditionType.ON_FAILURE:
+        why = "the stage has failed"
+    elif working.stage_plan(execution).conditions[condition.type].result is Result.SKIP:
+        why = "its result is SKIP"
+    elif condition.status not in (ConditionStatus.IN_PROGRESS, ConditionStatus.FAILED):
+        why = f"it is {condition.status}"
+    if execution is None or why:
+        raise ConditionNotOverridableException(condition=wanted.condition, stage=wanted.stage, why=why)
+    if execution.status.ended:
+        _refuse_too_many(working, execution.mode)
+    execution = _give_up_condition(working, execution, ConditionStatus.OVERRIDDEN)
+    stages.override(working, execution)
+
+
 def update(working: WorkingCopy, plan: Plan) -> None:
     """Put a new plan in force. What runs or waits by the old one is cancelled, except PARALLEL executions.
 
@@ -196,6 +264,7 @@ def _cancel(working: WorkingCopy, execution: Execution) -> None:
         working.put(replace(execution, status=ExecutionStatus.CANCELLED))
         working.emit(ExecutionChanged(execution=execution.id, state=EventState.CANCELED))
     else:
+        execution = _give_up_condition(working, execution)
         execution = _abandon_actions(working, execution, EventState.CANCELED, only_approvals=True)
         stages.settle(working, execution)
 
@@ -216,6 +285,7 @@ def _end_with_pipeline(working: WorkingCopy, execution: Execution) -> None:
     if execution.waits:
         _leave_queue(working, execution)
     else:
+        execution = _give_up_condition(working, execution)
         execution = _abandon_actions(working, execution, EventState.CANCELED)
     if not execution.status.ended:
         working.put(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from penstock.pipelines.model import NO_DETAILS, Details, Plan, RetryMode, TransitionSide, Trigger
+from penstock.pipelines.model import NO_DETAILS, ConditionType, Details, Plan, RetryMode, TransitionSide, Trigger
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +111,15 @@ class RollbackRequested:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OverrideRequested:
+    """An execution is to continue whatever a condition of its stage says."""
+
+    execution: str
+    stage: str
+    condition: ConditionType
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TransitionDisabled:
     """A transition before or after a stage is disabled."""
 
@@ -151,6 +160,7 @@ Input = (
     | StopRequested
     | RetryRequested
     | RollbackRequested
+    | OverrideRequested
     | TransitionDisabled
     | TransitionEnabled
     | PipelineUpdated

@@ -87,6 +87,38 @@ class StageStatus(StrEnum):
     SUCCEEDED = "Succeeded"  # every action succeeded
     FAILED = "Failed"  # an action failed; siblings may still run
     CANCELLED = "Cancelled"  # the declaration was updated meanwhile
+    SKIPPED = "Skipped"  # its entry condition failed, whose result is SKIP: none of its actions ran
+
+
+class ConditionType(StrEnum):
+    """When a condition of a stage is checked."""
+
+    BEFORE_ENTRY = "BEFORE_ENTRY"  # before its actions
+    ON_SUCCESS = "ON_SUCCESS"  # when they have succeeded
+    ON_FAILURE = "ON_FAILURE"  # when one has failed, and none is in progress
+
+
+class ConditionStatus(StrEnum):
+    """Where a condition stands."""
+
+    IN_PROGRESS = "InProgress"  # one of its rules is
+    SUCCEEDED = "Succeeded"  # every rule succeeded
+    FAILED = "Failed"  # a rule failed
+    CANCELLED = "Cancelled"  # the execution was stopped, or the pipeline updated or deleted
+    OVERRIDDEN = "Overridden"  # somebody had the execution continue all the same
+
+    @property
+    def passed(self) -> bool:
+        """True when the execution continues."""
+        return self in (ConditionStatus.SUCCEEDED, ConditionStatus.OVERRIDDEN)
+
+
+class Result(StrEnum):
+    """What a condition does: before entry and on success when it fails, on failure when it succeeds."""
+
+    FAIL = "FAIL"  # the stage fails
+    SKIP = "SKIP"  # the execution passes the stage by
+    ROLLBACK = "ROLLBACK"  # the stage is rolled back
 
 
 class ActionStatus(StrEnum):
@@ -135,6 +167,7 @@ class Category(StrEnum):
     APPROVAL = "Approval"
     INVOKE = "Invoke"
     COMPUTE = "Compute"
+    RULE = "Rule"  # of a condition; no action has it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,6 +216,7 @@ class ActionType:
     outputs: tuple[int, int]
     timeout: int = HOUR  # ms that an action may take. AWS: limits
     v2_only: bool = False
+    skips: bool = False  # of a rule: a condition with the result SKIP may have it
     # Templates with {Config:Key}, {ExternalExecutionId}, {RevisionId}. One that starts with a slash is a page of this installation.
     entity_url: str = ""
     execution_url: str = ""
@@ -220,6 +254,30 @@ class ActionPlan:
         """True for a manual approval: it is answered, not run."""
         return self.type.category == Category.APPROVAL
 
+    @property
+    def rule(self) -> bool:
+        """True for a rule of a condition."""
+        return self.type.category == Category.RULE
+
+
+def rule_run(condition: ConditionType, rule: str) -> str:
+    """The name that a rule has among the actions of its stage, whose own names have no slash."""
+    return f"{condition}/{rule}"
+
+
+def rule_named(run: str) -> tuple[str, str]:
+    """The type of the condition and the rule that a name among the actions means; "" and the name for an action."""
+    condition, _, rule = run.rpartition("/")
+    return condition, rule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConditionPlan:
+    """A condition of a stage."""
+
+    result: Result
+    rules: tuple[ActionPlan, ...]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StagePlan:
@@ -229,9 +287,14 @@ class StagePlan:
     groups: tuple[tuple[ActionPlan, ...], ...]
     automatic_retry: RetryMode | None = None  # once per entry. AWS: stage-retry
     rolls_back: bool = False  # by itself, when it fails. AWS: stage-rollback-auto
+    conditions: Mapping[str, ConditionPlan] = field(default_factory=dict)  # by `ConditionType`
 
     def action(self, name: str) -> ActionPlan | None:
-        """The action of that name."""
+        """The action of that name, or the rule (see `rule_run`)."""
+        condition, rule = rule_named(name)
+        if condition:
+            found = self.conditions.get(ConditionType(condition))
+            return None if found is None else next((r for r in found.rules if r.name == rule), None)
         return next((a for group in self.groups for a in group if a.name == name), None)
 
 

@@ -12,13 +12,23 @@ from penstock.pipelines.model import (
     ActionPlan,
     ActionType,
     ActionTypeId,
+    ConditionPlan,
+    ConditionType,
     ExecutionMode,
     Plan,
+    Result,
     RetryMode,
     StagePlan,
 )
 
 ActionTypes = Callable[[ActionTypeId], ActionType | None]
+
+GATES = {
+    "beforeEntry": ConditionType.BEFORE_ENTRY,
+    "onSuccess": ConditionType.ON_SUCCESS,
+    "onFailure": ConditionType.ON_FAILURE,
+}
+"""The members of a declared stage that hold its conditions."""
 
 
 def type_of(action: Mapping[str, Any]) -> ActionTypeId:
@@ -30,6 +40,17 @@ def id_named(named: Mapping[str, str]) -> ActionTypeId:
     """The names of an action type, as the shape `ActionTypeId` has them."""
     return ActionTypeId(
         category=named["category"], owner=named["owner"], provider=named["provider"], version=named["version"]
+    )
+
+
+def type_of_rule(rule: Mapping[str, Any]) -> ActionTypeId:
+    """The type that a declared rule names."""
+    named = rule["ruleTypeId"]
+    return ActionTypeId(
+        category=named["category"],
+        owner=named.get("owner", "AWS"),
+        provider=named["provider"],
+        version=named.get("version", "1"),
     )
 
 
@@ -57,7 +78,24 @@ def _stage(stage: Mapping[str, Any], types: ActionTypes) -> StagePlan:
         groups=tuple(tuple(group) for _, group in groupby(actions, key=lambda action: action.run_order)),
         automatic_retry=retry,
         rolls_back=failure.get("result") == "ROLLBACK",
+        conditions={
+            type.value: ConditionPlan(
+                result=Result(condition["result"]),
+                rules=tuple(_rule(rule, types) for rule in condition["rules"]),
+            )
+            for gate, type in GATES.items()
+            for condition in stage.get(gate, {}).get("conditions", ())
+        },
     )
+
+
+def _rule(rule: Mapping[str, Any], types: ActionTypes) -> ActionPlan:
+    type_id = type_of_rule(rule)
+    known = types(type_id)
+    timeout = known.timeout if known else HOUR
+    if "timeoutInMinutes" in rule:
+        timeout = rule["timeoutInMinutes"] * MINUTE
+    return ActionPlan(name=rule["name"], type=type_id, timeout=timeout)
 
 
 def _action(action: Mapping[str, Any], types: ActionTypes) -> ActionPlan:

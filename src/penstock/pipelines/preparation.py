@@ -12,6 +12,7 @@ from penstock.pipelines import records
 from penstock.pipelines.actions.provider import Action, Invoke
 from penstock.pipelines.artifacts import object_key
 from penstock.pipelines.declaration import declared_action, store_of
+from penstock.pipelines.gates import declared_rule
 from penstock.pipelines.model import APPROVAL_TIMEOUT, MINUTE, ActionStatus, ArtifactLocation, Key, Revision
 from penstock.pipelines.records import type_of
 from penstock.pipelines.variables import PIPELINE, RESERVED, references
@@ -49,7 +50,7 @@ def prepare_row(conn: sa.Connection, versions: Versions, row: Any) -> Prepared |
     declaration = versions.declaration(conn, row.pipeline_id, row.version)
     if declaration is None:
         return None
-    declared = declared_action(declaration, row.stage, row.action)
+    declared = declared_as(declaration, row)
     names, texts, source = _asks(declared)
     made, scope = _at_hand(conn, row, declaration, names, texts) if names or texts else ({}, {})
     overrides: Mapping[str, str] = {}
@@ -70,10 +71,17 @@ def prepare_unread(versions: Versions, row: Any) -> Prepared | None:
     declaration = versions.known_declaration(row.pipeline_id, row.version)
     if declaration is None:
         return None
-    declared = declared_action(declaration, row.stage, row.action)
+    declared = declared_as(declaration, row)
     return (
         None if any(_asks(declared)) else _put_together(row, declaration, declared, inputs=(), scope={}, overrides={})
     )
+
+
+def declared_as(declaration: Mapping[str, Any], row: Any) -> Mapping[str, Any]:
+    """What an execution's row is of, an action or a rule, as it is declared; empty when it is not."""
+    if row.condition is not None:
+        return declared_rule(declaration, row.stage, row.condition, row.action)
+    return declared_action(declaration, row.stage, row.action)
 
 
 def _asks(declared: Mapping[str, Any]) -> tuple[list[str], list[str], bool]:
@@ -139,7 +147,11 @@ def _earlier(conn: sa.Connection, execution: str, declaration: Mapping[str, Any]
     scope: dict[str, Mapping[str, str]] = {}
     found = conn.execute(
         sa.select(table.c.stage, table.c.action, table.c.outputs, table.c.variables)
-        .where(table.c.execution_id == execution, table.c.status == ActionStatus.SUCCEEDED.value)
+        .where(
+            table.c.execution_id == execution,
+            table.c.status == ActionStatus.SUCCEEDED.value,
+            table.c.condition.is_(None),
+        )
         .order_by(table.c.ordinal)
     )
     for earlier in found:
@@ -179,7 +191,7 @@ def brought(conn: sa.Connection, row: Any) -> tuple[Revision, ...]:
 
 
 def action_of(
-    prepared: Prepared, configuration: Mapping[str, str], invoke: Invoke | None = None, *, site: str = ""
+    prepared: Prepared, configuration: Mapping[str, str], invoke: Invoke | None = None, *, now: int = 0, site: str = ""
 ) -> Action:
     """What a provider is given; without `invoke`, it may not use other services."""
     row = prepared.row
@@ -203,5 +215,7 @@ def action_of(
         overrides=prepared.overrides,
         approval=row.token or "",
         ends=row.started + (APPROVAL_TIMEOUT if minutes is None else minutes * MINUTE),
+        started=row.started,
+        now=now,
         site=site,
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 from penstock.application import App
 from penstock.pipelines.errors import InvalidStructureException
+from penstock.pipelines.gates import rules_of
 from penstock.wire.call import Session, partition_of
 from penstock.wire.errors import AccessDenied, ServiceError
 
@@ -104,11 +105,18 @@ async def narrowed_credentials(
     return await _assumed_by(app, session, acting, action_role, pipeline_role, name=name, policy=policy)
 
 
+def roles_within(declaration: Mapping[str, Any]) -> list[str]:
+    """The roles of the actions and rules of a declaration, each once."""
+    stages = declaration["stages"]
+    actions = [action for stage in stages for action in stage["actions"]]
+    rules = [rule for stage in stages for _, rule in rules_of(stage)]
+    return list(dict.fromkeys(one["roleArn"] for one in (*actions, *rules) if "roleArn" in one))
+
+
 async def check_roles(app: App, acting: Acting, declaration: dict) -> None:
     """Every role of a declaration exists and can be assumed. Raises InvalidStructureException with AWS's text."""
-    actions = [action for stage in declaration["stages"] for action in stage["actions"]]
     pipeline_role = declaration["roleArn"]
-    for role in dict.fromkeys([None, *(action.get("roleArn") for action in actions)]):
+    for role in [None, *roles_within(declaration)]:
         try:
             await action_session(app, acting, pipeline_role=pipeline_role, action_role=role, name="penstock-role-check")
         except RoleRefused as refused:

@@ -123,5 +123,7 @@ async def opened(app: App, prepared: Prepared) -> dict[str, str]:
     if MASK not in prepared.declared.get("configuration", {}).values():
         return {}
     row = prepared.row
+    if row.condition is not None:  # only actions have any, and a rule may have the name of one
+        return {}
     rows = await app.store.read(worker_records.secrets_of, row.pipeline_id, row.version, row.stage, row.action)
     return {one.name: app.sealer.open(one.value, worker_records.secret_context(one)).decode() for one in rows}

@@ -5,6 +5,7 @@ AWS: concepts-how-it-works. Pure: works on a `WorkingCopy` only.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from penstock.pipelines.effects import (
@@ -21,16 +22,21 @@ from penstock.pipelines.model import (
     NO_DETAILS,
     ActionPlan,
     ActionStatus,
+    ConditionStatus,
+    ConditionType,
     Details,
     ExecutionMode,
     ExecutionStatus,
+    Result,
     RetryMode,
     StagePlan,
     StageStatus,
     Trigger,
     TriggerType,
+    rule_named,
+    rule_run,
 )
-from penstock.pipelines.state import ActionRun, Execution
+from penstock.pipelines.state import ActionRun, Condition, Execution
 from penstock.pipelines.working_copy import WorkingCopy
 
 
@@ -86,6 +92,7 @@ def _lock(working: WorkingCopy, execution: Execution) -> None:
             automatic_retries=0,
             manual_retries=0,
             retried_by_hand=False,
+            conditions={},
         ),
     )
 
@@ -132,10 +139,19 @@ def _enter(working: WorkingCopy, execution: Execution) -> None:
             automatic_retries=0,
             retried=None,
             actions={},
+            condition=None,
         )
     )
     change(working, execution, EventState.STARTED)
-    advance(working, execution)
+    _begin(working, execution)
+
+
+def _begin(working: WorkingCopy, execution: Execution) -> None:
+    """Check the entry condition, if there is one, before the first action starts."""
+    if ConditionType.BEFORE_ENTRY in working.stage_plan(execution).conditions:
+        _check(working, execution, ConditionType.BEFORE_ENTRY)
+    else:
+        advance(working, execution)
 
 
 def advance(working: WorkingCopy, execution: Execution) -> None:
@@ -148,7 +164,88 @@ def advance(working: WorkingCopy, execution: Execution) -> None:
             if missing:
                 _start_actions(working, execution, missing)
             return
-    _complete(working, execution)
+    if ConditionType.ON_SUCCESS in stage.conditions:
+        _check(working, execution, ConditionType.ON_SUCCESS)
+    else:
+        _complete(working, execution)
+
+
+def _check(working: WorkingCopy, execution: Execution, type: ConditionType) -> None:
+    """Start the rules of a condition, all at once."""
+    runs = {name: run for name, run in execution.actions.items() if rule_named(name)[0] != type}
+    for rule in working.stage_plan(execution).conditions[type].rules:
+        run_id, name = working.new_id(), rule_run(type, rule.name)
+        runs[name] = ActionRun(id=run_id, started=working.now)
+        working.emit(ActionStarted(execution=execution.id, stage=execution.stage, action=run_id, name=name))
+    condition = Condition(type=type, changed=working.now)
+    show(working, working.put(replace(execution, actions=runs, condition=condition)))
+
+
+def _conclude(working: WorkingCopy, execution: Execution, condition: Condition) -> None:
+    """Every rule of the condition has ended: do what it is for. AWS: concepts-how-it-works-conditions."""
+    failed = [
+        rule
+        for condition_type, rule, run in ((*rule_named(name), run) for name, run in execution.actions.items())
+        if condition_type == condition.type and run.status is ActionStatus.FAILED
+    ]
+    status = ConditionStatus.FAILED if failed else ConditionStatus.SUCCEEDED
+    said = f"The condition {condition.type} of stage {execution.stage} failed: {', '.join(failed)}." if failed else ""
+    condition = replace(condition, status=status, changed=working.now, summary=said)
+    execution = working.put(replace(execution, condition=condition))
+    show(working, execution)
+    result = working.stage_plan(execution).conditions[condition.type].result
+    if condition.type is ConditionType.ON_FAILURE:
+        if failed:
+            unlock(working, execution)
+        else:
+            _roll_back_or_unlock(working, execution)
+    elif not failed:
+        _continue(working, execution, condition.type)
+    elif result is Result.SKIP:
+        _pass_on(working, working.put(replace(execution, stage_status=StageStatus.SKIPPED)))
+    elif result is Result.ROLLBACK:
+        execution = replace(execution, stage_status=StageStatus.SUCCEEDED, status=ExecutionStatus.FAILED, summary=said)
+        show(working, working.put(execution))
+        change(working, execution, EventState.SUCCEEDED, passed=False)
+        working.emit(ExecutionChanged(execution=execution.id, state=EventState.FAILED))
+        _roll_back_or_unlock(working, execution)
+    else:
+        execution = working.put(replace(execution, summary=said))
+        execution = _end(working, execution, StageStatus.FAILED, ExecutionStatus.FAILED, EventState.FAILED)
+        unlock(working, execution)
+
+
+def _continue(working: WorkingCopy, execution: Execution, passed: ConditionType) -> None:
+    """What comes after a condition that lets the execution continue."""
+    if passed is ConditionType.BEFORE_ENTRY:
+        advance(working, execution)
+    else:
+        _complete(working, execution)
+
+
+def override(working: WorkingCopy, execution: Execution) -> None:
+    """Let the execution continue whose condition is overridden, though it may have ended by it."""
+    condition = execution.condition
+    assert condition is not None
+    ended = execution.status.ended
+    condition = replace(condition, status=ConditionStatus.OVERRIDDEN, changed=working.now)
+    execution = working.put(
+        replace(
+            execution,
+            status=ExecutionStatus.IN_PROGRESS,
+            stage_status=StageStatus.IN_PROGRESS,
+            summary="",
+            condition=condition,
+        )
+    )
+    slot = working.slot(execution.stage)
+    if slot is not None and slot.latest == execution.id:
+        working.put_slot(execution.stage, replace(slot, holder=execution.id))
+    show(working, execution)
+    if ended:
+        working.emit(ExecutionChanged(execution=execution.id, state=EventState.RESUMED))
+        change(working, execution, EventState.RESUMED)
+    _continue(working, execution, condition.type)
 
 
 def _start_actions(working: WorkingCopy, execution: Execution, actions: list[ActionPlan]) -> None:
@@ -206,6 +303,9 @@ def end_action(
 
 def fail(working: WorkingCopy, execution: Execution) -> None:
     """An action of the execution failed: the stage fails at once, its siblings run on, the lock stays till then."""
+    if execution.checking:  # it is a rule that failed
+        settle(working, execution)
+        return
     stage = working.stage_plan(execution)
     in_force = execution.status is ExecutionStatus.IN_PROGRESS and not execution.cancelled
     if in_force and not _retries_by_itself(stage, execution):
@@ -221,7 +321,9 @@ def settle(working: WorkingCopy, execution: Execution) -> None:
     """Go on once nothing in the stage is in progress: stop, cancel, retry, next run order, next stage."""
     if execution.running:
         return
-    if execution.status.ended:
+    if execution.condition is not None and execution.checking:
+        _conclude(working, execution, execution.condition)
+    elif execution.status.ended:
         _leave(working, execution)
     elif execution.status is ExecutionStatus.STOPPING:
         execution = _end(working, execution, StageStatus.STOPPED, ExecutionStatus.STOPPED, EventState.STOPPED)
@@ -229,7 +331,7 @@ def settle(working: WorkingCopy, execution: Execution) -> None:
     elif execution.cancelled:
         execution = _end(working, execution, StageStatus.CANCELLED, ExecutionStatus.CANCELLED, EventState.CANCELED)
         unlock(working, execution)
-    elif any(run.status is ActionStatus.FAILED for run in execution.actions.values()):
+    elif any(run.status is ActionStatus.FAILED and not rule_named(name)[0] for name, run in execution.actions.items()):
         stage = working.stage_plan(execution)
         assert stage.automatic_retry is not None
         retry(working, execution, stage.automatic_retry, by_hand=False)
@@ -247,31 +349,55 @@ def _end(
     return execution
 
 
-def change(working: WorkingCopy, execution: Execution, state: EventState) -> None:
+def change(working: WorkingCopy, execution: Execution, state: EventState, *, passed: bool = True) -> None:
     """Let the stage that the execution is in have changed its state."""
     assert execution.entered is not None
     working.emit(
-        StageChanged(execution=execution.id, stage=execution.stage, state=state, entered=execution.entered),
+        StageChanged(
+            execution=execution.id, stage=execution.stage, state=state, entered=execution.entered, passed=passed
+        ),
     )
 
 
 def show(working: WorkingCopy, execution: Execution) -> None:
     """Keep the stage's slot in step with its latest execution."""
-    slot = working.slot(execution.stage)
-    if slot is not None and slot.latest == execution.id and slot.status is not execution.stage_status:
+    slot, condition = working.slot(execution.stage), execution.condition
+    if slot is None or slot.latest != execution.id:
+        return
+    if condition is not None and slot.conditions.get(condition.type) is not condition:
+        slot = replace(slot, conditions={**slot.conditions, condition.type.value: condition})
+        working.put_slot(execution.stage, slot)
+    if slot.status is not execution.stage_status:
         working.put_slot(execution.stage, replace(slot, status=execution.stage_status))
 
 
 def _leave(working: WorkingCopy, execution: Execution) -> None:
     """Nothing of an execution that has ended is in progress any more: its stage is rolled back, or free for the next."""
-    slot, stage = working.slot(execution.stage), working.stage_plan(execution)
-    rolls_back = (
-        stage.rolls_back
-        and execution.status is ExecutionStatus.FAILED
+    stage, condition = working.stage_plan(execution), execution.condition
+    failed = (
+        execution.status is ExecutionStatus.FAILED
         and execution.target is None  # a rollback that failed is not rolled back
         and execution.version == working.plan.version
     )
-    if not rolls_back or slot is None or slot.holder != execution.id or slot.succeeded is None:
+    checked = condition is not None and condition.type is ConditionType.ON_FAILURE
+    if failed and ConditionType.ON_FAILURE in stage.conditions and not checked:
+        _check(working, execution, ConditionType.ON_FAILURE)
+    elif failed and stage.rolls_back:
+        _roll_back_or_unlock(working, execution)
+    else:
+        unlock(working, execution)
+
+
+def _roll_back_or_unlock(working: WorkingCopy, execution: Execution) -> None:
+    """Roll the stage back, if there is anything to roll back to; a rollback is not rolled back itself."""
+    slot = working.slot(execution.stage)
+    if (
+        slot is None
+        or slot.holder != execution.id
+        or slot.succeeded is None
+        or execution.target is not None
+        or execution.version != working.plan.version
+    ):
         unlock(working, execution)
         return
     working.put_slot(execution.stage, replace(slot, holder=None))
@@ -290,15 +416,23 @@ def unlock(working: WorkingCopy, execution: Execution) -> None:
 def _complete(working: WorkingCopy, execution: Execution) -> None:
     stage = execution.stage
     execution = working.put(replace(execution, stage_status=StageStatus.SUCCEEDED))
-    show(working, execution)
     change(working, execution, EventState.SUCCEEDED)
+    slot = working.slot(stage)
+    if slot is not None and slot.holder == execution.id and execution.target is None:
+        working.put_slot(stage, replace(slot, succeeded=execution.id))
+    _pass_on(working, execution)
+
+
+def _pass_on(working: WorkingCopy, execution: Execution) -> None:
+    """Leave a stage that succeeded or is skipped: for the next one, or for good."""
+    stage = execution.stage
+    show(working, execution)
     plan = working.plans[execution.version]
     index = plan.index(stage)
     assert index is not None
     slot = working.slot(stage)
     if slot is not None and slot.holder == execution.id:
-        succeeded = execution.id if execution.target is None else slot.succeeded
-        working.put_slot(stage, replace(slot, holder=None, succeeded=succeeded))
+        working.put_slot(stage, replace(slot, holder=None))
     if index + 1 < len(plan.stages) and execution.target is None:
         arrive(working, execution, plan.stages[index + 1].name)
     else:
@@ -308,11 +442,20 @@ def _complete(working: WorkingCopy, execution: Execution) -> None:
 
 
 def retry(working: WorkingCopy, execution: Execution, mode: RetryMode, *, by_hand: bool) -> None:
-    """Run the stage again: what did not succeed, or everything. Every run gets a new id."""
+    """Run the stage again: what did not succeed, or everything. Every run gets a new id.
+
+    The entry condition is checked again when everything runs again, or when it was never passed.
+    """
+    condition = execution.condition
+    again = mode is RetryMode.ALL_ACTIONS or (
+        condition is not None and condition.type is ConditionType.BEFORE_ENTRY and not condition.status.passed
+    )
     kept = {
         name: run
         for name, run in execution.actions.items()
-        if mode is RetryMode.FAILED_ACTIONS and run.status in (ActionStatus.SUCCEEDED, ActionStatus.IN_PROGRESS)
+        if mode is RetryMode.FAILED_ACTIONS
+        and run.status in (ActionStatus.SUCCEEDED, ActionStatus.IN_PROGRESS)
+        and not rule_named(name)[0]
     }
     execution = working.put(
         replace(
@@ -323,7 +466,9 @@ def retry(working: WorkingCopy, execution: Execution, mode: RetryMode, *, by_han
             automatic_retries=execution.automatic_retries + (not by_hand),
             retried=working.now,
             stop_reason=None,
+            summary="",
             actions=kept,
+            condition=None,
         )
     )
     slot = working.slot(execution.stage)
@@ -337,8 +482,16 @@ def retry(working: WorkingCopy, execution: Execution, mode: RetryMode, *, by_han
                 automatic_retries=slot.automatic_retries + (not by_hand),
                 manual_retries=slot.manual_retries + by_hand,
                 retried_by_hand=by_hand,
+                conditions={} if again else _entry_only(slot.conditions),
             ),
         )
     working.emit(ExecutionChanged(execution=execution.id, state=EventState.RESUMED))
     change(working, execution, EventState.RESUMED)
-    advance(working, execution)
+    if again:
+        _begin(working, execution)
+    else:
+        advance(working, execution)
+
+
+def _entry_only(conditions: Mapping[str, Condition]) -> dict[str, Condition]:
+    return {type: found for type, found in conditions.items() if type == ConditionType.BEFORE_ENTRY}

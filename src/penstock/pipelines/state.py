@@ -8,7 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from penstock.pipelines.model import ActionStatus, ExecutionMode, ExecutionStatus, ExecutionType, Plan, StageStatus
+from penstock.pipelines.model import (
+    ActionStatus,
+    ConditionStatus,
+    ConditionType,
+    ExecutionMode,
+    ExecutionStatus,
+    ExecutionType,
+    Plan,
+    StageStatus,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +31,16 @@ class Transition:
 
 
 OPEN = Transition()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """A condition that is being checked or was. Its rules run among the actions (`model.rule_run`)."""
+
+    type: ConditionType
+    status: ConditionStatus = ConditionStatus.IN_PROGRESS
+    changed: int  # ms of the last change of its status
+    summary: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +59,7 @@ class Slot:
     type: ExecutionType = ExecutionType.STANDARD  # of `latest`
     # The last STANDARD execution of the current version that succeeded here, which is what the stage is rolled back to.
     succeeded: str | None = None
+    conditions: Mapping[str, Condition] = field(default_factory=dict)  # by `ConditionType`; of `latest`, here
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +94,7 @@ class Execution:
     actions: Mapping[str, ActionRun] = field(default_factory=dict)  # of this stage, by name
     cancelled: bool = False  # the declaration was updated; ends when its running actions have
     stop_reason: str | None = None  # "" = stopped without a reason
+    condition: Condition | None = None  # of this stage, the last that was checked since it was entered or retried
     target: str | None = None  # the execution whose revisions it brings back to its stage; None = it is STANDARD
 
     @property
@@ -90,6 +111,11 @@ class Execution:
     def running(self) -> bool:
         """True while an action of its stage is in progress."""
         return any(run.status is ActionStatus.IN_PROGRESS for run in self.actions.values())
+
+    @property
+    def checking(self) -> bool:
+        """True while a condition of its stage is being checked."""
+        return self.condition is not None and self.condition.status is ConditionStatus.IN_PROGRESS
 
     @property
     def live(self) -> bool:

@@ -70,7 +70,7 @@ def _stage(stage: str, attempt: int, actions: list[Any]) -> Span:
         name=f"stage {stage}",
         start=min(one.started for one in actions),
         end=max(one.updated for one in actions),
-        failed=any(one.status == ActionStatus.FAILED for one in actions),
+        failed=any(one.status == ActionStatus.FAILED and one.condition is None for one in actions),
         attributes={"penstock.attempt": attempt},
         children=[_action(one) for one in actions],
     )

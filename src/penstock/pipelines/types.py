@@ -12,9 +12,10 @@ from penstock.pipelines import worker_records
 from penstock.pipelines.actions import Providers
 from penstock.pipelines.actions.provider import Provider
 from penstock.pipelines.custom_types import CUSTOM, type_of_custom, type_of_declaration
+from penstock.pipelines.gates import rules_of
 from penstock.pipelines.job_workers import JOB_WORKERS
 from penstock.pipelines.model import ActionType, ActionTypeId
-from penstock.pipelines.plan import ActionTypes, type_of
+from penstock.pipelines.plan import ActionTypes, type_of, type_of_rule
 
 Found = tuple[Provider, ActionType]
 Find = Callable[[ActionTypeId], Found | None]
@@ -48,7 +49,9 @@ class Types:
 
     def declarable(self, conn: sa.Connection, account: str, region: str, declaration: Mapping[str, Any]) -> ActionTypes:
         """What a declaration may say about each of the types that it names."""
-        named = {type_of(action) for stage in declaration["stages"] for action in stage["actions"]}
+        stages = declaration["stages"]
+        named = {type_of(action) for stage in stages for action in stage["actions"]}
+        named |= {type_of_rule(rule) for stage in stages for _, rule in rules_of(stage)}
         found = {id: self.find(conn, account, region, id) for id in named}
         known = {id: one[1] for id, one in found.items() if one is not None and not one[1].deleted}
         return known.get

@@ -183,7 +183,7 @@ async def _start(service: PipelineService, prepared: Prepared, found: Found | No
         return Failed(code="ConfigurationError", message=message), details
     provider, known = found
     if not provider.acts(resolved):
-        return await provider.start(action_of(prepared, resolved)), details
+        return await provider.start(action_of(prepared, resolved, now=service.app.clock.now())), details
     refused = offers.refused(known, resolved)
     if refused is None and known.of_partner and await _client(service, prepared) is None:
         refused = (
@@ -224,7 +224,9 @@ async def _observe(service: PipelineService, prepared: Prepared) -> Outcome:
 async def _action(service: PipelineService, prepared: Prepared, configuration: Mapping[str, str]) -> Action:
     invoke = await as_role(service.app, prepared)
     secrets = await opened(service.app, prepared)
-    return action_of(prepared, {**configuration, **secrets}, invoke, site=service.app.public_url)
+    return action_of(
+        prepared, {**configuration, **secrets}, invoke, now=service.app.clock.now(), site=service.app.public_url
+    )
 
 
 # --- writing ----------------------------------------------------------------------------------------------------

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 
+from penstock.pipelines import rules
 from penstock.pipelines.actions.provider import Provider
-from penstock.pipelines.model import ActionType, ActionTypeId
+from penstock.pipelines.model import ActionType, ActionTypeId, Category
 
 
 class Providers:
@@ -44,10 +45,10 @@ class Providers:
         """Who runs a type. Raises KeyError."""
         return self._by_type[type_id][0]
 
-    def types(self) -> list[ActionType]:
-        """Every type, by its names."""
+    def types(self, *, rules: bool = False) -> list[ActionType]:
+        """Every type of actions, or those of rules, by its names."""
         return sorted(
-            (known for _, known in self._by_type.values()),
+            (known for _, known in self._by_type.values() if (known.id.category == Category.RULE) is rules),
             key=lambda known: (known.id.category, known.id.owner, known.id.provider, known.id.version),
         )
 
@@ -72,14 +73,24 @@ class Providers:
 @cache
 def modules() -> dict[str, Provider]:
     """The provider of every module of this folder, by the module's name."""
+    return _within(__name__, __path__)
+
+
+@cache
+def rule_modules() -> dict[str, Provider]:
+    """The provider of every module of the folder of rules, by the module's name."""
+    return _within(rules.__name__, rules.__path__)
+
+
+def _within(package: str, path: Iterable[str]) -> dict[str, Provider]:
     found: dict[str, Provider] = {}
-    for module in pkgutil.iter_modules(__path__):
-        provider = getattr(importlib.import_module(f"{__name__}.{module.name}"), "PROVIDER", None)
+    for module in pkgutil.iter_modules(path):
+        provider = getattr(importlib.import_module(f"{package}.{module.name}"), "PROVIDER", None)
         if provider is not None:
             found[module.name] = provider
     return found
 
 
 def built_in() -> Providers:
-    """A registry of everything in this folder."""
-    return Providers(dict(modules()))
+    """A registry of everything in this folder and in that of rules."""
+    return Providers({**modules(), **{f"rules.{name}": provider for name, provider in rule_modules().items()}})

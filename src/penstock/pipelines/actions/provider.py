@@ -102,6 +102,8 @@ class Action:
     approval: str = ""  # of one that somebody has to answer: the token that answers it
     ends: int = 0  # of such a one: when it has failed for want of an answer, in ms
     site: str = ""  # the address of this installation
+    started: int = 0  # ms
+    now: int = 0  # ms, when it is started or observed
     brought: tuple[Revision, ...] = ()  # what its run brings to the stage, for a provider that `shows_revisions`
 
     @property

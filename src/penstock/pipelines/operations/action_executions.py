@@ -1,4 +1,4 @@
-"""ListActionExecutions."""
+"""ListActionExecutions and ListRuleExecutions."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from penstock.application import Call
 from penstock.pipelines import records
 from penstock.pipelines.declaration import declared_action
 from penstock.pipelines.errors import PipelineExecutionNotFoundException, ValidationException
+from penstock.pipelines.gates import declared_rule
 from penstock.pipelines.links import Links
 from penstock.pipelines.model import Key
 from penstock.pipelines.operations import PAGES, operation
@@ -30,6 +31,20 @@ from penstock.wire.call import Input, Output
 @operation("ListActionExecutions", resource=pipeline_arn)
 async def list_action_executions(service: PipelineService, call: Call, input: Input) -> Output:
     """The action executions of a pipeline or of one execution, latest start first."""
+    details, more = await _page(service, call, input, rules=False)
+    return {"actionExecutionDetails": details, **more}
+
+
+@operation("ListRuleExecutions", resource=pipeline_arn)
+async def list_rule_executions(service: PipelineService, call: Call, input: Input) -> Output:
+    """The executions of the rules of conditions, as those of actions are listed."""
+    details, more = await _page(service, call, input, rules=True)
+    return {"ruleExecutionDetails": details, **more}
+
+
+async def _page(
+    service: PipelineService, call: Call, input: Input, *, rules: bool
+) -> tuple[Sequence[Output], dict[str, str]]:
     chosen = input.get("filter", {})
     latest = chosen.get("latestInPipelineExecution")
     if latest is not None and "pipelineExecutionId" in chosen:
@@ -45,12 +60,13 @@ async def list_action_executions(service: PipelineService, call: Call, input: In
         service,
         key,
         execution,
+        rules=rules,
         only_latest=only_latest,
         after=PAGES.after(call, input),
         limit=limit,
     )
     page = PAGES.page(call, input, rows, limit=limit, keyset=lambda row: [row.ordinal])
-    return {"actionExecutionDetails": details, **page.more}
+    return details, page.more
 
 
 def _list(
@@ -59,6 +75,7 @@ def _list(
     key: Key,
     execution: str | None,
     *,
+    rules: bool,
     only_latest: bool,
     after: list[Any] | None,
     limit: int,
@@ -66,7 +83,8 @@ def _list(
     """What a page shows, and its rows with one more."""
     pipeline = pipeline_row(conn, key)
     table = records.actions
-    query = sa.select(table).where(table.c.pipeline_id == pipeline.id)
+    kind = table.c.condition.is_not(None) if rules else table.c.condition.is_(None)
+    query = sa.select(table).where(table.c.pipeline_id == pipeline.id, kind)
     if execution is not None:
         if records.EXECUTION.first(conn, {"x": execution, "i": pipeline.id}) is None:
             raise PipelineExecutionNotFoundException(name=key.name, execution=execution)
@@ -78,12 +96,44 @@ def _list(
                 newer.c.execution_id == table.c.execution_id,
                 newer.c.stage == table.c.stage,
                 newer.c.action == table.c.action,
+                sa.func.coalesce(newer.c.condition, "") == sa.func.coalesce(table.c.condition, ""),
                 newer.c.ordinal > table.c.ordinal,
             )
         )
     rows = conn.execute(rows_behind(query, [table.c.ordinal], after, limit=limit + 1, descending=True)).all()
     find = service.types.at(conn, key.account, key.region)
-    return [_detail(service, conn, find, row) for row in rows[:limit]], rows
+    detail = _rule_detail if rules else _detail
+    return [detail(service, conn, find, row) for row in rows[:limit]], rows
+
+
+def _rule_detail(service: PipelineService, conn: sa.Connection, find: Find, row: Any) -> Output:
+    declaration = service.versions.declaration(conn, row.pipeline_id, row.version) or {}
+    declared = declared_rule(declaration, row.stage, row.condition, row.action)
+    configuration = declared.get("configuration", {})
+    given = {
+        "ruleTypeId": declared.get("actionTypeId"),
+        "configuration": configuration,
+        "resolvedConfiguration": configuration if row.resolved is None else row.resolved,
+        "roleArn": declared.get("roleArn"),
+        "region": declared.get("region", row.region),
+        "inputArtifacts": [_artifact(artifact) for artifact in row.inputs or ()],
+    }
+    result = {name: value for name, value in _result(service.links, find, row).items() if name != "logStreamARN"}
+    return without_nones(
+        {
+            "pipelineExecutionId": row.execution_id,
+            "ruleExecutionId": row.id,
+            "pipelineVersion": row.version,
+            "stageName": row.stage,
+            "ruleName": row.action,
+            "startTime": row.started,
+            "lastUpdateTime": row.updated,
+            "updatedBy": row.updated_by,
+            "status": row.status,
+            "input": without_nones(given),
+            "output": {"executionResult": result},
+        }
+    )
 
 
 def _detail(service: PipelineService, conn: sa.Connection, find: Find, row: Any) -> Output:
@@ -107,25 +157,27 @@ def _detail(service: PipelineService, conn: sa.Connection, find: Find, row: Any)
     )
 
 
-def _output(links: Links, find: Find, row: Any) -> Output:
+def _result(links: Links, find: Find, row: Any) -> Output:
     error = None
     if row.error_code:
         error = {"code": row.error_code, "message": row.error_message}
     return without_nones(
         {
-            "outputArtifacts": [_artifact(artifact) for artifact in row.outputs or ()],
-            "executionResult": without_nones(
-                {
-                    "externalExecutionId": row.external_id,
-                    "externalExecutionSummary": row.summary,
-                    "externalExecutionUrl": links.execution(find, row),
-                    "errorDetails": error,
-                    "logStreamARN": row.log_stream,
-                }
-            ),
-            "outputVariables": row.variables or {},
+            "externalExecutionId": row.external_id,
+            "externalExecutionSummary": row.summary,
+            "externalExecutionUrl": links.execution(find, row),
+            "errorDetails": error,
+            "logStreamARN": row.log_stream,
         }
     )
+
+
+def _output(links: Links, find: Find, row: Any) -> Output:
+    return {
+        "outputArtifacts": [_artifact(artifact) for artifact in row.outputs or ()],
+        "executionResult": _result(links, find, row),
+        "outputVariables": row.variables or {},
+    }
 
 
 def _input(row: Any, declared: Mapping[str, Any]) -> Output:

@@ -86,7 +86,7 @@ def _resolved(conn: sa.Connection, execution: str) -> dict[tuple[str, str], Mapp
     actions = records.actions
     rows = conn.execute(
         sa.select(actions.c.stage, actions.c.action, actions.c.resolved)
-        .where(actions.c.execution_id == execution, actions.c.resolved.is_not(None))
+        .where(actions.c.execution_id == execution, actions.c.resolved.is_not(None), actions.c.condition.is_(None))
         .order_by(actions.c.ordinal)
     )
     return {(row.stage, row.action): row.resolved for row in rows}

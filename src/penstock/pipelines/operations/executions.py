@@ -1,4 +1,4 @@
-"""StartPipelineExecution, StopPipelineExecution, RetryStageExecution, RollbackStage, GetPipelineExecution, ListPipelineExecutions."""
+"""StartPipelineExecution, StopPipelineExecution, RetryStageExecution, RollbackStage, OverrideStageCondition, GetPipelineExecution, ListPipelineExecutions."""
 
 from __future__ import annotations
 
@@ -17,9 +17,15 @@ from penstock.pipelines.errors import (
     ValidationException,
 )
 from penstock.pipelines.idempotent_start import start_idempotently
-from penstock.pipelines.inputs import RetryRequested, RollbackRequested, StartRequested, StopRequested
+from penstock.pipelines.inputs import (
+    OverrideRequested,
+    RetryRequested,
+    RollbackRequested,
+    StartRequested,
+    StopRequested,
+)
 from penstock.pipelines.links import Links
-from penstock.pipelines.model import Key, RetryMode, Trigger, TriggerType
+from penstock.pipelines.model import ConditionType, Key, RetryMode, Trigger, TriggerType
 from penstock.pipelines.operations import PAGES, operation
 from penstock.pipelines.operations.addressing import (
     PAGE,
@@ -123,6 +129,24 @@ def _roll_back(conn: sa.Connection, service: PipelineService, call: Call, input:
     asked = RollbackRequested(stage=stage, target=target, succeeded=f"/{stage}/" in row.succeeded, by=call.session.arn)
     effects = apply_asked(pipeline, call, asked, seed)
     return next(effect.execution for effect in effects if isinstance(effect, ExecutionCreated))
+
+
+@operation("OverrideStageCondition", resource=stage_arn)
+async def override_stage_condition(service: PipelineService, call: Call, input: Input) -> Output:
+    """Let an execution continue whatever a condition of its stage says."""
+    await call.app.store.write(_override, service, call, input, call.app.ids.seed())
+    return {}
+
+
+def _override(conn: sa.Connection, service: PipelineService, call: Call, input: Input, seed: int) -> None:
+    pipeline = locked(service, conn, key_of(call, input["pipelineName"]))
+    require_stage(pipeline, input["stageName"])
+    asked = OverrideRequested(
+        execution=input["pipelineExecutionId"],
+        stage=input["stageName"],
+        condition=ConditionType(input["conditionType"]),
+    )
+    apply_asked(pipeline, call, asked, seed)
 
 
 @operation("GetPipelineExecution", resource=pipeline_arn)

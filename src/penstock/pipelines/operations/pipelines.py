@@ -30,7 +30,7 @@ from penstock.pipelines.operations.addressing import (
 )
 from penstock.pipelines.operations.tags import pairs_of, tag_rules
 from penstock.pipelines.plan import ActionTypes, plan_of
-from penstock.pipelines.roles import Acting, check_roles
+from penstock.pipelines.roles import Acting, check_roles, roles_within
 from penstock.pipelines.secrets import Masked, keep, mask
 from penstock.pipelines.service import PipelineService
 from penstock.pipelines.triggers import watched
@@ -75,7 +75,7 @@ async def _checked(service: PipelineService, call: Call, declared: Declaration, 
     acting = Acting(call.account, call.region, declared["name"])
     await call.app.identity.pass_role(call, declared["roleArn"], source_arn=acting.arn)
     # The pipeline's role assumes those of actions, so they may be another account's.
-    for role in dict.fromkeys(a["roleArn"] for s in declared["stages"] for a in s["actions"] if "roleArn" in a):
+    for role in roles_within(declared):
         await call.app.identity.pass_role(call, role, source_arn=acting.arn, across=True)
     await check_roles(call.app, acting, declaration)
     return _Checked(masked=mask(declaration, types), types=types)

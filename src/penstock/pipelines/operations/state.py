@@ -10,7 +10,14 @@ import sqlalchemy as sa
 from penstock.application import Call
 from penstock.pipelines import records
 from penstock.pipelines.links import Links
-from penstock.pipelines.model import ActionStatus, ExecutionMode, ExecutionStatus, ExecutionType, Key
+from penstock.pipelines.model import (
+    ActionStatus,
+    ExecutionMode,
+    ExecutionStatus,
+    ExecutionType,
+    Key,
+    rule_run,
+)
 from penstock.pipelines.operations import operation
 from penstock.pipelines.operations.addressing import (
     declaration_of,
@@ -19,9 +26,9 @@ from penstock.pipelines.operations.addressing import (
     pipeline_row,
     without_nones,
 )
-from penstock.pipelines.plan import type_of
+from penstock.pipelines.plan import GATES, type_of, type_of_rule
 from penstock.pipelines.service import PipelineService
-from penstock.pipelines.state import Slot, Transition
+from penstock.pipelines.state import Condition, Slot, Transition
 from penstock.pipelines.types import Find
 from penstock.wire.call import Input, Output
 
@@ -75,12 +82,58 @@ def _stage(links: Links, find: Find, stage: dict[str, Any], slot: Slot, runs: di
             "status": str(slot.status),
             "type": str(slot.type),
         }
+    for gate, type in GATES.items():
+        for condition in stage.get(gate, {}).get("conditions", ()):
+            answer[f"{gate}ConditionState"] = _condition(
+                links, find, condition["rules"], slot.conditions.get(type), runs
+            )
     if slot.automatic_retries or slot.manual_retries:
         answer["retryStageMetadata"] = without_nones(
             {
                 "autoStageRetryAttempt": slot.automatic_retries or None,
                 "manualStageRetryAttempt": slot.manual_retries or None,
                 "latestRetryTrigger": "ManualStageRetry" if slot.retried_by_hand else "AutomatedStageRetry",
+            }
+        )
+    return answer
+
+
+def _condition(
+    links: Links, find: Find, rules: list[Mapping[str, Any]], shown: Condition | None, runs: Mapping[str, Any]
+) -> Output:
+    """The shape `StageConditionState`; what is shown of it is of the stage's latest execution."""
+    state: Output = {
+        "ruleStates": [
+            _rule(links, find, rule, runs.get(rule_run(shown.type, rule["name"])) if shown else None) for rule in rules
+        ]
+    }
+    if shown is None:
+        return {"conditionStates": [state]}
+    overall = without_nones({"status": str(shown.status), "summary": shown.summary or None})
+    return {
+        "latestExecution": overall,
+        "conditionStates": [{**state, "latestExecution": {**overall, "lastStatusChange": shown.changed}}],
+    }
+
+
+def _rule(links: Links, find: Find, declared: Mapping[str, Any], run: Any) -> Output:
+    configuration = declared.get("configuration", {}) if run is None or run.resolved is None else run.resolved
+    answer = without_nones(
+        {
+            "ruleName": declared["name"],
+            "entityUrl": links.entity(find, type_of_rule(declared), configuration),
+        }
+    )
+    if run is not None:
+        answer["latestExecution"] = without_nones(
+            {
+                "ruleExecutionId": run.id,
+                "status": run.status,
+                "summary": run.summary,
+                "lastStatusChange": run.updated,
+                "externalExecutionId": run.external_id,
+                "externalExecutionUrl": links.execution(find, run),
+                "errorDetails": {"code": run.error_code, "message": run.error_message} if run.error_code else None,
             }
         )
     return answer
