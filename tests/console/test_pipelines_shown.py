@@ -248,6 +248,76 @@ async def test_a_page_says_that_it_lists_the_newest_twenty_runs(count, said):
     assert len(re.findall(r'<tr id="run-', text)) == count
 
 
+def conditioned(gate, status, *rules, **more):
+    """A member of GetPipelineState's stage: a condition with its rules."""
+    states = [{"ruleName": name, "latestExecution": latest} if latest else {"ruleName": name} for name, latest in rules]
+    latest = {"latestExecution": {"status": status, **more}} if status else {}
+    return {f"{gate}ConditionState": {**latest, "conditionStates": [{"ruleStates": states, **latest}]}}
+
+
+async def test_rules_stand_before_and_after_the_actions_and_a_condition_may_be_overridden():
+    entry = conditioned(
+        "beforeEntry", "Failed", ("hours", {"status": "Failed", "errorDetails": {"message": "no <room>"}})
+    )
+    given = answers(
+        stage("S", "Succeeded", 2, action("x", "Succeeded")),
+        stage("A", "Failed", 1, action("x"), **entry, **conditioned("onSuccess", "", ("errors", None))),
+        runs=[summary(2, "InProgress"), summary(1, "Failed", statusSummary="The condition failed.")],
+    )
+    look = Looking(given, may=("OverrideStageCondition",), path={"name": "p"})
+    values = await pipeline.load(look)
+    groups = values["stages"][1]["groups"]
+    assert [(group["label"], [tile["name"] for tile in group["tiles"]]) for group in groups] == [
+        ("Before entry", ["hours"]),
+        ("", ["x"]),
+        ("On success", ["errors"]),
+    ]
+    assert (groups[0]["tiles"][0]["error"], groups[2]["tiles"][0]["state"]) == ("no <room>", "")
+    text = await look.shown(pipeline.PAGE)
+    assert opens(text) == ["override-A"]
+    for said in ("Before entry", "no &lt;room&gt;", "Override the condition of A?", 'name="condition" value="BEFORE_ENTRY"', "Run 1 continues with the first action"):  # fmt: skip
+        assert said in text, said
+    assert opens(await Looking(given, path={"name": "p"}).shown(pipeline.PAGE)) == []
+    declared = {"name": "A", "actions": [], "beforeEntry": {"conditions": [{"result": "SKIP", "rules": []}]}}
+    assert pipeline._override(declared, given["GetPipelineState"]["stageStates"][1]) == ""
+
+
+async def test_a_run_that_is_checked_says_so_and_a_skipped_stage_is_marked():
+    given = answers(
+        stage("S", "Skipped", 1, action("x")),
+        stage(
+            "A", "InProgress", 1, action("x"), **conditioned("onSuccess", "InProgress", ("r", {"status": "InProgress"}))
+        ),
+        runs=[summary(1, "InProgress")],
+    )
+    (one,) = (await pipeline.load(Looking(given, path={"name": "p"})))["runs"]
+    assert (one.why, one.marks) == ("Checks a condition of A", ["Skipped", "InProgress"])
+
+
+async def test_a_stage_may_be_rolled_back_to_runs_that_succeeded_in_it():
+    def details(filter, **_):
+        done = {"stageName": "A", "actionName": "x", "status": "Succeeded", "startTime": 1, "lastUpdateTime": 2}
+        failed = filter["pipelineExecutionId"] == "e4"
+        return {
+            "actionExecutionDetails": [{**done, "actionExecutionId": "a", **({"status": "Failed"} if failed else {})}]
+        }
+
+    given = answers(
+        stage("S", "Succeeded", 4, action("x", "Succeeded")),
+        stage("A", "Failed", 4, action("x", "Failed")),
+        runs=[
+            summary(4, "Failed"),
+            summary(3, "Succeeded", executionType="ROLLBACK"),
+            summary(5, "Failed", statusSummary="The condition ON_SUCCESS of stage A failed: smoke."),
+            summary(2, "Succeeded", executionType="STANDARD"),
+            summary(1, "Succeeded"),
+        ],
+    ) | {"ListActionExecutions": details}
+    text = await Looking(given, may=("RollbackStage",), path={"name": "p"}).shown(pipeline.PAGE)
+    assert opens(text) == ["rollback-A"]
+    assert re.findall(r'<option value="([^"]*)">(Run [0-9])', text) == [("e2", "Run 2"), ("e1", "Run 1")]
+
+
 async def test_a_stage_that_is_deployed_warns_of_silent_hosts():
     described = [{"stageName": "A", "actionName": "x", "entityType": "codedeploy:deploymentgroup", "subject": "shop", "part": "web", "summary": "to web"}]  # fmt: skip
     given = answers(stage("S"), stage("A"), described=described) | {"ListHosts": {"hosts": [{"name": "h1"}]}}
@@ -287,6 +357,8 @@ async def test_a_stream_redraws_the_table_of_runs_when_there_are_others():
         ("stages/{stage}/open", {}, "EnableStageTransition", {"pipelineName": "p", "stageName": "A", "transitionType": "Inbound"}, "opened"),
         ("stages/{stage}/retry", {"execution": "e2"}, "RetryStageExecution", {"pipelineName": "p", "stageName": "A", "pipelineExecutionId": "e2", "retryMode": "FAILED_ACTIONS"}, "retried"),
         ("stages/{stage}/retry", {"execution": "e2", "how": "all"}, "RetryStageExecution", {"pipelineName": "p", "stageName": "A", "pipelineExecutionId": "e2", "retryMode": "ALL_ACTIONS"}, "retried"),
+        ("stages/{stage}/rollback", {"target": "e2"}, "RollbackStage", {"pipelineName": "p", "stageName": "A", "targetPipelineExecutionId": "e2"}, "rolled-back"),
+        ("stages/{stage}/override", {"execution": "e2", "condition": "ON_SUCCESS"}, "OverrideStageCondition", {"pipelineName": "p", "stageName": "A", "pipelineExecutionId": "e2", "conditionType": "ON_SUCCESS"}, "overridden"),
     ],
 )  # fmt: skip
 async def test_forms_of_a_pipeline(act, form, operation, input, said):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -24,7 +25,16 @@ _ACTS = {
     "close": "DisableStageTransition",
     "open": "EnableStageTransition",
     "retry": "RetryStageExecution",
+    "rollback": "RollbackStage",
+    "override": "OverrideStageCondition",
 }
+_CONDITIONS = (
+    # member of a stage, what people call it, the type by which it is overridden
+    ("beforeEntry", "Before entry", "BEFORE_ENTRY"),
+    ("onSuccess", "On success", "ON_SUCCESS"),
+    ("onFailure", "On failure", ""),
+)
+_KEEPS = frozenset({"InProgress", "Failed"})  # a condition with such a status keeps its run
 
 
 async def _model(view: View, name: str) -> dict[str, Any]:
@@ -48,6 +58,9 @@ async def _model(view: View, name: str) -> dict[str, Any]:
         for index, state in enumerate(states, 1)
         if state["stageName"] in declared
     ]
+    if not side_by_side:
+        for stage in stages[1:]:
+            stage["targets"] = [] if stage["holder"] else _targets(stage, runs)
     for before, stage in pairwise(stages):
         stage["flows"] = stage["working"] or (before["working"] and not stage["holder"] and stage["enabled"])
     described = await actions_described(view, name, declaration["version"])
@@ -71,7 +84,7 @@ async def _model(view: View, name: str) -> dict[str, Any]:
 async def _describe(view: View, stages: list[dict[str, Any]], described: Described) -> None:
     """Say at each action what it is about, and at each deployment which of its hosts are silent, before it starts."""
     for stage in stages:
-        for tile in (tile for group in stage["groups"] for tile in group["tiles"]):
+        for tile in (tile for group in stage["groups"] if not group["label"] for tile in group["tiles"]):
             about = described.get((stage["name"], tile["name"]), {})
             tile["meta"] = about.get("summary", "")
             if about.get("entityType") == _DEPLOYMENT_GROUP:
@@ -93,6 +106,13 @@ async def _may(view: View, name: str, declaration: dict[str, Any]) -> dict[str, 
                 "stageName": stage,
                 "pipelineExecutionId": "",
                 "retryMode": "FAILED_ACTIONS",
+            },
+            "rollback": {"pipelineName": name, "stageName": stage, "targetPipelineExecutionId": ""},
+            "override": {
+                "pipelineName": name,
+                "stageName": stage,
+                "pipelineExecutionId": "",
+                "conditionType": "BEFORE_ENTRY",
             },
         }
         view.memory["may"] = {
@@ -166,6 +186,8 @@ def _stage(
         "groups": _groups(pipeline, declared, state, run, starts),
         "retry": run if status in ("Failed", "Stopped") else None,
         "failed": status == "Failed",
+        "override": _override(declared, state) if run else "",
+        "targets": [],
         "ended": max((one["lastStatusChange"] for one in executions if one.get("lastStatusChange")), default=None),
         "flows": False,
     }
@@ -196,7 +218,51 @@ def _groups(
             side_by_side="inside" in state,
         )
         groups.setdefault(action.get("runOrder", 1), []).append(tile)
-    return [{"order": order, "tiles": groups[order]} for order in sorted(groups)]
+    found = [{"order": order, "label": "", "tiles": groups[order]} for order in sorted(groups)]
+    checks = {
+        label: [
+            _rule_tile(rule, run)
+            for one in state.get(f"{gate}ConditionState", {}).get("conditionStates", ())
+            for rule in one["ruleStates"]
+        ]
+        for gate, label, _ in _CONDITIONS
+    }
+    entry, *after = ({"order": 0, "label": label, "tiles": tiles} for label, tiles in checks.items())
+    return [group for group in (entry, *found, *after) if group["tiles"]]
+
+
+def _rule_tile(state: dict[str, Any], run: Run | None) -> dict[str, Any]:
+    """A rule of a condition."""
+    latest = state.get("latestExecution", {})
+    status = latest.get("status", "")
+    return {
+        "name": state["ruleName"],
+        "state": status,
+        "run": run.number if run and latest else None,
+        "meta": latest.get("summary", ""),
+        "link": latest.get("externalExecutionUrl", ""),
+        "review": "",
+        "warning": "",
+        "error": _error(latest) if status == "Failed" else "",
+        "since": None,
+        "took": None,
+    }
+
+
+def _override(declared: dict[str, Any], state: dict[str, Any]) -> str:
+    """The type of the condition that keeps the stage's last run and may be overridden; "" without one."""
+    for gate, _, type in _CONDITIONS:
+        status = state.get(f"{gate}ConditionState", {}).get("latestExecution", {}).get("status", "")
+        skips = any(condition.get("result") == "SKIP" for condition in declared.get(gate, {}).get("conditions", ()))
+        if status in _KEEPS and type and not skips:
+            return type
+    return ""
+
+
+def _targets(stage: dict[str, Any], runs: Sequence[Run]) -> list[Run]:
+    """The listed runs that the stage may be rolled back to, newest first."""
+    place = stage["index"] - 1
+    return [run for run in runs if run is not stage["last"] and not run.rollback and run.marks[place] == "Succeeded"]
 
 
 def _tile(

@@ -70,10 +70,39 @@ async def retry(view: View) -> Response:
     return view.back("pipelines", name, query="said=retried")
 
 
+async def roll_back(view: View) -> Response:
+    """Run a stage again with what an earlier run brought to it."""
+    name = view.path["name"]
+    await view.call(
+        "codepipeline",
+        "RollbackStage",
+        pipelineName=name,
+        stageName=view.path["stage"],
+        targetPipelineExecutionId=view.form.get("target", ""),
+    )
+    return view.back("pipelines", name, query="said=rolled-back")
+
+
+async def override(view: View) -> Response:
+    """Let a run continue whatever a condition of its stage says."""
+    name = view.path["name"]
+    await view.call(
+        "codepipeline",
+        "OverrideStageCondition",
+        pipelineName=name,
+        stageName=view.path["stage"],
+        pipelineExecutionId=view.form.get("execution", ""),
+        conditionType=view.form.get("condition", ""),
+    )
+    return view.back("pipelines", name, query="said=overridden")
+
+
 FORMS = {
     "start": start,
     "runs/{execution}/stop": stop,
     "stages/{stage}/close": close,
     "stages/{stage}/open": reopen,
     "stages/{stage}/retry": retry,
+    "stages/{stage}/rollback": roll_back,
+    "stages/{stage}/override": override,
 }

@@ -58,6 +58,7 @@ class Run:
     changes: list[Change] = field(default_factory=list)
     marks: list[str] = field(default_factory=list)  # API state per stage, in order
     sentence: str = ""
+    rollback: bool = False  # it runs one stage, with what an earlier run brought to it
 
     @property
     def change(self) -> Change | None:
@@ -221,6 +222,7 @@ def _run(summary: dict[str, Any]) -> Run:
         trigger=_TRIGGERS.get(kind) or kind,
         by=person(detail) if detail.startswith("arn:") and kind in ("StartPipelineExecution", "ManualRollback") else "",
         why=why,
+        rollback=summary.get("executionType") == "ROLLBACK",
         changes=[
             Change(
                 action=source.get("actionName", ""),
@@ -250,12 +252,22 @@ def _marks(run: Run, details: list[dict[str, Any]], names: list[str], stages: Se
             worst[stage] = detail["status"]
         if run.going and asks(detail):
             worst[stage] = run.state = "Waiting"
+    for name in names:  # whose condition failed, whatever its actions did
+        if run.state == "Failed" and f" of stage {name} failed: " in run.why:
+            worst[name] = "Failed"
     for stage in stages:
         if not run.why and any(one["pipelineExecutionId"] == run.id for one in stage.get("inboundExecutions", [])):
             run.why = f"Waits before {stage['stageName']}"
         now = stage.get("latestExecution", {})
         if now.get("pipelineExecutionId") != run.id:
             continue
+        checked = [
+            stage.get(f"{gate}ConditionState", {}).get("latestExecution", {}) for gate in ("beforeEntry", "onSuccess")
+        ]
+        if not run.why and any(one.get("status") == "InProgress" for one in checked):
+            run.why = f"Checks a condition of {stage['stageName']}"
+        if now.get("status") == "Skipped":
+            worst[stage["stageName"]] = "Skipped"
         if open_approval(stage):
             worst[stage["stageName"]] = run.state = "Waiting"
         elif now.get("status") in GOING:  # between two actions none of them is in progress
