@@ -1,6 +1,7 @@
 """Conditions of stages: the engine by example, what may be declared, whole runs, and each rule."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from engine_driver import Driver, condition, plan, stage
@@ -9,6 +10,7 @@ from pipeline_harness import stage as declared_stage
 
 from penstock.pipelines.actions import Providers, built_in, rule_modules
 from penstock.pipelines.actions.provider import Action, Failed, Running, Succeeded
+from penstock.pipelines.custom_types import MASK
 from penstock.pipelines.declaration import check, generation_of, normalise
 from penstock.pipelines.effects import StopAction
 from penstock.pipelines.errors import (
@@ -19,6 +21,7 @@ from penstock.pipelines.errors import (
 )
 from penstock.pipelines.inputs import ActionTimedOut, PipelineDeleted, PipelineUpdated
 from penstock.pipelines.model import ConditionStatus, ConditionType, ExecutionMode, Result, RetryMode, StageStatus
+from penstock.pipelines.secrets import opened
 from penstock.wire.errors import ServiceError
 
 ENTRY, SUCCESS, FAILURE = ConditionType.BEFORE_ENTRY, ConditionType.ON_SUCCESS, ConditionType.ON_FAILURE
@@ -285,7 +288,9 @@ def test_what_is_refused_of_conditions():
         (gated(pipelineType="V1"), "Stage level conditions can only be used with V2 pipelines."),
         (gated("beforeEntry", "FAIL", rule(), rule()), "Rule name 'r' is used more than once in the condition BEFORE_ENTRY of stage 'Build'"),
         (gated("beforeEntry", "SKIP", rule(provider="DeploymentWindow", configuration=WINDOW)), "Rule 'r' of stage 'Build' cannot be used with the result SKIP: rules of provider DeploymentWindow cannot skip a stage"),
-        (gated("beforeEntry", "FAIL", rule(provider="Commands")), "RuleType (Category: 'Rule', Provider: 'Commands', Owner: 'AWS', Version: '1') in rule 'r' is not available in region 'US_EAST_1'"),
+        (gated("beforeEntry", "FAIL", rule(provider="Commands")), "Rule r must have a non-empty commands field"),
+        (gated("beforeEntry", "FAIL", rule(provider="Commands", commands=["a\nb"])), "Rule 'r' declares a command of several lines. Make each line a command of its own."),
+        (gated("beforeEntry", "FAIL", rule(provider="Weather")), "RuleType (Category: 'Rule', Provider: 'Weather', Owner: 'AWS', Version: '1') in rule 'r' is not available in region 'US_EAST_1'"),
         (gated("beforeEntry", "FAIL", rule(configuration={})), "Rule configuration for rule 'r' is missing required configuration 'Variable'"),
         (gated("beforeEntry", "FAIL", rule(configuration={"Variable": "a", "Value": "b", "Operator": "EQ", "More": "c"})), "Rule configuration for rule 'r' contains unknown configuration 'More'"),
         (gated("beforeEntry", "FAIL", rule(configuration={"Variable": "a", "Value": "b", "Operator": "IS"})), "Rule configuration for rule 'r' contains an invalid value for 'Operator': it must be one of EQ, NE, CONTAINS, MATCHES"),
@@ -396,10 +401,20 @@ async def test_cloudwatch_alarm():
     assert (await asks("OK", AlarmStates="#")).code == "ConfigurationError"
 
 
-async def test_functions_say_that_there_are_none():
-    provider = rule_modules()["lambda_invoke"]
-    outcome = await provider.start(asked("lambda_invoke", {"FunctionName": "f"}))
-    assert outcome.message == "Penstock does not run functions: f cannot be invoked. Use a rule of another provider."
+async def test_rules_that_are_not_run_say_so():
+    for name, why in (
+        ("lambda_invoke", "of provider LambdaInvoke. There are no functions yet. Use a CodeBuild rule that runs the code."),
+        ("commands", "of provider Commands. Commands do not run without a build project yet. Use a CodeBuild rule whose buildspec has them."),
+    ):  # fmt: skip
+        provider = rule_modules()[name]
+        assert not provider.acts({})
+        assert (await provider.start(asked(name, {}))).message == f"Penstock does not run rules {why}"
+
+
+async def test_a_rule_that_has_the_name_of_an_action_does_not_get_its_secrets():
+    row = SimpleNamespace(pipeline_id="p", version=1, stage="Build", action="compile", condition="ON_SUCCESS")
+    prepared = SimpleNamespace(declared={"configuration": {"Password": MASK}}, row=row)
+    assert await opened(None, prepared) == {}  # it asks for nothing
 
 
 # --- whole runs -------------------------------------------------------------------------------------------------------
@@ -528,7 +543,15 @@ async def test_a_stage_that_is_skipped(harness):
 async def test_rule_types(harness):
     types = (await harness("ListRuleTypes"))["ruleTypes"]
     named = [known["id"]["provider"] for known in types]
-    assert named == ["CloudWatchAlarm", "CodeBuild", "DeploymentWindow", "LambdaInvoke", "Scripted", "VariableCheck"]
+    assert named == [
+        "CloudWatchAlarm",
+        "CodeBuild",
+        "Commands",
+        "DeploymentWindow",
+        "LambdaInvoke",
+        "Scripted",
+        "VariableCheck",
+    ]
     assert types[0]["ruleConfigurationProperties"][0]["required"]
     assert types[0]["inputArtifactDetails"] == {"minimumCount": 0, "maximumCount": 0}
     assert (await harness("ListRuleTypes", ruleOwnerFilter="AWS"))["ruleTypes"] == types

@@ -110,7 +110,13 @@ def _check_rule(stage: str, rule: Mapping[str, Any], types: ActionTypes, *, resu
             f"Rule '{name}' of stage '{stage}' cannot be used with the result SKIP: rules of provider {id.provider} cannot "
             "skip a stage"
         )
-    if rule.get("commands"):
+    if "commands" in known.members and not rule.get("commands"):
+        raise InvalidStageDeclarationException(f"Rule {name} must have a non-empty commands field")
+    if any("\n" in command or "\r" in command for command in rule.get("commands", ())):
+        raise InvalidStageDeclarationException(
+            f"Rule '{name}' declares a command of several lines. Make each line a command of its own."
+        )
+    if rule.get("commands") and "commands" not in known.members:
         raise InvalidStageDeclarationException(
             f"Rule '{name}' declares 'commands', which rules of provider '{id.provider}' do not have"
         )

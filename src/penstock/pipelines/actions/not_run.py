@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from penstock.pipelines.actions.provider import Action, Failed, Outcome, Provider
+from penstock.pipelines.model import Category
 
 
 class NotRun(Provider):
@@ -20,7 +21,8 @@ class NotRun(Provider):
     async def start(self, action: Action) -> Outcome:
         """Fail."""
         named = action.type
+        what = "rules" if named.category == Category.RULE else f"{named.category} actions"
         return Failed(
             code="ConfigurationError",
-            message=f"Penstock does not run {named.category} actions of provider {named.provider}. {self.why}",
+            message=f"Penstock does not run {what} of provider {named.provider}. {self.why}",
         )
