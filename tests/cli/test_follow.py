@@ -114,6 +114,29 @@ def test_an_action_is_told_when_it_starts_and_ends(capsys):
     assert follow._why({}) == ""
 
 
+def test_what_rules_wait_for_and_how_they_end(capsys):
+    def checked(status, execution="e", **more):
+        rule = {"ruleName": "hours", "latestExecution": {"ruleExecutionId": "r", "status": status, **more}}
+        condition = {"conditionStates": [{"ruleStates": [rule, {"ruleName": "later"}]}]}
+        one = stage("A", latestExecution={"pipelineExecutionId": execution}, beforeEntryConditionState=condition)
+        return {"stageStates": [one, stage("B")]}
+
+    follower = following(["Succeeded"])
+    for state in (
+        checked("InProgress"),
+        checked("InProgress", summary="The window opens at nine."),
+        checked("InProgress", summary="The window opens at nine."),
+        checked("Failed", errorDetails={"message": "Too late."}, summary="The window opens at nine."),
+        checked("Failed", "f", summary="of another run"),
+    ):
+        follower._rules(state, "e")
+    assert [line[10:] for line in capsys.readouterr().out.splitlines()] == [
+        "A          hours (before entry) is checked",
+        "A          hours (before entry) is checked: The window opens at nine.",
+        "A          hours (before entry) failed: Too late.",
+    ]
+
+
 def test_what_keeps_a_run_in_front_of_a_stage(capsys):
     states = [
         stage("A", inboundExecutions=[{"pipelineExecutionId": "f"}]),

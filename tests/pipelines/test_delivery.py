@@ -95,6 +95,25 @@ async def test_runs_of_the_production_stage_are_deployments(any_harness, admin):
         await figures_of(harness)
 
 
+async def test_a_rollback_puts_back_what_its_target_brought(any_harness, admin):
+    """The deployment that it replaces has failed, though it succeeded; the revisions are not new."""
+    harness = any_harness
+    harness.admin = admin
+    fetches(harness, "a", 1)
+    await harness.create(SOURCE, stage("Live", action("roll-out", "Deploy")), name="shop")
+    good = await harness.first("shop")
+    assert await harness.ended(good, "shop") == "Succeeded"
+    fetches(harness, "b", 2)
+    run = (await harness("StartPipelineExecution", name="shop"))["pipelineExecutionId"]
+    assert await harness.ended(run, "shop") == "Succeeded"
+    asked = {"pipelineName": "shop", "stageName": "Live", "targetPipelineExecutionId": good}
+    back = (await harness("RollbackStage", **asked))["pipelineExecutionId"]
+    assert await harness.ended(back, "shop") == "Succeeded"
+    (attempts,) = (await harness.app.store.scan(lambda conn: production.read(conn, since=0))).attempts.values()
+    judged = dora.judged(attempts)
+    assert [(one.failed, len(one.leads)) for one in judged] == [(False, 1), (True, 1), (False, 0)]
+
+
 async def test_a_question_reads_a_bounded_number_of_runs(any_harness, admin, monkeypatch):
     harness = any_harness
     harness.admin = admin

@@ -18,6 +18,7 @@ from penstock.cli.terminal import complain, lasted, paint, say, step
 _PAUSE_SECONDS = 0.25
 _ROLLBACK_SECONDS = 600
 _COLOURS = {"Succeeded": "green", "Failed": "red", "Stopped": "amber", "Abandoned": "amber", "InProgress": "blue"}
+_GATES = {"beforeEntry": "before entry", "onSuccess": "on success", "onFailure": "on failure"}
 _ENDS = {
     "Succeeded": Exit.DONE,
     "Failed": Exit.FAILED,
@@ -126,6 +127,7 @@ class Follower:
             for action in actions:
                 self._action(action)
             self._waits_in_front(state, execution)
+            self._rules(state, execution)
             open_approvals = (
                 self._parallel_approvals(actions) if mode == "PARALLEL" else self._approvals(state, execution)
             )
@@ -241,6 +243,24 @@ class Follower:
                 why = f"run {inside[:8]} is inside"
             if self._once("transition", stage["stageName"], why):
                 step(f"{stage['stageName']:<10} waits in front; {why}")
+
+    def _rules(self, state: dict[str, Any], execution: str) -> None:
+        """Say what the rules of conditions wait for, and how they end."""
+        for stage in state["stageStates"]:
+            if stage.get("latestExecution", {}).get("pipelineExecutionId") != execution:
+                continue
+            for gate, when in _GATES.items():
+                conditions = stage.get(f"{gate}ConditionState", {}).get("conditionStates", [])
+                for rule in (rule for condition in conditions for rule in condition["ruleStates"]):
+                    self._rule(stage["stageName"], when, rule)
+
+    def _rule(self, stage: str, when: str, rule: dict[str, Any]) -> None:
+        latest = rule.get("latestExecution", {})
+        status = latest.get("status", "")
+        if status and self._once(latest["ruleExecutionId"], status, latest.get("summary", "")):
+            word = "is checked" if status == "InProgress" else paint(status.lower(), _COLOURS.get(status, "amber"))
+            why = latest.get("errorDetails", {}).get("message", "") or latest.get("summary", "")
+            step(f"{stage:<10} {rule['ruleName']} {paint(f'({when})', 'dim')} {word}{f': {why}' if why else ''}")
 
     def _approvals(self, state: dict[str, Any], execution: str) -> list[Approval]:
         return [

@@ -15,12 +15,13 @@ import sqlalchemy as sa
 
 from penstock.pipelines import records
 from penstock.pipelines.dora import DAY_MS, Attempt, Revision
-from penstock.pipelines.model import ActionStatus
+from penstock.pipelines.model import ActionStatus, TriggerType
 from penstock.store.statement import listed
 
 TAG = "penstock:production-stage"
 BEFORE_MS = 90 * DAY_MS  # before a question's time: what was deployed then is known, is not new, and may be put back
 MOST = 10_000  # executions that one question reads, the newest ones
+_ROLLBACKS = (TriggerType.MANUAL_ROLLBACK, TriggerType.AUTOMATED_ROLLBACK)
 _DEPLOY, _APPROVAL = "Deploy", "Approval"
 
 
@@ -66,7 +67,7 @@ def read(
     if not found.stages:
         return found
     e = records.executions.c
-    recent = sa.select(e.id, e.pipeline_id, e.started, e.succeeded, e.updated)
+    recent = sa.select(e.id, e.pipeline_id, e.started, e.succeeded, e.updated, e.trigger_type)
     # Both values are named, so that the index of live and ended executions by time serves.
     recent = recent.where(e.live.in_([sa.true(), sa.false()]), e.updated >= since)
     if pipeline is not None:
@@ -79,6 +80,7 @@ def read(
     rows = conn.execute(
         sa.select(
             newest.c.id, newest.c.pipeline_id, newest.c.started.label("began"), newest.c.succeeded, newest.c.updated,
+            newest.c.trigger_type,
             a.stage, a.action, a.provider, a.attempt, a.status, a.started, a.updated.label("ended"), a.revision,
         )
         .select_from(newest)
@@ -90,14 +92,13 @@ def read(
         .order_by(newest.c.id, a.ordinal),
         {"names": names},
     ).all()  # fmt: skip
-    executions = 0
-    for _, actions in groupby(rows, key=lambda row: row.id):
-        run = list(actions)
-        executions += 1
+    runs = [list(actions) for _, actions in groupby(rows, key=lambda row: row.id)]
+    put_back = _put_back(conn, [run[0].id for run in runs if run[0].trigger_type in _ROLLBACKS])
+    for run in runs:
         stage = found.stages.get(run[0].pipeline_id)
         if stage is not None and run[0].action is not None:  # else nothing of it was fetched
-            found.attempts[stage.pipeline_id] += _attempts(stage, run)
-    if executions == MOST:
+            found.attempts[stage.pipeline_id] += _attempts(stage, run, put_back.get(run[0].id, {}))
+    if len(runs) == MOST:
         found.read_since = min(row.updated for row in rows)
     return found
 
@@ -117,9 +118,25 @@ def _stages(conn: sa.Connection, owner: tuple[str, str] | None, pipeline: str | 
             yield Stage(pipeline_id=row.id, pipeline=row.name, stage=found[0], deploys=found[1])
 
 
-def _attempts(stage: Stage, rows: Sequence[Any]) -> Iterator[Attempt]:
-    """Those of one execution. `rows` are its actions in the order of their start."""
-    revisions = {
+def _put_back(conn: sa.Connection, rollbacks: Sequence[str]) -> dict[str, dict[Revision, int]]:
+    """What rollbacks brought back, by their ids: the revisions of their targets, with the time when each was made."""
+    if not rollbacks:
+        return {}
+    e, a = records.executions.c, records.actions.c
+    states = sa.select(e.id, e.state).where(e.id.in_(sa.select(listed(conn.dialect.name, e.id, "ids"))))
+    targets = {row.id: row.state["target"] for row in conn.execute(states, {"ids": list(rollbacks)})}
+    fetched = sa.select(a.execution_id, a.action, a.revision, a.started).where(
+        a.execution_id.in_(sa.select(listed(conn.dialect.name, a.execution_id, "ids"))), a.revision.is_not(None)
+    )
+    made: dict[str, dict[Revision, int]] = defaultdict(dict)
+    for row in conn.execute(fetched, {"ids": sorted(set(targets.values()))}):
+        made[row.execution_id][Revision(row.action, row.revision["id"])] = row.revision.get("created") or row.started
+    return {id: made[target] for id, target in targets.items()}
+
+
+def _attempts(stage: Stage, rows: Sequence[Any], put_back: Mapping[Revision, int]) -> Iterator[Attempt]:
+    """Those of one execution. `rows` are its actions in the order of their start; `put_back` are revisions that it did not fetch itself."""
+    revisions = dict(put_back) | {
         Revision(row.action, row.revision["id"]): row.revision.get("created") or row.began
         for row in rows
         if row.revision is not None
