@@ -61,6 +61,9 @@ COVERED = {
     ("sts", "ProvidedContexts"),
     ("s3", "CreateBucketConfiguration.Bucket"),
     ("s3", "CreateBucketConfiguration.Location"),
+    ("s3", "NotificationConfiguration.LambdaFunctionConfigurations"),  # refused
+    ("s3", "NotificationConfiguration.QueueConfigurations"),
+    ("s3", "NotificationConfiguration.TopicConfigurations"),
     # penstock.wire.tags reads the tags of every service.
     ("s3", "CreateBucketConfiguration.Tags.Value"),
     ("s3", "Tagging.TagSet.Value"),

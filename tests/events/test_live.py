@@ -298,3 +298,42 @@ def test_schedules_as_clients_have_them(live, events):
     events.put_rule(Name="nightly", ScheduleExpression="cron(0 2 * * ? *)")
     assert events.describe_rule(Name="nightly")["ScheduleExpression"] == "cron(0 2 * * ? *)"
     events.delete_rule(Name="nightly")
+
+
+def test_a_bucket_announces_its_events_unless_somebody_has_turned_that_off(live, events):
+    s3, logs, name = live.client("s3"), live.client("logs"), "announcing"
+    s3.create_bucket(Bucket=name)
+    logs.create_log_group(logGroupName="/events/bucket")
+    statement = {"Effect": "Allow", "Principal": {"Service": ["events.amazonaws.com", "delivery.logs.amazonaws.com"]}}
+    statement |= {"Action": ["logs:CreateLogStream", "logs:PutLogEvents"], "Resource": "*"}
+    logs.put_resource_policy(
+        policyName="events", policyDocument=json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    )
+    events.put_rule(
+        Name="of-a-bucket", EventPattern=json.dumps({"source": ["aws.s3"], "detail": {"bucket": {"name": [name]}}})
+    )
+    arn = "arn:aws:logs:us-east-1:111111111111:log-group:/events/bucket"
+    events.put_targets(Rule="of-a-bucket", Targets=[{"Id": "log", "Arn": arn}])
+
+    def keys():
+        found = logs.filter_log_events(logGroupName="/events/bucket")["events"]
+        return {json.loads(event["message"])["detail"]["object"]["key"] for event in found}
+
+    def shown():
+        answer = s3.get_bucket_notification_configuration(Bucket=name)
+        return {member: value for member, value in answer.items() if member != "ResponseMetadata"}
+
+    assert shown() == {}
+    s3.put_object(Bucket=name, Key="before", Body=b"")
+    for configuration, key in (({}, "silent"), ({"EventBridgeConfiguration": {}}, "announced")):
+        s3.put_bucket_notification_configuration(Bucket=name, NotificationConfiguration=configuration)
+        assert shown() == configuration
+        s3.put_object(Bucket=name, Key=key, Body=b"")
+    until(lambda: keys() >= {"before", "announced"}, why=keys)
+    assert keys() == {"before", "announced"}
+    topics = {
+        "TopicConfigurations": [{"TopicArn": "arn:aws:sns:us-east-1:111111111111:t", "Events": ["s3:ObjectCreated:*"]}]
+    }
+    code, message = error_of(s3.put_bucket_notification_configuration, Bucket=name, NotificationConfiguration=topics)
+    assert (code, "a rule of EventBridge with the destination as its target" in message) == ("NotImplemented", True)
+    assert shown() == {"EventBridgeConfiguration": {}}

@@ -25,6 +25,7 @@ WITHOUT_EFFECT: dict[tuple[str, str], str] = {
     ("s3", "MFA"): "MFA delete cannot be switched on",
     ("s3", "OptionalObjectAttributes"): "the attribute that can be asked for is of archived objects, and none is",
     ("s3", "RequestPayer"): "nobody pays for requests",
+    ("s3", "SkipDestinationValidation"): "destinations other than EventBridge are refused",
     ("sts", "MinimumSessionTokenSize"): "tokens have one size",
 }
 """By service and member: why it is accepted without effect."""

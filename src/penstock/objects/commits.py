@@ -14,7 +14,7 @@ from penstock.objects import contents, records
 from penstock.objects.blobs import Written
 from penstock.objects.conditions import check_match, check_write
 from penstock.objects.errors import NoSuchBucket, NoSuchKey, NoSuchVersion, PreconditionFailed
-from penstock.objects.events import OBJECT_CREATED, OBJECT_DELETED
+from penstock.objects.events import OBJECT_CREATED, OBJECT_DELETED, UNANNOUNCED
 from penstock.objects.lookup import Found
 from penstock.objects.model import NULL, About, Bucket, Part, Version, Versioning
 from penstock.store.catalogue import EventType
@@ -300,6 +300,8 @@ def _emit(  # noqa: PLR0917
         "source-ip-address": call.source_ip,  # "" of a call in process
         **how,
     }
+    if not bucket.settings.get("eventbridge", True):
+        payload[UNANNOUNCED] = True
     event = Event(
         type=type.name,
         version=type.version,

@@ -16,6 +16,14 @@ def _bucket(event: Event) -> tuple[str]:
     return (f"arn:{partition_of(event.region)}:s3:::{event.payload['bucket']['name']}",)
 
 
+UNANNOUNCED = "unannounced"
+"""The member of a payload that says that EventBridge gets nothing of its bucket. Events with it are never shown in EventBridge's form."""
+
+
+def _source(event: Event) -> str:
+    return "" if event.payload.get(UNANNOUNCED) else "aws.s3"
+
+
 def _created_detail(payload: dict[str, Any]) -> dict[str, Any]:
     """Version 1 was flat, and did not say who asked."""
     about = {"key": payload["key"], "size": payload["size"], "etag": payload["eTag"]}
@@ -42,6 +50,7 @@ OBJECT_CREATED = EventType(
     description="An object, or a new version of one, was written, copied or completed.",
     aggregate="bucket",
     source="aws.s3",
+    source_of=_source,
     detail_type="Object Created",
     resources=_bucket,
     sample={
@@ -67,6 +76,7 @@ OBJECT_DELETED = EventType(
     description="A version was removed for good, or a delete marker hides the versions of a key.",
     aggregate="bucket",
     source="aws.s3",
+    source_of=_source,
     detail_type="Object Deleted",
     resources=_bucket,
     sample={

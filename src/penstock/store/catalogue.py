@@ -23,7 +23,9 @@ class EventType:
     description: str  # one sentence
     aggregate: str  # the kind of aggregate, which its names begin with: "build" for build/app:0c7b…
     source: str = ""  # such as aws.codebuild
-    source_of: Callable[[Event], str] | None = field(default=None, repr=False, compare=False)  # where each has its own
+    source_of: Callable[[Event], str] | None = field(
+        default=None, repr=False, compare=False
+    )  # where each has its own; "" for one that is not for rules
     detail_type: str = ""  # such as CodeBuild Build State Change
     sample: Mapping[str, Any] = field(default_factory=dict)
     # ARNs of what an event is about, as EventBridge's rules see them.

@@ -1,4 +1,4 @@
-"""Subresources of buckets: default encryption, tags, public access block."""
+"""Subresources of buckets: default encryption, tags, public access block, notifications."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from penstock.objects.errors import (
     NoSuchBucket,
     NoSuchPublicAccessBlockConfiguration,
     NoSuchTagSet,
+    NotServed,
 )
 from penstock.objects.lookup import bucket_of
 from penstock.objects.names import bucket_arn
@@ -112,6 +113,25 @@ async def put_public_access_block(blobs: Blobs, call: Call, input: Input) -> Out
 async def delete_public_access_block(blobs: Blobs, call: Call, input: Input) -> Output:
     """Forget it."""
     return await _set(call, input, "public_access_block", None)
+
+
+@s3("GetBucketNotificationConfiguration", action="s3:GetBucketNotification", resource=bucket_arn)
+async def get_bucket_notification_configuration(blobs: Blobs, call: Call, input: Input) -> Output:
+    """Whether EventBridge gets the bucket's events, as it was put last; a bucket of which nobody has said anything shows nothing."""
+    bucket = await bucket_of(call, input)
+    return {"EventBridgeConfiguration": {}} if bucket.settings.get("eventbridge") else {}
+
+
+@s3("PutBucketNotificationConfiguration", action="s3:PutBucketNotification", resource=bucket_arn)
+async def put_bucket_notification_configuration(blobs: Blobs, call: Call, input: Input) -> Output:
+    """Let EventBridge have the bucket's events, or not. Topics, queues and functions are refused: a rule reaches them."""
+    asked = input["NotificationConfiguration"]
+    for member in ("TopicConfigurations", "QueueConfigurations", "LambdaFunctionConfigurations"):
+        if asked.get(member):
+            raise NotServed(
+                f"{member} is not served: put EventBridgeConfiguration, and a rule of EventBridge with the destination as its target."
+            )
+    return await _set(call, input, "eventbridge", "EventBridgeConfiguration" in asked)
 
 
 async def _set(call: Call, input: Input, name: str, value: Any) -> Output:
