@@ -33,6 +33,8 @@ from penstock.store.sealing import SealError
 
 pytestmark = pytest.mark.usefixtures("plain")
 
+_SHORT_FILE = Path(__file__).parents[2] / "examples" / "hello-web" / "VERSION"
+
 
 @pytest.mark.parametrize(
     ("arguments", "code", "out", "err"),
@@ -144,7 +146,7 @@ def test_settings_when_nothing_is_said(tmp_path):
         *(
             ("up", [flag, value], f"penstock: {flag} does nothing without --sign-in-issuer; give both, or neither")
             for flag, value in (
-                ("--sign-in-client-secret-file", __file__),
+                ("--sign-in-client-secret-file", str(_SHORT_FILE)),
                 ("--sign-in-scopes", "openid"),
                 ("--sign-in-claim", "sub"),
                 ("--sign-in-label", "Acme"),
