@@ -79,6 +79,7 @@ class Permissive:
         self.refused = set()
         self.denied = set()
         self.assumed = []
+        self.groups = {}  # ARN of a user → of its groups
 
     async def assume(self, *, role_arn, service, session_name, region, account, source_arn, policy=""):
         assert source_arn.startswith(f"arn:aws:codepipeline:{region}:{account}:")
@@ -87,6 +88,9 @@ class Permissive:
         self.assumed.append((role_arn, service, session_name))
         arn = f"arn:aws:sts::{ACCOUNT}:assumed-role/{role_arn.rpartition('/')[2]}/{session_name}"
         return Session(account=ACCOUNT, kind=PrincipalKind.ROLE, arn=arn, principal_id="AROA", role_arn=role_arn), {}
+
+    async def principals(self, session):
+        return (session.role_arn or session.arn, *self.groups.get(session.arn, ()))
 
     def used(self, session, service, region):
         pass

@@ -273,6 +273,31 @@ ROWS = [
         "A pipeline must have exactly one of 'artifactStore' and 'artifactStores'",
     ),
     (
+        declared(SOURCE, stage("Gate", approval(configuration={"RequiredApprovals": "0"}))),
+        ACTION,
+        "RequiredApprovals of the approval action ok must be a number from 1 to 10.",
+    ),
+    (
+        declared(SOURCE, stage("Gate", approval(configuration={"RequiredApprovals": "11"}))),
+        ACTION,
+        "RequiredApprovals of the approval action ok must be a number from 1 to 10.",
+    ),
+    (
+        declared(SOURCE, stage("Gate", approval(configuration={"Approvers": "ada,,bob"}))),
+        ACTION,
+        "Approvers of the approval action ok must be names of users, groups and roles with commas between them: NAME, user/NAME, group/NAME, role/NAME or an ARN. This is none of them: ''.",
+    ),
+    (
+        declared(SOURCE, stage("Gate", approval(configuration={"Approvers": "#{variables.who}"}))),
+        ACTION,
+        "Approvers of the approval action ok may not hold variables: whoever starts a run would choose who approves it.",
+    ),
+    (
+        declared(SOURCE, stage("Gate", approval(configuration={"Approvers": "user/ada", "RequiredApprovals": "2"}))),
+        ACTION,
+        "RequiredApprovals of the approval action ok is 2, but Approvers names 1 users only.",
+    ),
+    (
         declared(SOURCE, stage("Gate", approval(configuration={"NotificationArn": "topic"}))),
         ACTION,
         "The ARN topic you specified for sending notifications for the approval action ok contains a format error.",

@@ -790,6 +790,19 @@ class TestApprovalsAndTopics:
             "approvalReviewLink": "https://p.test/console/pipelines/demo/approvals/Stage/act",
         }
 
+    async def test_a_topic_is_notified_of_who_has_to_approve(self):
+        services = Services(Publish={"MessageId": "m"})
+        rule = {"RequiredApprovals": "2", "Approvers": "group/leads, cy", "AllowSelfApproval": "false"}
+        await self.PROVIDER.start(self.asking(services, configuration=rule))
+        asked = json.loads(services.input("Publish")["Message"])["approval"]
+        assert (asked["requiredApprovals"], asked["approvers"], asked["selfApproval"]) == (
+            2,
+            ["group/leads", "cy"],
+            False,
+        )
+        shown = self.PROVIDER.shows(self.PROVIDER.types[0], rule)
+        assert shown.needs == "2 approvals from group/leads, cy, not from whoever started the run"
+
     async def test_a_topic_is_notified_of_what_the_run_brings(self):
         services = Services(Publish={"MessageId": "m"})
         many = tuple(Revision(id=f"r{number}", summary="s" * 300) for number in range(25))

@@ -67,6 +67,14 @@ def test_each_form_is_recognised_and_links_lead_here_alone():
     assert dict(approval.facts) == {
         "Pipeline": "shop", "Action": "Release, Ask me", "To review": "https://stage.test/", "Until": "2026-12-07 20:22 UTC",
     }  # fmt: skip
+    several = {"requiredApprovals": 2, "approvers": ["group/leads", "cy"], "selfApproval": False}
+    for asked, said in (
+        (several, "2 missing, from group/leads, cy, not from whoever started the run"),
+        ({"approvers": ["ada"]}, "1 missing, from ada"),
+        ({"requiredApprovals": "x", "approvers": 3, "selfApproval": True}, None),
+    ):
+        found = notice_of(json.dumps({**APPROVAL, "approval": {**APPROVAL["approval"], **asked}}), "", SITE)
+        assert dict(found.facts).get("Approvals") == said
     trigger = notice_of(json.dumps(TRIGGER), "", SITE)
     assert trigger.text == "Too few are healthy.\nd-2 goes back."
     assert dict(trigger.facts)["Hosts"] == "1 succeeded, 2 failed"

@@ -142,6 +142,15 @@ class Authority:
         row = await self._app.store.read(records.by_arn, arn)
         return None if row is None else row.id
 
+    async def principals(self, session: Session) -> tuple[str, ...]:
+        """The ARNs that a caller answers to: of the user, or the user who vouched, and its groups; of a session's role."""
+        if session.kind is PrincipalKind.ROLE:
+            return (session.role_arn,)
+        if session.kind not in (PrincipalKind.USER, PrincipalKind.FEDERATED):
+            return (session.arn,)
+        groups = await self._app.store.read(records.group_arns, session.entity)
+        return (session.user_arn or session.arn, *groups)
+
     async def role(self, role_arn: str) -> Any:
         """The row of the role of exactly this ARN, or None."""
         if ":role/" not in role_arn:

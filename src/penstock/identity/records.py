@@ -363,6 +363,16 @@ _CUSTOMERS = Statement(
 )
 
 
+_GROUP_ARNS = Statement(
+    sa.select(groups.c.arn).join(members, members.c.group == groups.c.id).where(members.c.user == sa.bindparam("user"))
+)
+
+
+def group_arns(conn: sa.Connection, user: str) -> list[str]:
+    """The ARNs of a user's groups."""
+    return [arn for (arn,) in _GROUP_ARNS.all(conn, {"user": user})]
+
+
 def documents(conn: sa.Connection, owner: str) -> tuple[list[str], list[str]]:
     """Of a user or role: its documents (inline, and of attached customer policies), and ARNs of AWS's attached ones.
 

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from penstock.pipelines import records
 from penstock.pipelines.aggregate import PipelineAggregate
+from penstock.pipelines.approval_rules import starter_of
 from penstock.pipelines.errors import ConcurrentPipelineExecutionsLimitExceededException
 from penstock.pipelines.idempotent_start import start_idempotently
 from penstock.pipelines.inputs import StartRequested
@@ -47,7 +48,7 @@ def _start(
     pipeline = PipelineAggregate.find(conn, service.versions, key)
     if pipeline is None:
         return
-    input = StartRequested(trigger=start.trigger)
+    input = StartRequested(trigger=start.trigger, starter=starter_of(event.actor))
     start_idempotently(conn, pipeline, input, token=start.token, now=now, seed=seed, actor=event.actor, cause=event.id)
 
 

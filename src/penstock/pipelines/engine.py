@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from penstock.pipelines import approval_rules
 from penstock.pipelines import execution as executions
 from penstock.pipelines import stage as stages
 from penstock.pipelines.effects import ActionDescribed, Effect, EventState, SetTimer, StopAction
-from penstock.pipelines.errors import InvalidApprovalTokenException
+from penstock.pipelines.errors import ApprovalAlreadyCompletedException, InvalidApprovalTokenException
 from penstock.pipelines.inputs import (
     ActionAccepted,
     ActionFailed,
@@ -32,9 +33,10 @@ from penstock.pipelines.inputs import (
     TransitionDisabled,
     TransitionEnabled,
 )
-from penstock.pipelines.model import NO_DETAILS, ActionStatus, Details, Plan, TransitionSide
+from penstock.pipelines.model import NO_DETAILS, ActionStatus, Answer, Details, Plan, TransitionSide
 from penstock.pipelines.state import ActionRun, Execution, Pipeline, Slot, Transition
 from penstock.pipelines.working_copy import WorkingCopy
+from penstock.wire.errors import AccessDenied
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,7 +186,12 @@ def _time_out(working: WorkingCopy, execution: Execution, name: str, run: Action
     assert action is not None
     minutes = action.timeout // 60_000
     if action.approval:
-        message = f"The approval was not answered within {minutes} minutes."
+        came = f"{len(run.answers)} of {action.answered_by.required} approvals came"
+        message = (
+            f"Only {came} within {minutes} minutes."
+            if run.answers
+            else f"The approval was not answered within {minutes} minutes."
+        )
     else:
         message = f"The action did not finish within {minutes} minutes."
         working.emit(StopAction(execution=execution.id, action=run.id))
@@ -201,6 +208,28 @@ def _answer(working: WorkingCopy, execution: Execution, name: str, run: ActionRu
         raise InvalidApprovalTokenException(
             f"The approval request of action {name} is not made yet: its configuration is still being resolved."
         )
+    action = working.stage_plan(execution).action(name)
+    assert action is not None
+    rule, person = action.answered_by, input.person or input.by
+    why = approval_rules.refusal(
+        rule, person=person, principals=input.principals, starter=execution.starter, approved=input.approved
+    )
+    if why:
+        raise AccessDenied(f"User: {input.by} is not authorized to answer the approval {name}: {why}.")
+    if input.approved and any(approval_rules.same_person(person, one.person) for one in run.answers):
+        missing = rule.required - len(run.answers)
+        raise ApprovalAlreadyCompletedException(
+            f"You have approved {name} already. Each person counts once, and {missing} of {rule.required} approvals are still missing."
+        )
+    answer = Answer(by=input.by, person=person, at=working.now, approved=input.approved, summary=input.summary)
+    answers = (*run.answers, answer)
+    details = Details(
+        summary=approval_rules.summary_of(rule, answers), variables=approval_rules.variables_of(rule, answers)
+    )
+    if input.approved and len(answers) < rule.required:
+        working.put(replace(execution, actions={**execution.actions, name: replace(run, answers=answers)}))
+        _describe(working, run, details)
+        return
     execution = stages.end_action(
         working,
         execution,
@@ -208,7 +237,7 @@ def _answer(working: WorkingCopy, execution: Execution, name: str, run: ActionRu
         ActionStatus.SUCCEEDED if input.approved else ActionStatus.FAILED,
         EventState.SUCCEEDED if input.approved else EventState.FAILED,
         by=input.by,
-        details=Details(summary=input.summary),
+        details=details,
     )
     if input.approved:
         stages.settle(working, execution)

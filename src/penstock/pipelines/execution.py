@@ -54,7 +54,12 @@ def start(working: WorkingCopy, wanted: StartRequested) -> None:
     plan = working.plan
     _refuse_too_many(working, plan.mode)
     execution = Execution(
-        id=working.new_id(), number=working.next_number, version=plan.version, mode=plan.mode, started=working.now
+        id=working.new_id(),
+        number=working.next_number,
+        version=plan.version,
+        mode=plan.mode,
+        started=working.now,
+        starter=wanted.starter,
     )
     working.next_number += 1
     working.put(execution)

@@ -22,6 +22,7 @@ class StartRequested:
     trigger: Trigger
     variables: Mapping[str, str] = field(default_factory=dict)  # as given; defaults come from the plan
     overrides: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # source action → revision type → value
+    starter: str = ""  # what stands for the person who wants it, or who made the change that does
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +81,8 @@ class ApprovalAnswered:
     approved: bool
     summary: str
     by: str  # ARN
+    person: str = ""  # what stands for the person behind it
+    principals: tuple[str, ...] = ()  # ARNs of the user, its groups or the role
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

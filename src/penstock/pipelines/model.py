@@ -207,6 +207,26 @@ class Property:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalRule:
+    """Who has to answer an approval."""
+
+    required: int = 1  # people who approve
+    approvers: tuple[str, ...] = ()  # users, groups and roles: names, `user/NAME` or ARNs; () = whoever policies let
+    self_approval: bool = True  # whether whoever started the run may approve it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """One person's answer to an approval."""
+
+    by: str  # ARN of the session
+    person: str  # what stands for the person behind it
+    at: int  # ms
+    approved: bool
+    summary: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ActionType:
     """What a declaration may say about actions of one type."""
 
@@ -226,6 +246,9 @@ class ActionType:
     starts: str = ""
     revision_types: tuple[str, ...] = ()  # those of a start's `sourceRevisions` that a source takes
     refuse: Callable[[Mapping[str, Any]], str | None] | None = None  # why a declared action cannot be; None = it can
+    answered_by: Callable[[Mapping[str, str]], ApprovalRule] | None = (
+        None  # of approvals: what a configuration says of it
+    )
     # Members of a declared action besides those that all have; `files` is that of its output artifacts.
     members: tuple[str, ...] = ()
     # Of one that job workers outside run.
@@ -248,6 +271,7 @@ class ActionPlan:
     type: ActionTypeId
     run_order: int = 1
     timeout: int = HOUR
+    answered_by: ApprovalRule = field(default_factory=ApprovalRule)  # of an approval
 
     @property
     def approval(self) -> bool:

@@ -104,4 +104,9 @@ def _action(action: Mapping[str, Any], types: ActionTypes) -> ActionPlan:
     timeout = known.timeout if known else HOUR
     if "timeoutInMinutes" in action:
         timeout = action["timeoutInMinutes"] * MINUTE
-    return ActionPlan(name=action["name"], type=type_id, run_order=action.get("runOrder", 1), timeout=timeout)
+    more = (
+        {"answered_by": known.answered_by(action.get("configuration", {}))}
+        if known is not None and known.answered_by is not None
+        else {}
+    )
+    return ActionPlan(name=action["name"], type=type_id, run_order=action.get("runOrder", 1), timeout=timeout, **more)

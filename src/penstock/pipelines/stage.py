@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from penstock.pipelines.approval_rules import starter_of
 from penstock.pipelines.effects import (
     ActionEnded,
     ActionStarted,
@@ -110,6 +111,7 @@ def roll_back(working: WorkingCopy, stage: str, target: str, trigger: Trigger) -
         started=working.now,
         stage=stage,
         target=target,
+        starter=starter_of(trigger.detail),
     )
     working.next_number += 1
     working.put(execution)
@@ -297,7 +299,7 @@ def end_action(
             details=details,
         )
     )
-    ended = replace(run, status=status, token="", unasked=False, timed=False)
+    ended = replace(run, status=status, token="", unasked=False, timed=False, answers=())
     return working.put(replace(execution, actions={**execution.actions, name: ended}))
 
 

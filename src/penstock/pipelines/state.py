@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from penstock.pipelines.model import (
     ActionStatus,
+    Answer,
     ConditionStatus,
     ConditionType,
     ExecutionMode,
@@ -72,6 +73,7 @@ class ActionRun:
     token: str = ""  # of an approval that is open
     unasked: bool = False  # an approval whose request is not made yet: its configuration is still to be resolved
     timed: bool = False  # a timer is set
+    answers: tuple[Answer, ...] = ()  # to an approval that needs more of them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +97,7 @@ class Execution:
     cancelled: bool = False  # the declaration was updated; ends when its running actions have
     stop_reason: str | None = None  # "" = stopped without a reason
     condition: Condition | None = None  # of this stage, the last that was checked since it was entered or retried
+    starter: str = ""  # what stands for the person who started it (`approval_rules.person_of`); "" = nobody known
     target: str | None = None  # the execution whose revisions it brings back to its stage; None = it is STANDARD
 
     @property

@@ -147,12 +147,23 @@ def _approval(found: Mapping[str, Any], site: _Site) -> Notice:
             ("Pipeline", pipeline),
             ("Action", f"{stage}, {action}"),
             ("To review", _text(asked.get("externalEntityLink"))),
+            ("Approvals", _approvers(asked)),
             ("Until", _text(asked.get("expires")).replace("T", " ").replace("Z", " UTC")),
         ),
         links=site.link("Approve or reject", "pipelines", pipeline, "approvals", stage, action)
         + site.link("See the pipeline", "pipelines", pipeline),
         known=True,
     )
+
+
+def _approvers(asked: Mapping[str, Any]) -> str:
+    """How many approvals are missing and from whom; "" where one of anybody's will do."""
+    required, named = asked.get("requiredApprovals"), [_name(one) for one in _list(asked.get("approvers"))[:50]]
+    several = isinstance(required, int) and 1 < required <= 100
+    if not several and not named and asked.get("selfApproval") is not False:
+        return ""
+    says = f"{required if several else 1} missing" + (f", from {', '.join(named)}" if named else "")
+    return says + (", not from whoever started the run" if asked.get("selfApproval") is False else "")
 
 
 # --- Triggers of deployment groups (AWS: CodeDeploy User Guide, "JSON data formats for CodeDeploy triggers")

@@ -87,6 +87,10 @@ class Identity(Protocol):
         """The id of the user or role that an ARN names (of a session: its role's), which a later user or role of the same name does not have."""
         ...
 
+    async def principals(self, session: Session) -> tuple[str, ...]:
+        """The ARNs that a caller answers to: of the user and its groups, or of the role."""
+        ...
+
     async def pass_role(
         self, call: Call[Any], role_arn: str, *, source_arn: str, service: str = "", across: bool = False
     ) -> None:

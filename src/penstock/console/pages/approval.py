@@ -55,6 +55,8 @@ async def _model(view: View) -> dict[str, Any]:
         "run_state": "Waiting" if waits else latest.get("status", ""),
         "open": waits,
         "approval": latest.get("token", "") if waits else "",
+        "so_far": latest.get("summary", "") if waits else "",
+        "needs": about.get("needs", ""),
         "question": " ".join(about.get("question", "").split()) or f"Let run {run.number if run else ''} pass {stage}?",
         "link": about.get("entityUrl", ""),
         "asked": asked["startTime"] if asked else None,

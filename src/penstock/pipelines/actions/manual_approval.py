@@ -9,7 +9,8 @@ from typing import Any
 from urllib.parse import quote
 
 from penstock.pipelines.actions.provider import Action, Display, Failed, Link, Outcome, Provider, Waiting
-from penstock.pipelines.model import APPROVAL_TIMEOUT, ActionType, ActionTypeId, Property
+from penstock.pipelines.approval_rules import ANYBODY, asks
+from penstock.pipelines.model import APPROVAL_TIMEOUT, ActionType, ActionTypeId, ApprovalRule, Property
 from penstock.wire.errors import AccessDenied, ServiceError, passes
 from penstock.wire.scalars import iso
 
@@ -19,7 +20,54 @@ _MINUTES = len("2026-01-01T00:00")
 _ARN = re.compile(r"arn:aws[\w-]*:([^:]+):([^:]*):([0-9]{12}):([^:]+)")
 
 
+_MOST, _APPROVERS = 10, 50  # approvals, names of approvers
+_NAME = re.compile(
+    r"(?:(?:user|group|role)/)?[A-Za-z0-9_+=,.@-]{1,128}|arn:aws[a-z-]*:iam::[0-9]{12}:(?:(?:user|group|role)/[!-~]{1,600}|root)"
+)
+
+
+def _rule(configuration: Mapping[str, str]) -> ApprovalRule:
+    return ApprovalRule(
+        required=int(configuration.get("RequiredApprovals", "1")),
+        approvers=_named(configuration),
+        self_approval=configuration.get("AllowSelfApproval", "true") == "true",
+    )
+
+
+def _named(configuration: Mapping[str, str]) -> tuple[str, ...]:
+    given = configuration.get("Approvers")
+    return () if given is None else tuple(dict.fromkeys(one.strip() for one in given.split(",")))
+
+
+def _refuse_rule(name: str, configuration: Mapping[str, str]) -> str | None:
+    where = f"of the approval action {name}"
+    for key in ("RequiredApprovals", "Approvers", "AllowSelfApproval"):
+        if "#{" in configuration.get(key, ""):
+            return f"{key} {where} may not hold variables: whoever starts a run would choose who approves it."
+    required = configuration.get("RequiredApprovals", "1")
+    if not re.fullmatch("[1-9][0-9]?", required) or int(required) > _MOST:
+        return f"RequiredApprovals {where} must be a number from 1 to {_MOST}."
+    approvers = _named(configuration)
+    if len(approvers) > _APPROVERS:
+        return f"Approvers {where} names {len(approvers)} users, groups and roles. At most {_APPROVERS} may be named."
+    wrong = next((one for one in approvers if not _NAME.fullmatch(one)), None)
+    if wrong is not None:
+        return (
+            f"Approvers {where} must be names of users, groups and roles with commas between them: NAME, user/NAME, group/NAME, "
+            f"role/NAME or an ARN. This is none of them: {wrong[:100]!r}."
+        )
+    people = [one for one in approvers if one.startswith("user/") or ":user/" in one]
+    if approvers and len(people) == len(approvers) < int(required):
+        return f"RequiredApprovals {where} is {required}, but Approvers names {len(people)} users only."
+    return None
+
+
 def _refuse(action: Mapping[str, Any]) -> str | None:
+    configuration = action.get("configuration", {})
+    return _refuse_rule(action["name"], configuration) or _refuse_topic(action)
+
+
+def _refuse_topic(action: Mapping[str, Any]) -> str | None:
     arn = action.get("configuration", {}).get("NotificationArn")
     if arn is None:
         return None
@@ -53,6 +101,10 @@ def _request(action: Action) -> dict[str, Any]:
         # An addition: AWS sends nothing of what is to be approved.
         "changes": [{"id": one.id, "summary": one.summary[:_SUMMARY]} for one in action.brought[:_CHANGES]] or None,
     }
+    rule = _rule(configuration)
+    if rule != ANYBODY:  # an addition too, with the keys that ask for it
+        approval |= {"requiredApprovals": rule.required, "approvers": list(rule.approvers) or None}
+        approval |= {"selfApproval": None if rule.self_approval else False}
     said = {name: value for name, value in approval.items() if value is not None}
     return {"region": action.region, "consoleLink": pipeline, "approval": said}
 
@@ -67,11 +119,22 @@ class ManualApproval(Provider):
                 Property(name="NotificationArn", description="The topic that is notified of the request"),
                 Property(name="ExternalEntityLink", description="The address of what is to be reviewed"),
                 Property(name="CustomData", description="What the reviewer should know"),
+                Property(name="RequiredApprovals", description="How many people have to approve (1 to 10)"),
+                Property(
+                    name="Approvers",
+                    description="The users, groups and roles that may answer, with commas between them",
+                ),
+                Property(
+                    name="AllowSelfApproval",
+                    description="Whether whoever started the run may approve it",
+                    values=("true", "false"),
+                ),
             ),
             inputs=(0, 0),
             outputs=(0, 0),
             timeout=APPROVAL_TIMEOUT,
             refuse=_refuse,
+            answered_by=_rule,
         ),
     )
 
@@ -107,7 +170,9 @@ class ManualApproval(Provider):
 
     def shows(self, known: ActionType, configuration: Mapping[str, str]) -> Display:  # noqa: ARG002 - the contract's
         """Who acts, and what they are asked."""
-        return Display(line="A person decides", question=configuration.get("CustomData", ""))
+        return Display(
+            line="A person decides", question=configuration.get("CustomData", ""), needs=asks(_rule(configuration))
+        )
 
 
 PROVIDER = ManualApproval()

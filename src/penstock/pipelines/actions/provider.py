@@ -137,6 +137,7 @@ class Display:
     subject: str = ""  # what it works on, such as a repository
     part: str = ""  # which part of it, such as a branch
     question: str = ""  # what somebody who approves is asked
+    needs: str = ""  # how many have to approve, and who may
 
 
 class Provider(ABC):

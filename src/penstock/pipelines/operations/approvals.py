@@ -6,6 +6,7 @@ import sqlalchemy as sa
 
 from penstock.application import Call
 from penstock.pipelines import records
+from penstock.pipelines.approval_rules import person_of
 from penstock.pipelines.errors import (
     ActionNotFoundException,
     ApprovalAlreadyCompletedException,
@@ -22,11 +23,14 @@ from penstock.wire.call import Input, Output
 @operation("PutApprovalResult", resource=action_arn)
 async def put_approval_result(service: PipelineService, call: Call, input: Input) -> Output:
     """Approve or reject; the token says which request is meant."""
-    await call.app.store.write(_put, service, call, input, call.app.ids.seed())
+    principals = await call.app.identity.principals(call.session)
+    await call.app.store.write(_put, service, call, input, principals=principals, seed=call.app.ids.seed())
     return {"approvedAt": call.now}
 
 
-def _put(conn: sa.Connection, service: PipelineService, call: Call, input: Input, seed: int) -> None:
+def _put(
+    conn: sa.Connection, service: PipelineService, call: Call, input: Input, *, principals: tuple[str, ...], seed: int
+) -> None:
     pipeline = locked(service, conn, key_of(call, input["pipelineName"]))
     stage, name = input["stageName"], input["actionName"]
     table = records.actions
@@ -59,5 +63,7 @@ def _put(conn: sa.Connection, service: PipelineService, call: Call, input: Input
         approved=input["result"]["status"] == "Approved",
         summary=input["result"]["summary"],
         by=call.session.arn,
+        person=person_of(call.session),
+        principals=principals,
     )
     apply_asked(pipeline, call, answered, seed)

@@ -74,6 +74,7 @@ def _action(
             "subject": display.subject or None,
             "part": display.part or None,
             "question": display.question or None,
+            "needs": display.needs or None,
             "entityUrl": service.links.entity(find, type_id, configuration),
             "entityType": (found[1].works_on if found else "") or None,
             "executionType": (found[1].starts if found else "") or None,

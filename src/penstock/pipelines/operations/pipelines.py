@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from penstock.application import Call
 from penstock.pipelines import records, worker_records
 from penstock.pipelines.aggregate import PipelineAggregate
+from penstock.pipelines.approval_rules import person_of
 from penstock.pipelines.declaration import Declaration, check, generation_of, normalise
 from penstock.pipelines.errors import (
     PipelineNameInUseException,
@@ -102,7 +103,9 @@ def _create(
         "updated": call.now,
         "tags": tags,
     }
-    first = StartRequested(trigger=Trigger(type=TriggerType.CREATE_PIPELINE, detail=call.session.arn))
+    first = StartRequested(
+        trigger=Trigger(type=TriggerType.CREATE_PIPELINE, detail=call.session.arn), starter=person_of(call.session)
+    )
     try:
         with PipelineAggregate.create(conn, service.versions, key, columns=columns) as pipeline:
             for asked in (PipelineCreated(plan=plan), first):

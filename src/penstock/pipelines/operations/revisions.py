@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from penstock.application import Call
 from penstock.pipelines import worker_records
 from penstock.pipelines.aggregate import PipelineAggregate
+from penstock.pipelines.approval_rules import person_of
 from penstock.pipelines.declaration import declared_action
 from penstock.pipelines.errors import ActionNotFoundException, ValidationException
 from penstock.pipelines.idempotent_start import start_idempotently
@@ -35,7 +36,9 @@ def _put(conn: sa.Connection, service: PipelineService, call: Call, input: Input
     found = worker_records.put_revision(conn, pipeline.key.id, input["actionName"], digest)
     if found is not None:
         return False, found
-    asked = StartRequested(trigger=Trigger(type=TriggerType.PUT_REVISION, detail=call.session.arn))
+    asked = StartRequested(
+        trigger=Trigger(type=TriggerType.PUT_REVISION, detail=call.session.arn), starter=person_of(call.session)
+    )
     by, cause = call.session.arn, call.request_id
     execution = start_idempotently(conn, pipeline, asked, token=None, now=call.now, seed=seed, actor=by, cause=cause)
     worker_records.note_revision(conn, pipeline.key, input["actionName"], digest, execution=execution, now=call.now)
