@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import datetime as dt
 from types import SimpleNamespace
 from typing import Any
@@ -260,3 +261,21 @@ def test_follow_ends_at_an_approval_unless_told_to_wait(clock, monkeypatch, caps
     assert capsys.readouterr().out.startswith(said)
     assert follow.run(given) == Exit.USAGE
     assert capsys.readouterr().err == "penstock follow: p has not run yet\n"
+
+
+def test_whoever_interrupts_leaves_the_run_alone(monkeypatch, capsys):
+    follower = following(["InProgress"])
+
+    def interrupted(*_args: Any, **_more: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(follower, "until_end", interrupted)
+    monkeypatch.setattr(follow, "Follower", lambda *_args, **_more: follower)
+    monkeypatch.setattr(follow.Clients, "found", lambda _dir: None)
+    parser = argparse.ArgumentParser()
+    follow.add_arguments(parser, "follow")
+    with pytest.raises(KeyboardInterrupt):
+        follow.run(parser.parse_args(["p"]))
+    assert capsys.readouterr().err == (
+        "penstock follow: nobody follows run newest any more, but it runs on. To follow it again: penstock follow p --execution newest\n"
+    )

@@ -79,7 +79,14 @@ def _run(options: argparse.Namespace) -> int:
         complain(f"penstock follow: {options.pipeline} has not run yet")
         return Exit.USAGE
     waits = None if options.wait_approval else _print_and_leave
-    return follower.until_end(execution, timeout=options.timeout, approve=waits)
+    try:
+        return follower.until_end(execution, timeout=options.timeout, approve=waits)
+    except KeyboardInterrupt:
+        again = f"penstock follow {shlex.quote(options.pipeline)} --execution {execution}"
+        complain(
+            f"penstock follow: nobody follows run {execution[:8]} any more, but it runs on. To follow it again: {again}"
+        )
+        raise
 
 
 def _print_and_leave(approval: Approval) -> bool:
