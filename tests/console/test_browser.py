@@ -232,6 +232,19 @@ def test_every_page_fits_and_can_be_used_by_all(live, see, builds, theme):
         Name=theme * 12, Resource=topic.replace(":sns:", ":codepipeline:").replace("deploys-of-the-", ""), DetailType="BASIC",
         EventTypeIds=["codepipeline-pipeline-pipeline-execution-failed"], Targets=[{"TargetType": "SNS", "TargetAddress": topic}],
     )["Arn"].rpartition("/")[2]  # fmt: skip
+    logs = live.client("logs")
+    group = f"/{theme}/" + "g" * 200
+    logs.create_log_group(logGroupName=group)
+    logs.create_log_stream(logGroupName=group, logStreamName="s" * 200)
+    now = live.app.clock.now()
+    said = [{"timestamp": now, "message": json.dumps({"<b>": "m" * 900, "ms": 1})}]
+    logs.put_log_events(logGroupName=group, logStreamName="s" * 200, logEvents=said)
+    logs.put_query_definition(name=theme + "n" * 200, queryString="fields " + "f" * 200, logGroupNames=[group])
+    query = logs.start_query(
+        logGroupName=group, startTime=now // 1000 - 60, endTime=now // 1000 + 60, queryString="fields ms, @message, @logStream, @log"
+    )["queryId"]  # fmt: skip
+    until(lambda: logs.get_query_results(queryId=query)["status"] == "Complete")
+    pointer = logs.get_query_results(queryId=query)["results"][0][-1]["value"]
     running = builds.start(31)
     builds.say(running, "\x1b[33mwarn\x1b[0m " + "x" * 400, "\x1b[2mdim\x1b[0m \x1b[36mcyan\x1b[0m \x1b[35mmagenta")
     failed = builds.start(32)
@@ -244,6 +257,8 @@ def test_every_page_fits_and_can_be_used_by_all(live, see, builds, theme):
         f"topics/{topic.rpartition(':')[2]}", "metric-sources", "metric-sources/shop", "alarms",
         "alarms/alarm?name=slow", "rules", f"rules/{'r' * 64}", "archives", f"archives/{theme * 9}", "connections",
         f"connections/{theme * 12}", "notification-rules", f"notification-rules/{notice}",
+        "insights", f"insights/{query}", f"insights/record?ptr={pointer}",
+        f"insights/stream?group={group}&stream={next(iter(builds.logs))}&at={now}",
     ):  # fmt: skip
         page = sight.go(path)
         page.wait_for_load_state("load")

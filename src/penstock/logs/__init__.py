@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from penstock.blobs import backend_of
 from penstock.component import Component, Guard, JobKind
-from penstock.logs import filter_rows, measured, packing, querying, records, segment_records, sending, subscription_rows
+from penstock.logs import (
+    filter_rows,
+    measured,
+    packing,
+    pages,
+    querying,
+    records,
+    segment_records,
+    sending,
+    subscription_rows,
+)
 from penstock.logs.logstore import LogStore
 from penstock.logs.operations import (
     events,
@@ -65,6 +76,8 @@ def component(app: App) -> Component[LogStore]:
                 on_dead=functools.partial(querying.give_up, app),
             ),
         ),
+        pages=pages.PAGES,
+        templates=Path(__file__).parent / "templates",
         readings=sending.READINGS,
         expiring=querying.EXPIRING,
         start=(

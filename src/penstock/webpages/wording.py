@@ -48,6 +48,10 @@ _STATES = {
     "CANCELLING": ("Stopping", "s-stopping", "Being cancelled"),
     "CANCELLED": ("Stopped", "s-cancelled", "Cancelled"),
     "COMPLETED": ("Succeeded", "s-succeeded", "Completed"),
+    "Scheduled": ("Queued", "s-queued", "Scheduled"),
+    "Running": ("InProgress", "s-inprogress", "Running"),
+    "Complete": ("Succeeded", "s-succeeded", "Complete"),
+    "Timeout": ("Failed", "s-failed", "Timed out"),
     "": ("None", "s-none", "Not started"),
 }
 ENDED = frozenset(
