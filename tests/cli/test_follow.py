@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 from penstock_commands import NOON, Service, Time, host, options, page, stage
 
 from penstock.cli import (
@@ -279,3 +280,19 @@ def test_whoever_interrupts_leaves_the_run_alone(monkeypatch, capsys):
     assert capsys.readouterr().err == (
         "penstock follow: nobody follows run newest any more, but it runs on. To follow it again: penstock follow p --execution newest\n"
     )
+
+
+def test_a_server_that_restarts_is_asked_again(clock, capsys):
+    follower = following(["InProgress"])
+    silent = EndpointConnectionError(endpoint_url="http://127.0.0.1:1")
+    going, done = ({"pipelineExecution": {"status": one}} for one in ("InProgress", "Succeeded"))
+    follower._codepipeline.answers["get_pipeline_execution"] = [going, silent, silent, going, silent, done]
+    assert follower.until_end("12345678-9") == 0
+    printed = capsys.readouterr()
+    assert printed.err == "penstock follow: the server does not answer; asking again\n" * 2
+    assert printed.out == "          run 12345678 succeeded\n"
+    follower._codepipeline.answers["get_pipeline_execution"] = [silent]
+    began = clock.now
+    with pytest.raises(EndpointConnectionError):
+        follower.until_end("12345678-9")
+    assert 120 < clock.now - began < 121

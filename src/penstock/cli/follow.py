@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import botocore.exceptions
+
 from penstock.cli.buildlogs import LogStream, notable, targets_of
 from penstock.cli.clients import Clients, add_data_dir, attempt
 from penstock.cli.exits import Exit
@@ -17,6 +19,8 @@ from penstock.cli.terminal import complain, lasted, paint, say, step
 
 _PAUSE_SECONDS = 0.25
 _ROLLBACK_SECONDS = 600
+_SILENCE_SECONDS = 120  # for which a server may not answer once it has
+_SILENT = (botocore.exceptions.ConnectionError, botocore.exceptions.HTTPClientError)
 _COLOURS = {"Succeeded": "green", "Failed": "red", "Stopped": "amber", "Abandoned": "amber", "InProgress": "blue"}
 _GATES = {"beforeEntry": "before entry", "onSuccess": "on success", "onFailure": "on failure"}
 _ENDS = {
@@ -125,29 +129,45 @@ class Follower:
         """
         ends = time.monotonic() + timeout if timeout else None
         self._deploying = self._actions_that_deploy(execution)
+        answered = time.monotonic()
         while True:
-            # Status and state are read before the actions, so that what led to an end or an approval is printed before it.
-            found = self._codepipeline.get_pipeline_execution(pipelineName=self.pipeline, pipelineExecutionId=execution)
-            status, mode = found["pipelineExecution"]["status"], found["pipelineExecution"].get("executionMode")
-            state = self._codepipeline.get_pipeline_state(name=self.pipeline)
-            actions = self._actions(execution)
-            for action in actions:
-                self._action(action)
-            self._waits_in_front(state, execution)
-            self._rules(state, execution)
-            open_approvals = (
-                self._parallel_approvals(actions) if mode == "PARALLEL" else self._approvals(state, execution)
-            )
-            for approval in open_approvals:
-                if approve and self._once("approval", approval.token) and not approve(approval):
-                    return Exit.WAITS
-            if status in _ENDS:
-                say(f"          run {execution[:8]} {paint(status.lower(), _COLOURS.get(status, 'amber'))}")
-                self._rollbacks(ends)
-                return _ENDS[status]
+            try:
+                end = self._look(execution, ends, approve)
+                answered = time.monotonic()
+            except _SILENT:
+                # A server that restarts is back within seconds, and the run is where it was.
+                if time.monotonic() - answered > _SILENCE_SECONDS:
+                    raise
+                end = None
+                if self._once("silent", str(answered)):
+                    complain("penstock follow: the server does not answer; asking again")
+            if end is not None:
+                return end
             if ends and time.monotonic() > ends:
                 return Exit.TIMED_OUT
             time.sleep(_PAUSE_SECONDS)
+
+    def _look(self, execution: str, ends: float | None, approve: Approve | None) -> Exit | None:
+        """Print what is new; how the run ended, or None when it has not."""
+        # Status and state are read before the actions, so that what led to an end or an approval is printed before it.
+        found = self._codepipeline.get_pipeline_execution(pipelineName=self.pipeline, pipelineExecutionId=execution)
+        status, mode = found["pipelineExecution"]["status"], found["pipelineExecution"].get("executionMode")
+        state = self._codepipeline.get_pipeline_state(name=self.pipeline)
+        actions = self._actions(execution)
+        for action in actions:
+            self._action(action)
+        self._waits_in_front(state, execution)
+        self._rules(state, execution)
+        open_approvals = self._parallel_approvals(actions) if mode == "PARALLEL" else self._approvals(state, execution)
+        for approval in open_approvals:
+            if approve and self._once("approval", approval.token) and not approve(approval):
+                return Exit.WAITS
+        if status in _ENDS:
+            if self._once("end", execution, status):
+                say(f"          run {execution[:8]} {paint(status.lower(), _COLOURS.get(status, 'amber'))}")
+            self._rollbacks(ends)
+            return _ENDS[status]
+        return None
 
     def _actions_that_deploy(self, execution: str) -> set[tuple[str, str]]:
         """Stage and name of the actions that start deployments."""
