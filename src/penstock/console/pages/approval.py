@@ -220,6 +220,8 @@ async def decide(view: View) -> Response:
         token=view.form.get("approval", ""),
         result={"status": decision, "summary": comment},
     )
+    if decision == "Approved" and (await _model(view))["approval"] == view.form.get("approval"):
+        return view.back("pipelines", name, query="said=approved-so-far")
     return view.back("pipelines", name, query="said=approved" if decision == "Approved" else "said=rejected")
 
 
