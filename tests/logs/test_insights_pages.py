@@ -44,7 +44,7 @@ def ask(visitor: Visitor, query: str, *groups: str, **more: str) -> Any:
 def ended(logs: Any, answer: Any) -> str:
     """The address of the page of a query that was just asked, once it has ended."""
     assert answer.status == 200, answer.text
-    path = answer.url.partition("/console/")[2]
+    path = answer.url.partition("#")[0].partition("/console/")[2]
     id = path.removeprefix("insights/")
     until(lambda: logs.get_query_results(queryId=id)["status"] == "Complete")
     return path
@@ -145,6 +145,42 @@ def test_a_query_is_stopped_and_shows_nothing_to_those_who_may_not(live: Any, lo
     assert Visitor(live, "nobody").get(path).status == 403
 
 
+def test_what_is_counted_over_time_is_drawn(logs: Any, jonas: Visitor):
+    write(logs, "/drawn", *(json.dumps({"level": level, "ms": 7}) for level in ("</h3><b>", "INFO", "INFO")))
+    page = jonas.get(
+        ended(logs, ask(jonas, "stats count(*) as many, max(ms) by bin(7d) as week, level", "/drawn"))
+    ).text
+    assert page.count('<svg class="bars"') == 4
+    assert page.count("<rect") == 4 + page.partition("<body")[2].partition('<div class="shell"')[0].count("<rect")
+    assert "<h3>many · INFO</h3>" in page
+    assert "<h3>max(ms) · &lt;/h3&gt;&lt;b&gt;</h3>" in page
+    assert "Values 2 to 2, from 20" in page
+    assert 'class="bars"' not in jonas.get(ended(logs, ask(jonas, "stats count(*) by level", "/drawn"))).text
+    assert 'class="bars"' not in jonas.get(ended(logs, ask(jonas, "fields ms", "/drawn"))).text
+
+
+def test_plots_are_bounded_and_take_any_value():
+    over = insights.axes("stats count(*), avg(x) as mean by host, bin(5m) | sort mean | limit 5")
+    assert over == insights.Axes("bin(5m)", 300_000, ["host"], ["count(*)", "mean"])
+    assert (insights.axes("fields a"), insights.axes("| ?"), insights.axes("stats count(*) by a")) == (None, None, None)
+
+    def row(at: str, host: str, value: str) -> list[dict[str, str]]:
+        cells = {"bin(5m)": at, "host": host, "count(*)": value, "mean": value}
+        return [{"field": name, "value": value} for name, value in cells.items()]
+
+    first = "2026-12-01 06:00:00.000"
+    for value in ("nan", "inf", "1e308", "x", ""):
+        assert insights.plots([row(first, "a", value)], over) == insights.Plots()
+    assert insights.plots([row("9" * 30, "a", "1")], over) == insights.Plots()
+    many = insights.plots([row(first, str(host), str(host)) for host in range(5_000)], over)
+    assert (len(many.shown), many.left_out) == (6, 600 - 6)
+    drawn = insights.plots([row(first, "a", "-4"), row("2026-12-01 06:15:00.000", "a", "12")], over).shown[0]
+    assert drawn.label == "Values -4 to 12, from 2026-12-01 06:00 to 2026-12-01 06:15 UTC"
+    assert [(one.x, one.y, one.height) for one in drawn.bars.bars] == [(0.0, 72.5, 22.5), (75.0, 5.0, 67.5)]
+    wide = insights.plots([row("0001-01-01 00:00:00.000", "a", "0"), row("9999-12-31 23:59:00.000", "a", "0")], over)
+    assert [one.height for one in wide.shown[0].bars.bars] == [1.0, 1.0]
+
+
 def test_tables_and_places_are_bounded():
     wide = [[{"field": f"f{column}", "value": '"' * 9_000} for column in range(300)] for _ in range(100)]
     found = insights.table(wide)
@@ -162,3 +198,18 @@ def test_tables_and_places_are_bounded():
         None,
         "",
     )
+
+
+def test_each_state_of_a_query_is_a_sentence():
+    figures = {"recordsMatched": 1.0, "recordsScanned": 2_000.0, "bytesScanned": 1_500.0, "resultCount": 3.0}
+    read = "1 event matched of 2,000 scanned, 1.5 KB"
+    for status, said in (
+        ("Scheduled", "It waits until a server has a place for it."),
+        ("Running", f"{read} so far, in 2.0 s."),
+        ("Complete", f"3 rows. {read}, in 2.0 s."),
+        ("Cancelled", f"It was stopped after 2.0 s: {read}."),
+        ("Failed", "It failed. Too much."),
+        ("Timeout", f"It was given up: a query may run for an hour. {read}."),
+    ):
+        found = {"status": status, "statistics": figures}
+        assert insights.sentence(found, took=2_000, reason="Too much.") == said

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
+from penstock.logfiles.queries import grammar
+from penstock.webpages.bars import Bars, drawn
 from penstock.webpages.listing import Cell, Column, Row
 from penstock.webpages.plaintext import without_colours
 from penstock.webpages.wording import lasted, plural
@@ -38,6 +40,11 @@ _FIELD = 2_000  # characters of a field of an event
 _FIELDS = 200  # of an event
 _POINTER = "@ptr"
 _LOCAL = "%Y-%m-%dT%H:%M"
+DRAWN = 600  # bars of all plots of a page
+_PLOTS = 6
+_HEIGHT = 100  # pixels
+_LARGEST = 1e150
+_TIME = "%Y-%m-%d %H:%M:%S.%f"
 _MS = re.compile(r"[0-9]{1,15}")
 _LAST = 253_402_300_799_999  # ms: calendars end with the year 9999
 
@@ -105,7 +112,7 @@ def sentence(found: Mapping[str, Any], *, took: int | None, reason: str) -> str:
         case "Complete":
             return f"{plural(int(figures['resultCount']), 'row')}. {read}{spent}."
         case "Cancelled":
-            return f"It was stopped{spent}: {read}."
+            return f"It was stopped{'' if took is None else f' after {lasted(took)}'}: {read}."
         case "Timeout":
             return f"It was given up: a query may run for an hour. {read}."
         case _:
@@ -178,3 +185,93 @@ def message_of(text: str) -> str:
 def stream_address(group: str, stream: str, at: int) -> str:
     """The page of a stream at a time in ms."""
     return f"/console/insights/stream?{urlencode({'group': group, 'stream': stream, 'at': at})}"
+
+
+@dataclass(frozen=True, slots=True)
+class Axes:
+    """What `stats … by bin()` shows: the column of times, how long one is, columns of other groups, and those of values."""
+
+    time: str
+    step: int  # ms
+    groups: Sequence[str]
+    values: Sequence[str]
+
+
+def axes(query: str) -> Axes | None:
+    """What of a query's results can be drawn over time; None of other queries."""
+    try:
+        commands = grammar.read(query)
+    except grammar.BadQuery:  # of a server that knew more
+        return None
+    stats = next((one for one in reversed(commands) if isinstance(one, grammar.Stats)), None)
+    for name, made in stats.by if stats else ():
+        match made:
+            case grammar.Applied(function="bin", arguments=(grammar.Value(value=int(step)),)) if step > 0:
+                assert stats is not None
+                return Axes(
+                    name, step, [other for other, _ in stats.by if other != name], [one for one, _ in stats.items]
+                )
+            case _:
+                pass
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """Bars of one column, of the rows of one combination of the other groups."""
+
+    title: str
+    label: str
+    bars: Bars
+
+
+@dataclass(frozen=True, slots=True)
+class Plots:
+    """What is drawn; `left_out` is how many plots are not."""
+
+    shown: Sequence[Plot] = ()
+    left_out: int = 0
+
+
+def plots(found: Sequence[Sequence[Mapping[str, str]]], over: Axes) -> Plots:
+    """Results over time, on one time axis."""
+    series: dict[tuple[str, ...], list[tuple[int, float]]] = {}
+    for row in map(fields_of, found[: DRAWN // max(1, len(over.values))]):
+        at = _moment(row.get(over.time, ""))
+        for name in over.values if at is not None else ():
+            value = _figure(row.get(name, ""))
+            if at is not None and value is not None:
+                series.setdefault((name, *(row.get(group, "") for group in over.groups)), []).append((at, value))
+    if not series:
+        return Plots()
+    times = [at for points in series.values() for at, _ in points]
+    begins, ends = min(times), max(times)
+    slots = (ends - begins) / over.step + 1
+    shown = []
+    for named, points in list(series.items())[:_PLOTS]:
+        values = [value for _, value in points]
+        span = f"Values {min(values):,.12g} to {max(values):,.12g}, from {_minute(begins)} to {_minute(ends)} UTC"
+        bars = [((at - begins) / over.step, value, "idle") for at, value in points]
+        shown.append(
+            Plot(line_of(" · ".join(filter(None, named)), 120), span, drawn(bars, slots=slots, height=_HEIGHT))
+        )
+    return Plots(shown, len(series) - len(shown))
+
+
+def _moment(text: str) -> int | None:
+    try:
+        return round(dt.datetime.strptime(text, _TIME).replace(tzinfo=dt.UTC).timestamp() * 1_000)
+    except ValueError:
+        return None
+
+
+def _minute(ms: int) -> str:
+    return dt.datetime.fromtimestamp(ms / 1_000, tz=dt.UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def _figure(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if abs(value) < _LARGEST else None  # not a number compares as False

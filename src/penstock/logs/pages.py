@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from penstock.logs import insights, query_records
+from penstock.pools import LOGS
 from penstock.webpages.detail import Detail, Part
 from penstock.webpages.listing import Cell, Column, Empty, Listing, Row
 from penstock.webpages.live import Snapshot
@@ -173,7 +174,7 @@ async def start(view: View) -> Response:
         compiled = refused.values.get("queryCompileError")
         place = compiled["location"] if compiled else None
         return await _again(view, asked, insights.problem(refused.message, asked["query"], place))
-    return view.back("insights", made["queryId"])
+    return view.back("insights", made["queryId"], at="result")
 
 
 async def keep(view: View) -> Response:
@@ -217,10 +218,20 @@ async def _look(view: View) -> tuple[dict[str, Any], dict[str, Any]]:
         "open": found["status"] in _OPEN,
         "sentence": insights.sentence(found, took=took, reason=reason),
         "table": insights.table(found["results"]),
+        "plots": insights.Plots() if row is None else await _plots(view, row.query, found),
         "may_stop": may_stop,
         "more": urlencode({"from": found["nextToken"]}) if "nextToken" in found else "",
     }
     return result, asked
+
+
+async def _plots(view: View, query: str, found: Mapping[str, Any]) -> insights.Plots:
+    """The first results over time, on the first page of them."""
+    over = await LOGS.run(insights.axes, query) if found["results"] and not view.listed_from() else None
+    if over is None:
+        return insights.Plots()
+    more = await view.call("logs", "GetQueryResults", queryId=view.path["id"], maxItems=insights.DRAWN)
+    return insights.plots(more["results"], over)
 
 
 async def query(view: View) -> Mapping[str, Any]:
@@ -248,7 +259,7 @@ async def stop(view: View) -> Response:
     except ServiceError as refused:
         if refused.wire_code != "InvalidParameterException":  # it has ended meanwhile
             raise
-    return view.back("insights", view.path["id"])
+    return view.back("insights", view.path["id"], at="result")
 
 
 async def record(view: View) -> Detail:

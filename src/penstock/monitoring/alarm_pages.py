@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 from penstock.monitoring.errors import ResourceNotFound
 from penstock.monitoring.evaluation import OPERATORS, breaches, number
 from penstock.monitoring.queries import period_of
+from penstock.webpages.bars import drawn
 from penstock.webpages.detail import Detail, Part, tag_facts
 from penstock.webpages.listing import Cell, Column, Empty, Listing, Row, following
 from penstock.webpages.page import Group, Nav, Page
@@ -187,33 +188,16 @@ async def _plot(view: View, one: Mapping[str, Any]) -> Mapping[str, Any] | None:
         for result in found["MetricDataResults"]
         for at, value in zip(result["Timestamps"], result["Values"], strict=True)
     ]
-    return {"label": _label(points, one), **_drawn(points, one), "minutes": _BARS * period // 60}
+    tones = [
+        (slot, value, "bad" if breaches(one["ComparisonOperator"], value, one["Threshold"]) else "good")
+        for slot, value in points
+    ]
+    plot = drawn(tones, slots=_BARS, height=_HEIGHT, mark=one["Threshold"])
+    return {"label": _label(points, one), "bars": plot, "minutes": _BARS * period // 60}
 
 
 def _label(points: Sequence[tuple[int, float]], one: Mapping[str, Any]) -> str:
     return f"{plural(len(points), 'period')} with data, the threshold is {_amount(one['Threshold'])}"
-
-
-def _drawn(points: Sequence[tuple[int, float]], one: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Bars in percent of the width and in pixels from the top."""
-    threshold = one["Threshold"]
-    values = [value for _, value in points] + [0.0, threshold]
-    low, high = min(values), max(values)
-    scale = (_HEIGHT - 10) / (high - low) if high > low else 0.0
-
-    def place(value: float) -> float:
-        return 5 + (high - value) * scale
-
-    bars = [
-        {
-            "x": round(100 * slot / _BARS, 2),
-            "y": round(min(place(value), place(0.0)), 1),
-            "height": round(max(abs(place(value) - place(0.0)), 1.0), 1),
-            "tone": "bad" if breaches(one["ComparisonOperator"], value, threshold) else "good",
-        }
-        for slot, value in points
-    ]
-    return {"bars": bars, "width": round(80 / _BARS, 2), "height": _HEIGHT, "threshold": round(place(threshold), 1)}
 
 
 PAGES = (

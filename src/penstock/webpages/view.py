@@ -251,10 +251,10 @@ class View:
         """Where a live stream that comes back had got to; "" at its first coming."""
         return self.request.headers.get("last-event-id", "") or self.query.get("after", "")
 
-    def back(self, *path: str, query: str = "") -> Response:
-        """After a form: to a page, so that a reload repeats nothing. The parts of `path` are quoted."""
-        where = "/".join(map(part, path))
-        return RedirectResponse(f"/console/{where}{f'?{query}' if query else ''}", status_code=303, headers=HEADERS)
+    def back(self, *path: str, query: str = "", at: str = "") -> Response:
+        """After a form: to a page, or its element of the id `at`, so that a reload repeats nothing. The parts of `path` are quoted."""
+        where = "/".join(map(part, path)) + (f"?{query}" if query else "") + (f"#{at}" if at else "")
+        return RedirectResponse(f"/console/{where}", status_code=303, headers=HEADERS)
 
 
 def _present(value: Any) -> Any:
