@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import time
@@ -143,6 +144,29 @@ def test_a_query_is_stopped_and_shows_nothing_to_those_who_may_not(live: Any, lo
     assert refused.status == 403
     user(live, "nobody", None)
     assert Visitor(live, "nobody").get(path).status == 403
+
+
+def test_a_query_that_runs_says_how_far_it_is_and_is_stopped(
+    live: Any, logs: Any, jonas: Visitor, monkeypatch: pytest.MonkeyPatch
+):
+    async def held(_self: Any, _streams: Any, progress: Any, *_: Any, **__: Any) -> Any:
+        while True:
+            await progress({"recordsMatched": 3.0, "recordsScanned": 5.0, "bytesScanned": 70.0})
+            await asyncio.sleep(0.05)
+
+    monkeypatch.setattr("penstock.logs.logstore.LogStore.query", held)
+    write(logs, "/held", "x")
+    answer = ask(jonas, "fields a", "/held")
+    path = answer.url.partition("#")[0].partition("/console/")[2]
+    assert f'data-live="/console/{path}/live"' in answer.text
+    assert "Reload the page to see how far it is." in answer.text
+    with jonas.stream(f"{path}/live") as stream:
+        stream.until(lambda seen: "3 events matched of 5 scanned, 70 bytes so far" in seen.blocks.get("result", ""))
+        assert ">Stop</button>" in stream.blocks["result"]
+        stopped = jonas.post(f"{path}/stop", {})
+        assert "It was stopped after" in stopped.text
+        assert "data-live=" not in stopped.text
+        stream.until(lambda seen: "It was stopped after" in seen.blocks["result"])
 
 
 def test_what_is_counted_over_time_is_drawn(logs: Any, jonas: Visitor):
