@@ -28,6 +28,9 @@ SLOW = {
     "events.replay_started",
     "events.replayed",
     "logs.queried",  # a query: tests/logs/test_crashes.py
+    "logs.segment_written",  # a stream of 8 MB: tests/logs/test_crashes.py
+    "logs.segment_kept",
+    "logs.segments_dropped",
     "logs.sent",  # a subscription filter: tests/logs/test_crashes.py
     "keys.rotating",  # a key that is 90 days old
     "keys.rotated",

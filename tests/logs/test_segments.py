@@ -228,7 +228,7 @@ def _blobs(folder: Path) -> list[Path]:
     return [path for path in segments_of(folder).rglob("*") if path.is_file()]
 
 
-@pytest.mark.parametrize("lost", ["index", "half of the index", "both"])
+@pytest.mark.parametrize("lost", ["index", "half of the index", "both", "how far it is packed", "all but the events"])
 async def test_a_lost_index_is_made_anew_from_the_segments(stream: Stream, lost: str):
     await stream.write(33)
     await stream.logs.pack(FILE)
@@ -240,9 +240,11 @@ async def test_a_lost_index_is_made_anew_from_the_segments(stream: Stream, lost:
     )
     index = stream.path.with_suffix(".index")
     await stream.again()
+    if lost in ("how far it is packed", "all but the events"):
+        stream.path.with_suffix(".packed").unlink()
     if lost == "half of the index":
         os.truncate(index, index.stat().st_size // 144 * 72)
-    else:
+    elif lost != "how far it is packed":
         index.unlink()
     if lost == "both":
         stream.path.unlink()  # as on another machine, which has none of the files
@@ -297,3 +299,14 @@ def test_a_segment_of_too_many_bytes_is_refused():
 def test_a_backend_prepares_only_where_there_are_segments(tmp_path: Path):
     DiskBackend(tmp_path / "segments")
     assert not (tmp_path / "segments").exists()
+
+
+async def test_what_a_power_failure_left_of_a_new_stream_is_not_taken_for_a_segment(stream: Stream):
+    await stream.write(1)
+    await stream.again()
+    with stream.path.open("r+b") as file:
+        file.write(bytes(stream.path.stat().st_size))
+    assert await stream.read() == []
+    stream.written = []
+    await stream.write(1)
+    assert await stream.read() == stream.written

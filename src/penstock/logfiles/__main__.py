@@ -120,9 +120,10 @@ def _received(connection: socket.socket, length: int) -> bytes:
 def _end_with(connection: socket.socket) -> None:
     """Wait for the other end to close, and end the process then."""
     # What comes over the connection meanwhile is for the other thread.
-    poller = select.poll()
-    poller.register(connection, select.POLLRDHUP | select.POLLHUP | select.POLLERR)
-    poller.poll()
+    with contextlib.suppress(OSError, ValueError):
+        poller = select.poll()
+        poller.register(connection, select.POLLRDHUP | select.POLLHUP | select.POLLERR)
+        poller.poll()
     os._exit(0)
 
 

@@ -21,8 +21,6 @@ _HELD = 4  # unpacked segments in memory
 KEPT, GONE, LOST = b"k", b"g", b"l"
 """What the server's answer begins with: the segment follows; its time is over, and the place of what comes after it follows; why it cannot be read follows."""
 
-ZERO = bytes(8)
-
 
 class Unreadable(Exception):
     """A segment is missing, or not as it was written."""

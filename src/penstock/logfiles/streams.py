@@ -36,7 +36,7 @@ from typing import NamedTuple
 from penstock import durable
 from penstock.logfiles import emptying, restoring
 from penstock.logfiles.sealed import EVENT, DataKey
-from penstock.logfiles.segments import SEGMENTS, ZERO, Segment, is_whole
+from penstock.logfiles.segments import SEGMENTS, Segment, is_whole
 
 log = logging.getLogger("penstock.logs")
 
@@ -45,6 +45,7 @@ _BATCH = struct.Struct(
     "<qqqqqQqII"
 )  # as Batch; of a size that lies in one sector, so that no half of it reaches the disk
 _PACKED = struct.Struct("<QI")  # a place, and the checksum of its digits
+_NOTHING = bytes(EVENT.size)
 _AT_ONCE = 4096  # entries of an index that are read together
 _UNSYNCED = 256  # of which so many cover what was appended since it was synced, nearly always
 _REMEMBERED = 256  # batches, from the newest, among which one that comes again is looked for
@@ -122,6 +123,7 @@ class StreamFiles:
         self.path = path
         self.keys = keys or {}
         self._lacking = lacking
+        self.never_packed = False  # whether somebody who knows has said so: what is empty is what a power failure left
         self.index_path = path.with_suffix(".index")
         self.packed_path = path.with_suffix(
             ".packed"
@@ -269,9 +271,15 @@ class StreamFiles:
     def _need_index(self) -> int:
         """To where the file has been emptied. Raises Unindexed when the index does not know all of that."""
         packed = self._packed()
-        if packed and self._indexed_end() < packed:
+        lacking = self._indexed_end() < packed if packed else not self.never_packed and self._begins_empty()
+        if lacking:
             raise Unindexed(self.path)
         return packed
+
+    def _begins_empty(self) -> bool:
+        with contextlib.suppress(FileNotFoundError), self.path.open("rb") as file:
+            return _is_emptied(file.read(EVENT.size), 0)
+        return False
 
     def complete(self) -> None:
         """Add to the index what it lacks."""
@@ -529,8 +537,8 @@ def _unless_unindexed() -> Iterator[None]:
 
 
 def _is_emptied(data: bytes, at: int) -> bool:
-    """Whether a batch has been taken out of the file: none has come at the beginning of 1970."""
-    return data[at + 8 : at + 16] == ZERO
+    """Whether a batch has been taken out of the file: no event has an empty text."""
+    return data[at : at + EVENT.size] == _NOTHING
 
 
 def _chosen(batches: Iterable[Batch], after: Position, start: int, end: int | None) -> list[Batch]:

@@ -113,6 +113,9 @@ class LogStore:
             return await LOGS.run(fn, held.files)
 
     async def _reindex(self, file: str, held: _Held) -> None:
+        if not await self._store.read(segment_records.packed, [file]):
+            held.files.never_packed = True
+            return
         await LOGS.run(held.files.reindex, *await self._packer.segments(file))
         log.warning("logs.index_made_anew", extra={"stream": file})
 
