@@ -35,8 +35,8 @@ CANARY = {"name": "Canary", "enabled": True, "holder": ""}
 @pytest.mark.parametrize(
     ("others", "following", "said"),
     [
-        ([], CANARY, "Approving lets run 3 continue to Canary at once."),
-        ([], None, "Approving completes run 3: this is its last stage."),
+        ([], CANARY, "Once it is approved, run 3 continues to Canary at once."),
+        ([], None, "Once it is approved, run 3 is complete: this is its last stage."),
         (
             [],
             CANARY | {"enabled": False},

@@ -90,10 +90,10 @@ def approving(others: Sequence[str], following: Mapping[str, Any] | None, *, num
         verb = "has" if len(others) == 1 else "have"
         return f"Approving passes this action only: {_listed(others)} {verb} to succeed before {run} leaves the stage."
     if following is None:
-        return f"Approving completes {run}: this is its last stage."
+        return f"Once it is approved, {run} is complete: this is its last stage."
     name, holder = following["name"], following["holder"]
     if following["enabled"] and not holder:
-        return f"Approving lets {run} continue to {name} at once."
+        return f"Once it is approved, {run} continues to {name} at once."
     causes = " and ".join(
         filter(
             None, (f"{holder} holds it" if holder else "", "" if following["enabled"] else "its transition is closed")
