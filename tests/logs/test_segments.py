@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import random
@@ -310,3 +311,55 @@ async def test_what_a_power_failure_left_of_a_new_stream_is_not_taken_for_a_segm
     stream.written = []
     await stream.write(1)
     assert await stream.read() == stream.written
+
+
+@pytest.mark.parametrize("seed", range(2))
+async def test_two_processes_append_pack_and_read_at_once(any_store: Store, tmp_path: Path, seed: int):
+    """Nothing is lost, doubled or out of order, whoever packs while others write and read."""
+    rng = random.Random(seed)
+    await any_store.write(fill)
+    stores = [log_store(tmp_path, any_store), log_store(tmp_path, any_store)]
+    written: dict[int, list[str]] = {0: [], 1: []}
+    begun = any_store.clock.now()
+
+    async def write(who: int) -> None:
+        for n in range(60):
+            lines = [f"{who} {n} {one} ".ljust(rng.randrange(20, 600), "x") for one in range(rng.randrange(1, 4))]
+            await stores[who].append(FILE, [(begun, line) for line in lines], begun + n)
+            written[who] += lines
+            if rng.random() < 0.2:
+                await stores[who]._sync()
+            await asyncio.sleep(0)
+
+    async def pack(who: int) -> None:
+        for _ in range(15):
+            await stores[who].pack(FILE)
+            await asyncio.sleep(0)
+
+    async def read(who: int) -> list[str]:
+        found = await stores[who].page(FILE, direction="f", position=None, start=0, end=None, limit=10_000, keys={})
+        return [one["message"] for one in orjson.loads(orjson.dumps(found["events"]))]
+
+    async def follow(who: int) -> None:
+        before: list[str] = []
+        for _ in range(6):
+            found = await read(who)
+            assert found[: len(before)] == before, "what was read once stays where it was"
+            before = found
+
+    try:
+        await asyncio.gather(write(0), write(1), pack(0), pack(1), follow(0), follow(1))
+        for store in stores:
+            await store._sync()
+            await store.pack(FILE)
+        for who in (0, 1):
+            found = await read(who)
+            assert sorted(found) == sorted(written[0] + written[1])
+            for writer, lines in written.items():
+                assert [line for line in found if line.startswith(f"{writer} ")] == lines
+        rows = await any_store.read(segment_records.of_stream, FILE)
+        assert len(rows) >= 3
+        assert [row.offset for row in rows] == [0, *(row.end for row in rows[:-1])]
+    finally:
+        for store in stores:
+            await store.stop()

@@ -14,8 +14,8 @@ _UNABLE = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
 
 
 @contextlib.contextmanager
-def held_off(lock: Path) -> Iterator[None]:
-    """While nobody empties a part of the file that this one belongs to: what is read is either as it was or empty."""
+def held_off(lock: Path, *, alone: bool = False) -> Iterator[None]:
+    """While nobody empties a part of the file that this one belongs to, or, `alone`, reads it: what is read is either as it was or empty."""
     with contextlib.ExitStack() as stack:
         try:
             descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
@@ -23,18 +23,17 @@ def held_off(lock: Path) -> Iterator[None]:
             pass
         else:
             stack.callback(os.close, descriptor)
-            fcntl.flock(descriptor, fcntl.LOCK_SH)
+            fcntl.flock(descriptor, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
         yield
 
 
-def empty(path: Path, lock: Path, end: int) -> bool:
+def empty(path: Path, end: int) -> bool:
     """Give the room of a file's beginning back; it reads as zeros. False where the file system cannot, and nothing has changed."""
     import ctypes  # noqa: PLC0415 - only those pay for it who have something to empty
 
     fallocate = ctypes.CDLL(None, use_errno=True).fallocate
     fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
-    with path.open("r+b") as file, lock.open("rb") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
+    with path.open("r+b") as file:
         if fallocate(file.fileno(), _PUNCH_HOLE | _KEEP_SIZE, 0, end) == 0:
             return True
         error = ctypes.get_errno()

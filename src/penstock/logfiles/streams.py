@@ -223,7 +223,9 @@ class StreamFiles:
         chosen = chosen[: bisect.bisect_left(chosen, offset + size, key=lambda batch: batch.end) + 1]
         if not chosen or (chosen[-1].end - offset < size and not rest):
             return None
-        with self.path.open("rb") as file:
+        with self.path.open("rb") as file, emptying.held_off(self.index_path):
+            if offset < self._packed():  # another process has done so meanwhile
+                return None
             file.seek(offset)
             content = file.read(chosen[-1].end - offset)
         if chosen[0].offset != offset or chosen[-1].end > end or not is_whole(content, chosen):
@@ -257,9 +259,10 @@ class StreamFiles:
 
     def empty(self, end: int) -> bool:
         """Give the room of everything before a place back, which lies in segments; False where the file system cannot."""
-        if self._packed() < end:
-            durable.write(self.packed_path, _PACKED.pack(end, zlib.crc32(b"%d" % end)))
-        return emptying.empty(self.path, self.index_path, end)
+        with emptying.held_off(self.index_path, alone=True):
+            if self._packed() < end:
+                durable.write(self.packed_path, _PACKED.pack(end, zlib.crc32(b"%d" % end)))
+            return emptying.empty(self.path, end)
 
     def _packed(self) -> int:
         try:

@@ -13,6 +13,7 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from penstock.blobs.backend import Backend
@@ -59,26 +60,25 @@ class Packer:
         if offset:  # the last time may have ended before this
             last = await store.read(rows.holding, file, offset - 1)
             if last is not None:
-                await self._empty(inspect, last)
+                await self._empty(inspect, file, last.end)
         while True:
             found = await inspect(file, functools.partial(StreamFiles.part, offset=offset, size=SEGMENT, rest=rest))
             if found is None:
                 return
             segment, batches = found
             row = await self._write(file, segment, batches)
+            if row is None:
+                return
             failpoint("logs.segment_written")
-            if not await store.write(rows.keep, file, offset, now=self._store.clock.now()):
-                return  # the stream was deleted meanwhile
+            if not await store.write(rows.keep, row, now=store.clock.now()):
+                await self._run(self._backend.remove, row["blob"])
+                return
             failpoint("logs.segment_kept")
-            await self._empty(inspect, row)
+            await self._empty(inspect, file, segment.end)
             offset = segment.end
 
-    async def _write(self, file: str, segment: Segment, batches: Sequence[Any]) -> Any:
-        """Write a segment, and read it again: what it is to stand for will be gone."""
-        store, sealer = self._store, self._sealer
-        before = await store.read(rows.beginning, file, segment.offset)
-        if before is not None:
-            await self._run(self._backend.remove, before.blob)
+    async def _write(self, file: str, segment: Segment, batches: Sequence[Any]) -> dict[str, Any] | None:
+        """Write a segment, and read it again: what it is to stand for will be gone. None when it is not wanted any more."""
         packed = await SEGMENTS.run(pack, segment, len(batches))
         blob, key = secrets.token_hex(16), secrets.token_bytes(KEY)
         row = {
@@ -87,21 +87,28 @@ class Packer:
             "end": segment.end,
             "highest": max(batch.highest for batch in batches),
             "blob": blob,
-            "key": seal_key(sealer, key, b"", blob),
+            "key": seal_key(self._sealer, key, b"", blob),
             "size": len(packed),
         }
-        await store.write(rows.begin, row)
+        before = await self._store.write(rows.begin, row)
+        if before is None:
+            return None
+        if before:
+            await self._run(self._backend.remove, before)
         await self._run(self._create, blob, key, packed)
-        kept = await store.read(rows.beginning, file, segment.offset)
-        if await SEGMENTS.run(unpack, await self._run(self._read, kept)) != segment:
+        try:
+            again = await SEGMENTS.run(unpack, await self._run(self._read, SimpleNamespace(**row)))
+        except FileNotFoundError:  # another process has begun with the same part, and taken this one back
+            return None
+        if again != segment:
             raise Unreadable("what was written is not what is read")
-        return kept
+        return row
 
-    async def _empty(self, inspect: Callable[..., Awaitable[Any]], row: Any) -> None:
-        emptied = await inspect(row.file, lambda files: files.empty(row.end))
+    async def _empty(self, inspect: Callable[..., Awaitable[Any]], file: str, end: int) -> None:
+        emptied = await inspect(file, lambda files: files.empty(end))
         if not emptied and self._holes:
             self._holes = False
-            log.warning("logs.room_not_given_back", extra={"stream": row.file})
+            log.warning("logs.room_not_given_back", extra={"stream": file})
 
     async def segment(self, path: str, offset: int) -> bytes:
         """The answer to a reader that asks for the segment that has a place. See logfiles.segments."""

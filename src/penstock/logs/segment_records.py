@@ -79,23 +79,29 @@ def packed(conn: sa.Connection, files: Sequence[str]) -> list[str]:
     ]
 
 
-def beginning(conn: sa.Connection, file: str, offset: int) -> Any:
-    """The row of the segment that begins at a place; None without one."""
-    return conn.execute(sa.select(segments).where(_s.file == file, _s.offset == offset)).first()
+def begin(conn: sa.Connection, row: dict[str, Any]) -> str | None:
+    """Note a segment before its blob is written. The blob of an attempt before, which is not wanted any more, or "".
 
-
-def begin(conn: sa.Connection, row: dict[str, Any]) -> None:
-    """Note a segment before its blob is written."""
+    None when the stream is gone, or another has packed this part of it.
+    """
+    stream = conn.execute(sa.select(streams.c.packed).where(streams.c.file == row["file"]).with_for_update()).first()
+    if stream is None or (stream.packed or 0) != row["offset"]:
+        return None
+    before = conn.execute(sa.select(_s.blob, _s.kept).where(_s.file == row["file"], _s.offset == row["offset"])).first()
     upsert(conn, segments, row, {name: row[name] for name in ("end", "highest", "blob", "key", "size")})
+    return "" if before is None else before.blob
 
 
-def keep(conn: sa.Connection, file: str, offset: int, *, now: int) -> bool:
-    """Note that the blob of a segment is durable. False when the stream is gone, and the segment with it."""
-    row = beginning(conn, file, offset)
-    packed = streams.update().where(streams.c.file == file).values(packed=row.end)
+def keep(conn: sa.Connection, row: dict[str, Any], *, now: int) -> bool:
+    """Note that the blob of a segment is durable. False when the stream is gone, and the segment with it, or when another is at it."""
+    this = (_s.file == row["file"]) & (_s.offset == row["offset"]) & (_s.blob == row["blob"]) & _s.kept.is_(None)
+    before = sa.func.coalesce(streams.c.packed, 0) == row["offset"]
+    packed = streams.update().where(streams.c.file == row["file"], before).values(packed=row["end"])
     if not conn.execute(packed).rowcount:
         return False
-    conn.execute(segments.update().where(_s.file == file, _s.offset == offset).values(kept=now))
+    if not conn.execute(segments.update().where(this).values(kept=now)).rowcount:
+        conn.execute(streams.update().where(streams.c.file == row["file"]).values(packed=row["offset"]))
+        return False
     return True
 
 
