@@ -363,3 +363,38 @@ async def test_two_processes_append_pack_and_read_at_once(any_store: Store, tmp_
     finally:
         for store in stores:
             await store.stop()
+
+
+@pytest.mark.parametrize("older", ["all", "events"])
+async def test_files_that_are_older_than_the_database_lose_nothing_that_comes_later(stream: Stream, older: str):
+    await stream.write(12)
+    await stream.again()
+    files = [stream.path, *([stream.path.with_suffix(".index")] if older == "all" else [])]
+    backup = {path: path.read_bytes() for path in files}
+    await stream.write(1, 1_333)  # where a segment ends, no batch of those that come after the restore does
+    await stream.write(20)
+    await stream.logs.pack(FILE)
+    kept = stream.written[: _events_in((await stream.rows())[-1].end, stream)]
+    await stream.logs.stop()
+    for path, content in backup.items():
+        path.write_bytes(content)
+    if older == "all":
+        stream.path.with_suffix(".packed").unlink()
+    stream.logs = log_store(stream.folder, stream.store)
+    stream.written = list(kept)
+    assert await stream.read() == kept
+    await stream.write(3)
+    await stream.logs.pack(FILE)
+    assert await stream.read() == stream.written
+    await stream.again()
+    await stream.write(15)
+    await stream.logs.pack(FILE)
+    assert await stream.read() == stream.written
+
+
+async def test_to_make_an_index_anew_takes_no_more_memory_than_a_segment(stream: Stream):
+    await stream.write(45)
+    await stream.logs.pack(FILE)
+    entries, end = await stream.logs._packer.entries(FILE)
+    assert end == (await stream.rows())[-1].end
+    assert sum(map(len, entries)) < end // 10

@@ -232,14 +232,22 @@ class StreamFiles:
             raise OSError(errno.EIO, "its bytes are not those that were written", str(self.path))
         return Segment(offset, b"".join(_BATCH.pack(*batch) for batch in chosen), content), chosen
 
-    def reindex(self, segments: Sequence[Segment], packed: int) -> None:
-        """Make the index anew from the segments of the stream, and the files if they are missing; the rest of it is added when it is next opened.
+    def reaches(self, packed: int) -> bool:
+        """Whether both files have all that lies in segments, which end at `packed`; those of an older backup do not."""
+        try:
+            return min(self.path.stat().st_size, self._indexed_end()) >= packed
+        except FileNotFoundError:
+            return False
 
-        `packed` is where the last segment ends, which is so when the time of all of them is over.
+    def reindex(self, segments: Sequence[bytes], packed: int) -> None:
+        """Make the index anew from the entries that the segments of the stream have, and the files if they are missing or end before those do.
+
+        The rest of the index is added when it is next opened. `packed` is where the last segment ends, which is so when the time of all of
+        them is over.
         """
         self.close()
         durable.make_folder(self.path.parent)
-        entries = list(map(Batch._make, _BATCH.iter_unpack(b"".join(segment.entries for segment in segments))))
+        entries = list(map(Batch._make, _BATCH.iter_unpack(b"".join(segments))))
         if not entries:
             entries = [Batch(-1, -1, 0, 0, packed, 0, 0, 0, 0)]  # of what nobody reads any more
         # A later batch vouched for it. Nothing of it is in the file to be compared.
@@ -250,7 +258,11 @@ class StreamFiles:
         try:
             fcntl.flock(file, fcntl.LOCK_EX)
             if os.fstat(file).st_size < packed:
-                os.ftruncate(file, packed)
+                with emptying.held_off(self.index_path, alone=True):
+                    os.ftruncate(
+                        file, 0
+                    )  # a reader looks only at the beginning of what it reads for whether it was emptied
+                    os.ftruncate(file, packed)
                 os.fsync(file)
         finally:
             os.close(file)

@@ -35,6 +35,7 @@ _EXPIRE_S = 600.0
 _COLLECT_S = 3600.0
 _ABANDONED_S = 3600.0  # what has no row is left alone for so long after it was written to last
 _BATCH = 500  # streams that are forgotten in a transaction
+_LOOKED_AT = 50_000  # streams, by name, whose files are known to have what lies in segments
 
 T = TypeVar("T")
 
@@ -48,7 +49,6 @@ class _Held:
         self.files = files
         self.lock = asyncio.Lock()
         self.dirty = False
-        self.here = False  # whether it was looked for its files
 
 
 class LogStore:
@@ -61,6 +61,7 @@ class LogStore:
         self._held: OrderedDict[str, _Held] = OrderedDict()
         self._loops: list[Loop] = []
         self._awake = asyncio.Event()
+        self._looked_at: set[str] = set()
         self._readers = Readers(packer.segment)
         self.keys = OpenedKeys()
         self.tailed: Counter[str] = Counter()  # sessions of StartLiveTail that are open, by account
@@ -102,21 +103,36 @@ class LogStore:
 
     async def _indexed(self, file: str, held: _Held, fn: Callable[[StreamFiles], T]) -> T:
         """Run something that blocks on a stream's files, whose index is made anew if it lacks what lies in segments."""
-        if not held.here:
-            if not await LOGS.run(self._path(file).exists) and await self._store.read(segment_records.packed, [file]):
-                await self._reindex(file, held)  # another machine has written the stream
-            held.here = True
+        if await self._behind([file]):
+            await self._reindex(file, held)
         try:
             return await LOGS.run(fn, held.files)
         except Unindexed:
             await self._reindex(file, held)
             return await LOGS.run(fn, held.files)
 
+    async def _behind(self, files: Sequence[str]) -> list[str]:
+        """Those of some streams whose files lack what lies in segments: another machine has written them, or the files are of an older backup."""
+        unknown = [file for file in files if file not in self._looked_at]
+        if not unknown:
+            return []
+        packed = await self._store.read(segment_records.packed, unknown)
+
+        def look() -> tuple[list[str], list[str]]:
+            here = [file for file in unknown if self._path(file).exists()]
+            return here, [file for file, end in packed.items() if not StreamFiles(self._path(file)).reaches(end)]
+
+        here, behind = await LOGS.run(look)
+        if len(self._looked_at) > _LOOKED_AT:
+            self._looked_at.clear()
+        self._looked_at.update(set(here).difference(behind))
+        return behind
+
     async def _reindex(self, file: str, held: _Held) -> None:
         if not await self._store.read(segment_records.packed, [file]):
             held.files.never_packed = True
             return
-        await LOGS.run(held.files.reindex, *await self._packer.segments(file))
+        await LOGS.run(held.files.reindex, *await self._packer.entries(file))
         log.warning("logs.index_made_anew", extra={"stream": file})
 
     async def pack(self, file: str) -> None:
@@ -199,8 +215,7 @@ class LogStore:
     ) -> dict[str, Any]:
         """Ask the readers. They write no file, so an index that lacks events is completed here, once for each request."""
         files = list(files)
-        absent = await LOGS.run(lambda: [file for file in files if not self._path(file).exists()])
-        for file in await self._store.read(segment_records.packed, absent) if absent else ():
+        for file in await self._behind(files):
             await self.inspect(file, StreamFiles.complete)
         try:
             return await ask(request)
@@ -218,6 +233,7 @@ class LogStore:
             async with held.lock:
                 await LOGS.run(held.files.remove)
             self._held.pop(file, None)
+            self._looked_at.discard(file)
 
     async def expire(self) -> None:
         """Forget streams that have got nothing for as long as their group keeps events."""

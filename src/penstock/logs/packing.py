@@ -136,13 +136,13 @@ class Packer:
         following = await self._store.read(rows.following, file, offset)
         return GONE + str(packed if following is None else following).encode()
 
-    async def segments(self, file: str) -> tuple[list[Segment], int]:
-        """All segments of a stream, for its index to be made anew, and where they end. Raises Unreadable."""
+    async def entries(self, file: str) -> tuple[list[bytes], int]:
+        """What the segments of a stream have of its index, for that to be made anew, and where they end. Raises Unreadable."""
         kept = [row for row in await self._store.scan(rows.of_stream, file) if row.dropped is None]
         stream = await self._store.read(records.stream_of, file)
         if stream is None or not stream.packed:
             raise Unreadable(f"the stream {file} has no segments")
-        return [await SEGMENTS.run(unpack, await self._packed(row)) for row in kept], stream.packed
+        return [(await SEGMENTS.run(unpack, await self._packed(row))).entries for row in kept], stream.packed
 
     async def ask(self) -> None:
         """Have streams packed that nobody has written to for long."""

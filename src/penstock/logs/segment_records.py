@@ -67,16 +67,15 @@ def of_stream(conn: sa.Connection, file: str) -> list[Any]:
     return list(conn.execute(sa.select(segments).where(_s.file == file, _s.kept.is_not(None)).order_by(_s.offset)))
 
 
-def packed(conn: sa.Connection, files: Sequence[str]) -> list[str]:
-    """Those of some streams that have segments."""
+def packed(conn: sa.Connection, files: Sequence[str]) -> dict[str, int]:
+    """Those of some streams that have segments, and where these end."""
     c = streams.c
-    return [
-        file
+    query = sa.select(c.file, c.packed).where(c.packed > 0)
+    return {
+        row.file: row.packed
         for at in range(0, len(files), _AT_ONCE)
-        for file in conn.execute(
-            sa.select(c.file).where(c.file.in_(files[at : at + _AT_ONCE]), c.packed.is_not(None))
-        ).scalars()
-    ]
+        for row in conn.execute(query.where(c.file.in_(files[at : at + _AT_ONCE])))
+    }
 
 
 def begin(conn: sa.Connection, row: dict[str, Any]) -> str | None:
