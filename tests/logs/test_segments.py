@@ -398,3 +398,32 @@ async def test_to_make_an_index_anew_takes_no_more_memory_than_a_segment(stream:
     entries, end = await stream.logs._packer.entries(FILE)
     assert end == (await stream.rows())[-1].end
     assert sum(map(len, entries)) < end // 10
+
+
+async def test_each_of_many_idle_streams_is_asked_for_in_one_pass(any_store: Store, tmp_path: Path):
+    files = [f"{n:032x}" for n in range(250)]
+    most = {"created": 0, "size": 20_000, "last_ingestion": 1}
+
+    def fill_many(conn: sa.Connection) -> None:
+        fill(conn)
+        conn.execute(
+            records.streams.insert(), [{**PLACE, "group": "g", "name": file, "file": file, **most} for file in files]
+        )
+
+    await any_store.write(fill_many)
+    logs = log_store(tmp_path, any_store)
+    statements: list[str] = []
+    scan = any_store.scan
+
+    async def counted(fn: Any, *arguments: Any) -> Any:
+        statements.append(fn.__name__)
+        return await scan(fn, *arguments)
+
+    any_store.scan = counted  # pyright: ignore[reportAttributeAccessIssue]
+    try:
+        await logs._packer.ask()
+    finally:
+        any_store.scan = scan  # pyright: ignore[reportAttributeAccessIssue]
+        await logs.stop()
+    assert sorted(await any_store.read(asked)) == files
+    assert statements == ["idle"] * 4

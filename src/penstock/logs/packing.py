@@ -146,11 +146,12 @@ class Packer:
 
     async def ask(self) -> None:
         """Have streams packed that nobody has written to for long."""
-        store = self._store
-        while files := await store.scan(rows.idle, store.clock.now(), _BATCH):
+        store, after = self._store, ""
+        while files := await store.scan(rows.idle, store.clock.now(), after, _BATCH):
             await store.write(rows.ask, files, 1)
-            if len(files) < _BATCH:
-                return
+            after = files[
+                -1
+            ]  # each is looked at once, however many there are and whatever becomes of their jobs meanwhile
 
     async def expire(self) -> None:
         """Delete the segments that are over their time, or whose streams are gone."""

@@ -113,13 +113,13 @@ def ask(conn: sa.Connection, files: Sequence[str], least: int) -> None:
         enqueue(conn, kind=PACK, payload={"file": row.file}, account=row.account, region=row.region, dedup=row.file)
 
 
-def idle(conn: sa.Connection, now: int, limit: int) -> list[str]:
-    """Some streams (files) that nobody has written to for long, and of which much is not packed and is not asked to be."""
+def idle(conn: sa.Connection, now: int, after: str, limit: int) -> list[str]:
+    """Some streams (files) behind one that nobody has written to for long, and of which much is not packed and is not asked to be; in their order."""
     c, jobs = streams.c, job_table.c
     asked = sa.exists().where(jobs.kind == PACK, jobs.dedup == c.file, jobs.state.in_(LIVE))
     longer = c.size - sa.func.coalesce(c.packed, 0) >= _LEAST
-    query = sa.select(c.file).where(c.last_ingestion < now - IDLE_MS, longer, ~asked).limit(limit)
-    return list(conn.execute(query).scalars())
+    found = (c.file > after) & (c.last_ingestion < now - IDLE_MS) & longer & ~asked
+    return list(conn.execute(sa.select(c.file).where(found).order_by(c.file).limit(limit)).scalars())
 
 
 def drop(conn: sa.Connection, now: int, limit: int) -> list[Any]:
