@@ -18,7 +18,6 @@ from penstock_identity_harness import trusting
 from penstock_waiting import until
 
 from penstock.pipelines import jsonpaths
-from penstock.pipelines.webhook_endpoint import Budgets
 from penstock.pipelines.webhooks import NotJson, comes_from, document_of, is_signed, unmatched
 
 # The members of a push that GitHub's documentation shows, as far as filters look at them.
@@ -168,17 +167,6 @@ def test_addresses_are_those_of_a_range():
     assert comes_from("2001:db8::1", "2001:db8::/32")
     assert not comes_from("2001:db8::1", "192.0.2.0/24")
     assert not comes_from("", "192.0.2.0/24")
-
-
-def test_budgets_fill_again_and_forget_who_was_longest_away():
-    budgets = Budgets(a_second=2, burst=3)
-    assert [budgets.take("a", 10.0) for _ in range(4)] == [True, True, True, False]
-    assert budgets.take("b", 10.0)
-    assert [budgets.take("a", 10.5) for _ in range(2)] == [True, False]
-    assert [budgets.take("a", 1_000.0) for _ in range(4)] == [True, True, True, False]
-    for number in range(5_000):
-        budgets.take(f"{number}", 1_000.0)
-    assert len(budgets._left) == 4_096
 
 
 # Over the wire.

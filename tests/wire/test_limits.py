@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from penstock.application import Settings
 from penstock.store.sealing import Sealer
-from penstock.wire import arriving, budget, exchange, http, rates
+from penstock.wire import arriving, budget, exchange, http
 from penstock.wire.errors import Throttled
 from penstock.wire.http import Timeouts
 from penstock.wire.rates import Rates
@@ -78,9 +78,23 @@ def test_no_key_makes_more_than_its_bucket_and_its_rate_allow_whatever_the_other
         assert taken[key] <= 20.5 + 2 * now
 
 
-def test_no_more_keys_are_remembered_than_there_is_room_for(monkeypatch):
-    monkeypatch.setattr(rates, "_KEYS", 3)
-    allowed = Rates(1)
+def test_a_bucket_may_hold_more_or_less_than_ten_seconds_worth():
+    allowed = Rates(2, burst=3)
+    for _ in range(3):
+        allowed.take("a", 10.0)
+    with pytest.raises(Throttled):
+        allowed.take("a", 10.0)
+    allowed.take("a", 10.5)
+    with pytest.raises(Throttled):
+        allowed.take("a", 10.5)
+    for _ in range(3):
+        allowed.take("a", 1_000.0)
+    with pytest.raises(Throttled):
+        allowed.take("a", 1_000.0)
+
+
+def test_no_more_keys_are_remembered_than_there_is_room_for():
+    allowed = Rates(1, keys=3)
     for key in "abcabdabe":
         allowed.take(key, 1.0)
     assert list(allowed._full) == ["a", "b", "e"]

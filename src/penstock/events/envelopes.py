@@ -53,7 +53,7 @@ def envelope_of(type: EventType, event: Event) -> dict[str, Any]:
     return envelope(
         id=event.id,
         detail_type=type.detail_type,
-        source=type.source if type.source_of is None else type.source_of(event),
+        source=type.source_for(event),
         account=event.account,
         region=event.region,
         at=event.at,

@@ -90,7 +90,7 @@ class RuleBook:
     def concerns(self, conn: sa.Connection, event: Event) -> bool:
         """Whether a rule of the default bus wants an event of the platform."""
         type = self.app.events.type(event.type)
-        if not type.source or (type.source_of is not None and not type.source_of(event)):
+        if not type.source_for(event):
             return False
         now = time.monotonic()
         if now >= self._reread:

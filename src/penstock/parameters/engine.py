@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
-
-import re2
 
 from penstock.parameters.errors import (
     InvalidAllowedPatternException,
@@ -15,6 +12,7 @@ from penstock.parameters.errors import (
     ParameterPatternMismatchException,
     ValidationException,
 )
+from penstock.wire.patterns import compiled
 
 STANDARD, ADVANCED, INTELLIGENT = "Standard", "Advanced", "Intelligent-Tiering"
 SECURE = "SecureString"
@@ -87,19 +85,9 @@ def _check_value(value: str, pattern: str) -> None:
             "1 validation error detected: Value '' at 'value' failed to satisfy constraint: Member must have length greater than or "
             "equal to 1."
         )
-    if pattern and not _compiled(pattern).fullmatch(value):
-        raise ParameterPatternMismatchException(pattern=pattern)
-
-
-@lru_cache(maxsize=64)
-def _compiled(pattern: str) -> Any:
-    options = re2.Options()
-    options.log_errors = False
-    options.max_mem = 4 << 20
     try:
-        return re2.compile(pattern, options)
-    except re2.error as error:
-        reason = error.args[0] if error.args else ""
-        raise InvalidAllowedPatternException(
-            reason=reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
-        ) from None
+        fits = not pattern or compiled(pattern).fullmatch(value)
+    except ValueError as error:
+        raise InvalidAllowedPatternException(reason=str(error)) from None
+    if not fits:
+        raise ParameterPatternMismatchException(pattern=pattern)

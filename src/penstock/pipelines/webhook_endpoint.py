@@ -10,7 +10,6 @@ import hashlib
 import hmac
 import logging
 import re
-from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -28,7 +27,9 @@ from penstock.pipelines.webhooks import NotJson, comes_from, document_of, is_sig
 from penstock.pools import BODIES
 from penstock.wire.asgi import Receive, Send, send_text
 from penstock.wire.call import partition_of
+from penstock.wire.errors import Throttled
 from penstock.wire.message import client_address
+from penstock.wire.rates import Rates
 
 log = logging.getLogger("penstock.pipelines")
 
@@ -39,7 +40,7 @@ _LARGEST = 5 * 1024 * 1024  # bytes; GitHub names at most 2,048 commits in a pus
 _SHORT = 32 * 1024  # bytes that are looked at on the loop
 _AT_ONCE = 16  # requests whose bodies are read at a time
 _SECONDS = 20.0  # for a body to come
-_A_SECOND, _BURST = 10.0, 60.0  # requests of a sender, and to a webhook
+_A_SECOND, _BURST = 10, 60  # requests of a sender, and to a webhook
 _REMEMBERED = 4_096  # senders and webhooks whose requests are counted
 _DELIVERIES = (b"x-github-delivery", b"x-gitea-delivery", b"x-gogs-delivery")
 _AGAIN = (b"retry-after", b"1")
@@ -53,38 +54,20 @@ class Answer(NamedTuple):
     code: str = ""  # of the error that the webhook shows; "" when nothing is wrong
 
 
-class Budgets:
-    """How much somebody may still ask: some at once, and then so many a second."""
-
-    def __init__(self, a_second: float = _A_SECOND, burst: float = _BURST) -> None:
-        self._a_second, self._burst = a_second, burst
-        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()  # who → how much at which time, in s
-
-    def take(self, who: str, now: float) -> bool:
-        """Take one, unless there is none left. `now` is of a clock that never goes back, in s."""
-        left, at = self._left.pop(who, (self._burst, now))
-        left = min(self._burst, left + (now - at) * self._a_second)
-        taken = left >= 1
-        self._left[who] = (left - taken, now)
-        while len(self._left) > _REMEMBERED:
-            self._left.popitem(last=False)
-        return taken
-
-
 class WebhookEndpoint:
     """The ASGI application at `PREFIX`."""
 
     def __init__(self, service: PipelineService) -> None:
         self._service = service
         self._app = service.app
-        self._senders, self._webhooks = Budgets(), Budgets()
+        self._senders, self._webhooks = (Rates(_A_SECOND, burst=_BURST, keys=_REMEMBERED) for _ in range(2))
         self._reading = 0
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """Answer a request."""
         path = _PATH.fullmatch(scope["path"].removeprefix(PREFIX))
         sender, now = client_address(scope), asyncio.get_running_loop().time()
-        if not self._senders.take(sender, now):
+        if not _may_ask(self._senders, sender, now):
             await send_text(send, 429, "Too many requests come from this address.\n", _AGAIN)
             return
         row = None if path is None else await self._app.store.read(records.by_id, path[1])
@@ -94,7 +77,7 @@ class WebhookEndpoint:
         if scope["method"] != "POST":
             await send_text(send, 405, "Webhooks are sent by POST.\n", (b"allow", b"POST"))
             return
-        if self._reading >= _AT_ONCE or not self._webhooks.take(row.id, now):
+        if self._reading >= _AT_ONCE or not _may_ask(self._webhooks, row.id, now):
             await send_text(send, 429, "Too many requests come to this webhook.\n", _AGAIN)
             return
         headers = dict(scope["headers"])
@@ -170,6 +153,14 @@ class WebhookEndpoint:
         input = StartRequested(trigger=Trigger(type=TriggerType.WEBHOOK, detail=arn))
         records.note_trigger(conn, row.id, now)
         return start_idempotently(conn, pipeline, input, token=token, now=now, seed=seed, actor=arn, cause=row.id)
+
+
+def _may_ask(rates: Rates, who: str, now: float) -> bool:
+    try:
+        rates.take(who, now)
+    except Throttled:
+        return False
+    return True
 
 
 def _asked(row: Any) -> object:

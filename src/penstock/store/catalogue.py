@@ -37,6 +37,10 @@ class EventType:
         """Of the payload's present form."""
         return 1 + len(self.upcasters)
 
+    def source_for(self, event: Event) -> str:
+        """Where rules see that an event comes from; "" for one that they do not see."""
+        return self.source if self.source_of is None else self.source_of(event)
+
 
 class UndeclaredEvent(Exception):
     """A component emits an event that it has not declared: a mistake in its program."""

@@ -12,6 +12,7 @@ import re
 import warnings
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import re2
 
@@ -21,6 +22,7 @@ _SIMPLE = re.compile(r"\^?\[(?!\^?\])(?:[^\[\]\\]|\\[^pPbBdDwWsSuU0-9Q]|\\[dws])
 _SET_OPERATION = re.compile(r"--|&&|~~|\|\|")
 _JAVA_ESCAPE = re.compile(r"\\u([0-9A-Fa-f]{4})")
 _CLASS_THEN_DASH = re.compile(r"(\\[wds])-(?=[^\]])")  # Java and RE2 read such a dash as itself
+_MEMORY = 4 << 20  # bytes that RE2 takes for one expression
 _REMEMBERED = 256  # characters
 _SLOW_LIMIT = 4096  # characters that a pattern outside RE2 is tried on
 
@@ -28,6 +30,19 @@ _SLOW_LIMIT = 4096  # characters that a pattern outside RE2 is tried on
 def _translated(escape: re.Match[str]) -> str:
     point = int(escape[1], 16)
     return "" if 0xD800 <= point <= 0xDFFF else f"\\x{{{escape[1]}}}"
+
+
+@lru_cache(maxsize=256)
+def compiled(expression: str) -> Any:
+    """An expression for RE2, whose time is linear in what it searches and whose memory has a bound. Raises ValueError, with the reason."""
+    options = re2.Options()
+    options.log_errors = False
+    options.max_mem = _MEMORY
+    try:
+        return re2.compile(expression, options)
+    except re2.error as error:
+        reason = error.args[0] if error.args else ""
+        raise ValueError(reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)) from None
 
 
 @lru_cache(maxsize=1024)
@@ -39,12 +54,9 @@ def full_match(pattern: str) -> Callable[[str], object]:
     if _SIMPLE.fullmatch(pattern) and not _SET_OPERATION.search(pattern):
         with contextlib.suppress(re.error):
             return re.compile(pattern, re.ASCII).fullmatch
-    options = re2.Options()
-    options.log_errors = False
-    options.max_mem = 4 << 20
     try:
-        return _remembering(re2.compile(_JAVA_ESCAPE.sub(_translated, pattern), options).fullmatch)
-    except re2.error:
+        return _remembering(compiled(_JAVA_ESCAPE.sub(_translated, pattern)).fullmatch)
+    except ValueError:
         slow = _python(pattern)
     if slow is None:
         log.warning("pattern.unusable", extra={"pattern": pattern})

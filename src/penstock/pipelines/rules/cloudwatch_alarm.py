@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from penstock.pipelines.actions.provider import Action, Failed, Outcome, Provider, Running, Succeeded
 from penstock.pipelines.model import DAY, MINUTE, ActionType, ActionTypeId, Property
+from penstock.pipelines.rules.reading import refusing
 
 _STATES = ("ALARM", "OK", "INSUFFICIENT_DATA")
 _CHECK = 10_000  # ms
@@ -28,19 +26,6 @@ def _minutes(text: str) -> int:
     return int(text)
 
 
-def _refuse(rule: Mapping[str, Any]) -> str | None:
-    configuration = rule.get("configuration", {})
-    for name, read in (("AlarmStates", _states), ("WaitTime", _minutes)):
-        text = configuration.get(name)
-        if text is None or "#{" in text:
-            continue
-        try:
-            read(text)
-        except ValueError as error:
-            return f"The {name} of rule '{rule['name']}' cannot be read: {error}"
-    return None
-
-
 class CloudWatchAlarm(Provider):
     """Asks for the alarm's state until it is another one, or its time is over."""
 
@@ -56,7 +41,7 @@ class CloudWatchAlarm(Provider):
             outputs=(0, 0),
             timeout=7 * DAY,
             works_on="cloudwatch:alarm",
-            refuse=_refuse,
+            refuse=refusing({"AlarmStates": _states, "WaitTime": _minutes}),
         ),
     )
 

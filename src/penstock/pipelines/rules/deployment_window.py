@@ -5,10 +5,10 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Mapping
-from typing import Any
 
 from penstock.pipelines.actions.provider import Action, Failed, Outcome, Provider, Running, Succeeded
 from penstock.pipelines.model import DAY, HOUR, MINUTE, ActionType, ActionTypeId, Property
+from penstock.pipelines.rules.reading import refusing
 from penstock.timetables import Cron, ExpressionError, following, parsed
 from penstock.zones import zone_of
 
@@ -53,19 +53,6 @@ def _zone(text: str) -> dt.tzinfo:
     return zone
 
 
-def _refuse(rule: Mapping[str, Any]) -> str | None:
-    configuration = rule.get("configuration", {})
-    for name, read in (("Cron", _cron), ("TimeZone", _zone)):
-        text = configuration.get(name)
-        if text is None or "#{" in text:
-            continue
-        try:
-            read(text)
-        except ValueError as error:
-            return f"The {name} of rule '{rule['name']}' cannot be read: {error}"
-    return None
-
-
 class DeploymentWindow(Provider):
     """Looks at the clock, and asks nobody."""
 
@@ -81,7 +68,7 @@ class DeploymentWindow(Provider):
             inputs=(0, 0),
             outputs=(0, 0),
             timeout=7 * DAY,
-            refuse=_refuse,
+            refuse=refusing({"Cron": _cron, "TimeZone": _zone}),
         ),
     )
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
 from penstock.pipelines.actions.provider import Action, Failed, Outcome, Provider, Succeeded
 from penstock.pipelines.model import ActionType, ActionTypeId, Property
+from penstock.wire.patterns import compiled
 
-_MEMORY = 4 << 20  # bytes that RE2 takes for one expression
 _SHOWN = 200  # characters of a value in a sentence
 _FAILS = {
     "EQ": "is not equal to",
@@ -25,25 +24,10 @@ def _refuse(rule: Mapping[str, Any]) -> str | None:
     if configuration.get("Operator") != "MATCHES" or "#{" in value:
         return None
     try:
-        _compiled(value)
+        compiled(value)
     except ValueError as error:
         return f"The Value of rule '{rule['name']}' is no regular expression: {error}"
     return None
-
-
-@lru_cache(256)
-def _compiled(expression: str) -> Any:
-    """An expression for RE2, whose time is linear in what it searches. Raises ValueError."""
-    import re2  # noqa: PLC0415 - a server without such rules starts without it
-
-    options = re2.Options()
-    options.log_errors = False
-    options.max_mem = _MEMORY
-    try:
-        return re2.compile(expression, options)
-    except re2.error as error:
-        reason = error.args[0]
-        raise ValueError(reason.decode() if isinstance(reason, bytes) else str(reason)) from None
 
 
 class VariableCheck(Provider):
@@ -99,7 +83,7 @@ def _holds(operator: str, variable: str, value: str) -> bool | None:
         case "CONTAINS":
             return value in variable
         case "MATCHES":
-            return _compiled(value).fullmatch(variable) is not None
+            return compiled(value).fullmatch(variable) is not None
     return None
 
 
