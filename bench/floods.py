@@ -20,7 +20,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from bench.hosts import TAG, make_hosts
-from bench.installation import BUCKET, role, runtime_options
+from bench.installation import BUCKET, approved_pipeline, role, runtime_options
 from bench.run import Row
 from bench.served import Served, served
 
@@ -54,25 +54,7 @@ def _prepared(server: Served) -> dict[str, Callable[[], object]]:
     """What is measured, by name."""
     client = server.clients()
     s3, pipelines, logs = client("s3"), client("codepipeline"), client("logs")
-    s3.create_bucket(Bucket=BUCKET)
-    source = {
-        "name": "source",
-        "actionTypeId": {"category": "Source", "owner": "AWS", "provider": "S3", "version": "1"},
-        "configuration": {"S3Bucket": BUCKET, "S3ObjectKey": "source.zip", "PollForSourceChanges": "false"},
-        "outputArtifacts": [{"name": "Source"}],
-    }
-    approval = {
-        "name": "approve",
-        "actionTypeId": {"category": "Approval", "owner": "AWS", "provider": "Manual", "version": "1"},
-    }
-    pipelines.create_pipeline(
-        pipeline={
-            "name": "bench",
-            "roleArn": role(client, "codepipeline"),
-            "artifactStore": {"type": "S3", "location": BUCKET},
-            "stages": [{"name": "Source", "actions": [source]}, {"name": "Approve", "actions": [approval]}],
-        }
-    )
+    approved_pipeline(client)
     builder = role(client, "codebuild")
     client("codebuild").create_project(
         name="bench",

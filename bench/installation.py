@@ -40,6 +40,29 @@ def role(client: Any, service: str, *, allow: str = "*") -> str:
     return made["Arn"]
 
 
+def approved_pipeline(client: Any) -> None:
+    """The bucket, and a pipeline `bench` with a source in it that starts nothing by itself, and an approval."""
+    client("s3").create_bucket(Bucket=BUCKET)
+    source = {
+        "name": "source",
+        "actionTypeId": {"category": "Source", "owner": "AWS", "provider": "S3", "version": "1"},
+        "configuration": {"S3Bucket": BUCKET, "S3ObjectKey": "source.zip", "PollForSourceChanges": "false"},
+        "outputArtifacts": [{"name": "Source"}],
+    }
+    approval = {
+        "name": "approve",
+        "actionTypeId": {"category": "Approval", "owner": "AWS", "provider": "Manual", "version": "1"},
+    }
+    client("codepipeline").create_pipeline(
+        pipeline={
+            "name": "bench",
+            "roleArn": role(client, "codepipeline"),
+            "artifactStore": {"type": "S3", "location": BUCKET},
+            "stages": [{"name": "Source", "actions": [source]}, {"name": "Approve", "actions": [approval]}],
+        }
+    )
+
+
 class Agent:
     """Our own agent in a process of its own, for one host below a folder."""
 

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bench.installation import BUCKET, role
+from bench.installation import approved_pipeline
 from bench.run import Row
 from bench.served import served
 
@@ -25,30 +25,12 @@ _BAR_MS = 30
 
 def measure() -> list[Row]:
     """The row of `make bench`."""
-    source = {
-        "name": "source",
-        "actionTypeId": {"category": "Source", "owner": "AWS", "provider": "S3", "version": "1"},
-        "configuration": {"S3Bucket": BUCKET, "S3ObjectKey": "source.zip", "PollForSourceChanges": "false"},
-        "outputArtifacts": [{"name": "Source"}],
-    }
-    approval = {
-        "name": "approve",
-        "actionTypeId": {"category": "Approval", "owner": "AWS", "provider": "Manual", "version": "1"},
-    }
     body = json.dumps({"ref": "refs/heads/main", "commits": [{"id": "a" * 40, "message": "x" * 200}] * 20}).encode()
     signature = hmac.new(b"secret", body, hashlib.sha256).hexdigest()
     with served() as server:
         clients = server.clients()
-        clients("s3").create_bucket(Bucket=BUCKET)
+        approved_pipeline(clients)
         pipelines = clients("codepipeline")
-        pipelines.create_pipeline(
-            pipeline={
-                "name": "bench",
-                "roleArn": role(clients, "codepipeline"),
-                "artifactStore": {"type": "S3", "location": BUCKET},
-                "stages": [{"name": "Source", "actions": [source]}, {"name": "Approve", "actions": [approval]}],
-            }
-        )
         webhook = {
             "name": "bench",
             "targetPipeline": "bench",

@@ -2,7 +2,7 @@
 
     python worker.py --pool linux --memory worker.json
 
-It remembers its job in a file, so that it goes on with the same job when it was killed; another worker gets the job when it stays away.
+It remembers its job in a file, so that it continues with the same job after it was killed; another worker gets the job when it stays away.
 """
 
 import argparse

@@ -44,7 +44,7 @@ EVENTS = {
     "logs.query_failed": "A query of Logs Insights has ended without results.",
     "logs.not_sent": "What a subscription filter finds could not be sent to its destination. It is tried again, for a day.",
     "logs.not_measured": "What metric filters find in a log group could not be counted. It is tried again each minute.",
-    "logs.room_not_given_back": "The file system cannot take parts out of a file, so what lies in segments of log streams takes its room there too.",
+    "logs.space_not_freed": "The file system cannot take parts out of a file, so what lies in segments of log streams takes up space there too.",
     "logs.segment_unreadable": "A segment of a log stream is missing or not as it was written: that part of the stream cannot be read.",
     "loop.failed": "A background loop failed. It is tried again; `/readyz` names it meanwhile.",
     "metrics.reading_failed": "Gauges could not be read from the database. They have no value until they can.",

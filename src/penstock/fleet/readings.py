@@ -1,4 +1,4 @@
-"""What /metrics reads when it is asked: gauges whose values stand in the database, and the room on the disk."""
+"""What /metrics reads when it is asked: gauges whose values stand in the database, and the space on the disk."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FAILED = metrics.counter(
     "penstock_readings_failed_total",
     "Times that gauges could not be read from the database; they have no values meanwhile.",
 )
-FREE = metrics.gauge("penstock_data_dir_free_bytes", "Room on the disk of the data dir.")
+FREE = metrics.gauge("penstock_data_dir_free_bytes", "Free space on the disk of the data dir.")
 SIZE = metrics.gauge("penstock_data_dir_size_bytes", "Size of the disk of the data dir.")
 
 _SECONDS = 4.0  # which a scrape waits at most

@@ -28,7 +28,7 @@ def held_off(lock: Path, *, alone: bool = False) -> Iterator[None]:
 
 
 def empty(path: Path, end: int) -> bool:
-    """Give the room of a file's beginning back; it reads as zeros. False where the file system cannot, and nothing has changed."""
+    """Free the space of a file's beginning, which then reads as zeros. False where the file system cannot, and nothing has changed."""
     import ctypes  # noqa: PLC0415 - only those pay for it who have something to empty
 
     fallocate = ctypes.CDLL(None, use_errno=True).fallocate

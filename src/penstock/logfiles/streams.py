@@ -270,7 +270,7 @@ class StreamFiles:
         self._forget()
 
     def empty(self, end: int) -> bool:
-        """Give the room of everything before a place back, which lies in segments; False where the file system cannot."""
+        """Free the space of everything before a place, which lies in segments; False where the file system cannot."""
         with emptying.held_off(self.index_path, alone=True):
             if self._packed() < end:
                 durable.write(self.packed_path, _PACKED.pack(end, zlib.crc32(b"%d" % end)))

@@ -108,7 +108,7 @@ class Packer:
         emptied = await inspect(file, lambda files: files.empty(end))
         if not emptied and self._holes:
             self._holes = False
-            log.warning("logs.room_not_given_back", extra={"stream": file})
+            log.warning("logs.space_not_freed", extra={"stream": file})
 
     async def segment(self, path: str, offset: int) -> bytes:
         """The answer to a reader that asks for the segment that has a place. See logfiles.segments."""

@@ -1,4 +1,4 @@
-"""How much room sandboxes leave, and how sizes are said. Pure."""
+"""How much space sandboxes leave, and how sizes are said. Pure."""
 
 from __future__ import annotations
 
