@@ -118,7 +118,10 @@ def test_actions_stand_in_the_order_in_which_they_run():
         ({"status": "Failed", "summary": "s"}, {"error": "s"}),
         ({"status": "Succeeded", "summary": "s", "externalExecutionUrl": "/there"}, {"error": "", "link": "/there", "review": ""}),
         ({"status": "Succeeded", "token": "t"}, {"state": "Succeeded", "review": ""}),
-        ({"status": "InProgress"}, {"state": "InProgress", "review": "", "since": None, "took": None}),
+        ({"status": "InProgress"}, {"state": "InProgress", "review": "", "since": None, "took": None, "meta": ""}),
+        ({"status": "InProgress", "percentComplete": 0}, {"meta": "0% done"}),
+        ({"status": "InProgress", "percentComplete": 50, "summary": "half way\nmore"}, {"meta": "50% done · half way"}),
+        ({"status": "Succeeded", "percentComplete": 100, "summary": "s"}, {"meta": ""}),
     ],
 )  # fmt: skip
 def test_what_a_tile_says(latest, tile):

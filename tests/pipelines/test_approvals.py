@@ -1,5 +1,7 @@
 """Approvals of several people, of some only, and not of whoever started the run."""
 
+import asyncio
+
 import pytest
 from engine_driver import Driver, plan, stage
 from hypothesis import given
@@ -194,6 +196,27 @@ async def test_two_of_a_group_and_not_whoever_started_it(any_harness):
         "Answer2": "Approved", "Answer2By": person("cy").arn, "Answer2Summary": "",
     }  # fmt: skip
     assert asked["updatedBy"] == person("cy").arn
+
+
+async def test_several_who_answer_at_once_each_count_once(any_harness):
+    harness = any_harness
+    await harness.create(SOURCE, declared_stage("Gate", approval(configuration={"RequiredApprovals": "3"})), BUILD)
+    run = await harness.first()
+    token = await harness.open_approval()
+
+    async def put(name):
+        return await harness(
+            "PutApprovalResult", person(name), pipelineName="demo", stageName="Gate", actionName="ok", token=token,
+            result={"status": "Approved", "summary": name},
+        )  # fmt: skip
+
+    came = await asyncio.gather(*(put(name) for name in ("ada", "bob", "ada", "bob")), return_exceptions=True)
+    refused = [one for one in came if isinstance(one, ServiceError)]
+    assert [one.wire_code for one in refused] == ["ApprovalAlreadyCompletedException"] * 2
+    assert len(came) - len(refused) == 2
+    came = await asyncio.gather(*(put(name) for name in ("cy", "dee", "eve")), return_exceptions=True)
+    assert sum(not isinstance(one, Exception) for one in came) == 1
+    assert await harness.ended(run) == "Succeeded"
 
 
 def test_users_of_a_group_approve_by_boto3(live):

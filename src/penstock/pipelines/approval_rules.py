@@ -67,6 +67,11 @@ def refusal(rule: ApprovalRule, *, person: str, principals: Sequence[str], start
     return ""
 
 
+def approved_by(answers: Sequence[Answer], person: str) -> bool:
+    """Whether somebody has approved already: each person counts once."""
+    return any(one.approved and same_person(person, one.person) for one in answers)
+
+
 def variables_of(rule: ApprovalRule, answers: Sequence[Answer]) -> Mapping[str, str] | None:
     """The answers as output variables of the action; none of one that AWS has too, which has no variables there."""
     if rule == ANYBODY:

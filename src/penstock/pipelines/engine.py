@@ -216,7 +216,7 @@ def _answer(working: WorkingCopy, execution: Execution, name: str, run: ActionRu
     )
     if why:
         raise AccessDenied(f"User: {input.by} is not authorized to answer the approval {name}: {why}.")
-    if input.approved and any(approval_rules.same_person(person, one.person) for one in run.answers):
+    if input.approved and approval_rules.approved_by(run.answers, person):
         missing = rule.required - len(run.answers)
         raise ApprovalAlreadyCompletedException(
             f"You have approved {name} already. Each person counts once, and {missing} of {rule.required} approvals are still missing."

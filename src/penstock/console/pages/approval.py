@@ -58,6 +58,8 @@ async def _model(view: View) -> dict[str, Any]:
         "approval": latest.get("token", "") if waits else "",
         "so_far": latest.get("summary", "") if waits else "",
         "needs": about.get("needs", ""),
+        "may_not_approve": about.get("mayNotApprove", ""),
+        "may_not_reject": about.get("mayNotReject", ""),
         "question": " ".join(about.get("question", "").split()) or f"Let run {run.number if run else ''} pass {stage}?",
         "link": about.get("entityUrl", ""),
         "asked": asked["startTime"] if asked else None,

@@ -86,7 +86,7 @@ async def _describe(view: View, stages: list[dict[str, Any]], described: Describ
     for stage in stages:
         for tile in (tile for group in stage["groups"] if not group["label"] for tile in group["tiles"]):
             about = described.get((stage["name"], tile["name"]), {})
-            tile["meta"] = about.get("summary", "")
+            tile["meta"] = tile["meta"] or about.get("summary", "")
             if about.get("entityType") == _DEPLOYMENT_GROUP:
                 application, name = about.get("subject", ""), about.get("part", "")
                 tile["warning"] = silence(await silent_hosts(view, application, name), where=name)
@@ -284,7 +284,7 @@ def _tile(
         "name": action["name"],
         "state": "Waiting" if waits else status,
         "run": run.number if run and latest else None,
-        "meta": "",
+        "meta": _progress(latest) if status == "InProgress" and not waits else "",
         "link": latest.get("externalExecutionUrl", ""),
         # Where runs go side by side, each that waits has its own line above the tiles.
         "review": _review(pipeline, stage, action["name"]) if waits and not side_by_side else "",
@@ -293,6 +293,15 @@ def _tile(
         "since": started if status == "InProgress" else None,
         "took": changed - started if started and changed and status not in ("", "InProgress") else None,
     }
+
+
+def _progress(latest: dict[str, Any]) -> str:
+    """How far an action's job worker says that it is; "" for one that says nothing."""
+    percent = latest.get("percentComplete")
+    if percent is None:
+        return ""
+    summary = first_line(latest.get("summary", ""))
+    return f"{percent}% done{f' · {summary}' if summary else ''}"
 
 
 def _error(latest: dict[str, Any]) -> str:

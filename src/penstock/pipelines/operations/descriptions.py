@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from penstock.application import Call
 from penstock.pipelines import records
 from penstock.pipelines.actions.provider import Display
+from penstock.pipelines.approval_rules import approved_by, person_of, refusal
 from penstock.pipelines.errors import PipelineExecutionNotFoundException
-from penstock.pipelines.model import Key
+from penstock.pipelines.model import ActionStatus, Key, Plan
 from penstock.pipelines.operations import ours
 from penstock.pipelines.operations.addressing import (
     declaration_of,
@@ -22,6 +23,7 @@ from penstock.pipelines.operations.addressing import (
 )
 from penstock.pipelines.plan import type_of
 from penstock.pipelines.service import PipelineService
+from penstock.pipelines.state import Execution
 from penstock.pipelines.types import Find
 from penstock.wire.call import Input, Output
 
@@ -35,24 +37,45 @@ def _permission(_call: Call, input: Input) -> str:
 async def describe_pipeline_actions(service: PipelineService, call: Call, input: Input) -> Output:
     """The actions as declared now; with an execution, as that execution's version declares them, variables resolved."""
     key = key_of(call, input["pipelineName"])
-    return await call.app.store.read(_describe, service, key, input.get("pipelineExecutionId"))
+    execution = input.get("pipelineExecutionId")
+    if execution is None:
+        return await call.app.store.read(_describe, service, key)
+    principals = await call.app.identity.principals(call.session)
+    visitor = _Visitor(person_of(call.session), principals)
+    return await call.app.store.read(_describe, service, key, execution=execution, visitor=visitor)
 
 
-def _describe(conn: sa.Connection, service: PipelineService, key: Key, execution: str | None) -> Output:
+class _Visitor(NamedTuple):
+    person: str  # of `approval_rules`
+    principals: tuple[str, ...]
+
+
+def _describe(
+    conn: sa.Connection,
+    service: PipelineService,
+    key: Key,
+    *,
+    execution: str | None = None,
+    visitor: _Visitor | None = None,
+) -> Output:
     pipeline = pipeline_row(conn, key)
     version: int = pipeline.version
     resolved: dict[tuple[str, str], Mapping[str, str]] = {}
-    if execution is not None:
+    refused: Mapping[tuple[str, str], Output] = {}
+    if execution is not None and visitor is not None:
         row = records.EXECUTION.first(conn, {"x": execution, "i": pipeline.id})
         if row is None:
             raise PipelineExecutionNotFoundException(name=key.name, execution=execution)
-        version = records.EXECUTION_STATE.load(row.state).version
+        state = records.EXECUTION_STATE.load(row.state)
+        version = state.version
         resolved = _resolved(conn, execution)
+        refused = _refused(state, service.versions.plan(conn, pipeline.id, version), visitor)
     declaration = declaration_of(service, conn, key, pipeline.id, version)
     find = service.types.at(conn, key.account, key.region)
     return {
         "actions": [
             _action(service, find, stage["name"], action, resolved.get((stage["name"], action["name"])))
+            | refused.get((stage["name"], action["name"]), {})
             for stage in declaration["stages"]
             for action in stage["actions"]
         ]
@@ -80,6 +103,22 @@ def _action(
             "executionType": (found[1].starts if found else "") or None,
         }
     )
+
+
+def _refused(execution: Execution, plan: Plan, visitor: _Visitor) -> Mapping[tuple[str, str], Output]:
+    """Stage and action of each open approval → why its own rule keeps the visitor from answering it, if it does."""
+    stage = next((one for one in plan.stages if one.name == execution.stage), None)
+    found: dict[tuple[str, str], Output] = {}
+    for name, run in execution.actions.items():
+        action = None if stage is None else stage.action(name)
+        if action is None or not run.token or run.status is not ActionStatus.IN_PROGRESS:
+            continue
+        rule, who = action.answered_by, {"person": visitor.person, "principals": visitor.principals}
+        approve, reject = (refusal(rule, **who, starter=execution.starter, approved=yes) for yes in (True, False))
+        if not approve and approved_by(run.answers, visitor.person):
+            approve = f"you have approved it already, and {rule.required} different people have to"
+        found[execution.stage, name] = without_nones({"mayNotApprove": approve or None, "mayNotReject": reject or None})
+    return found
 
 
 def _resolved(conn: sa.Connection, execution: str) -> dict[tuple[str, str], Mapping[str, str]]:
