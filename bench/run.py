@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 ROWS = {
     "start": "bench.start",
     "transitions": "bench.pipeline_transitions",
+    "many": "bench.many_pipelines",
     "burst": "bench.burst",
     "overview": "bench.overview",
     "soak": "bench.soak",
