@@ -263,19 +263,12 @@ def test_later_attempts_win_and_actions_without_a_namespace_tell_nothing():
         SimpleNamespace(stage="S", action="one", outputs=[{"name": "A", "key": "2"}], variables=None),
         SimpleNamespace(stage="S", action="two", outputs=(), variables={"x": "3"}),
     ]  # fmt: skip
-    asked: list[str] = []
-
-    def execute(statement: Any) -> Any:
-        asked.append(str(statement))
-        return rows
-
     actions = [{"name": "one", "namespace": "n"}, {"name": "none"}, {"name": "two", "namespace": "m"}]
     declaration = {"stages": [{"name": "S", "actions": actions}]}
-    conn: Any = SimpleNamespace(execute=execute)
-    artifacts, scope = preparation._earlier(conn, ROW, declaration)
+    artifacts, scope = preparation._collected(rows, declaration)
     assert {name: one["key"] for name, one in artifacts.items()} == {"A": "2", "B": "1"}
     assert scope == {"n": {}, "m": {"x": "3"}}
-    assert "ORDER BY" in asked[0]
+    assert "ORDER BY pipeline_action_executions.ordinal" in str(preparation._MADE._statement)
 
 
 # --- what is written of an action that starts -------------------------------------------------------------------------

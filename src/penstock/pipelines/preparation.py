@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +17,17 @@ from penstock.pipelines.model import APPROVAL_TIMEOUT, MINUTE, ActionStatus, Art
 from penstock.pipelines.records import type_of
 from penstock.pipelines.variables import PIPELINE, RESERVED, references
 from penstock.pipelines.versions import Versions
+from penstock.store.statement import Statement
 from penstock.wire.call import partition_of
 
 _BROUGHT = 50  # revisions that are looked at
+
+_a = records.actions.c
+_MADE = Statement(
+    sa.select(_a.stage, _a.action, _a.outputs, _a.variables)
+    .where(_a.execution_id == sa.bindparam("x"), _a.status == ActionStatus.SUCCEEDED.value, _a.condition.is_(None))
+    .order_by(_a.ordinal)
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,20 +149,14 @@ def _at_hand(
 
 
 def _earlier(conn: sa.Connection, execution: str, declaration: Mapping[str, Any]) -> _Made:
-    """What actions of an execution have made; later attempts win."""
-    table = records.actions
+    return _collected(_MADE.all(conn, {"x": execution}), declaration)
+
+
+def _collected(rows: Iterable[Any], declaration: Mapping[str, Any]) -> _Made:
+    """What actions have made, in the order of their starts; later attempts win."""
     artifacts: dict[str, dict[str, str]] = {}
     scope: dict[str, Mapping[str, str]] = {}
-    found = conn.execute(
-        sa.select(table.c.stage, table.c.action, table.c.outputs, table.c.variables)
-        .where(
-            table.c.execution_id == execution,
-            table.c.status == ActionStatus.SUCCEEDED.value,
-            table.c.condition.is_(None),
-        )
-        .order_by(table.c.ordinal)
-    )
-    for earlier in found:
+    for earlier in rows:
         artifacts |= {artifact["name"]: artifact for artifact in earlier.outputs or ()}
         namespace = declared_action(declaration, earlier.stage, earlier.action).get("namespace")
         if namespace is not None:
