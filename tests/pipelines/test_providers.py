@@ -1,6 +1,8 @@
 """The contract of every action provider, and what each asks of the services it uses."""
 
+import asyncio
 import base64
+import hashlib
 import inspect
 import json
 import re
@@ -8,8 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from penstock_zips import zip_archive, zip_entry
 
-from penstock.pipelines.actions import Providers, built_in, codebuild, codecommit_source, modules
+from penstock.pipelines.actions import Providers, built_in, codebuild, codecommit_source, modules, s3_deploy
 from penstock.pipelines.actions.not_run import NotRun
 from penstock.pipelines.actions.provider import (
     Action,
@@ -29,8 +32,14 @@ from penstock.wire.errors import AccessDenied, InternalFailure, ServiceError
 PAGES = Path(__file__).parents[2] / "docs" / "reference" / "actions"
 SHA = "5a" * 32
 SHA_64 = base64.b64encode(bytes.fromhex(SHA)).decode()
+SITE = zip_archive(zip_entry(b"index.html", b"<p>"), zip_entry(b"js/", mode=0o40755), zip_entry(b"js/app.js", b"1;"))
 APP = ArtifactLocation(
-    name="App", bucket="artifacts", key="demo/App/1234567", version_id="v1", etag="e1", sha256="a5" * 32
+    name="App",
+    bucket="artifacts",
+    key="demo/App/1234567",
+    version_id="v1",
+    etag="e1",
+    sha256=hashlib.sha256(SITE).hexdigest(),
 )
 
 
@@ -40,6 +49,28 @@ class Refusal(ServiceError):
 
 def refusal(code, message="Not so.", status=400):
     return type(code, (Refusal,), {"status": status})(message)
+
+
+class Bytes:
+    """The body of an object."""
+
+    def __init__(self, content):
+        self.content = content
+        self.length = len(content)
+        self.closed = False
+
+    def __eq__(self, other):
+        return isinstance(other, Bytes) and self.content == other.content
+
+    def __hash__(self):
+        return hash(self.content)
+
+    async def __aiter__(self):
+        for at in range(0, self.length, 1000):
+            yield self.content[at : at + 1000]
+
+    async def aclose(self):
+        self.closed = True
 
 
 class Services(Invoke):
@@ -74,7 +105,8 @@ def an_action(provider, services, *, configuration=None, inputs=(APP,), outputs=
         stage="Stage",
         name="act",
         type=known.id,
-        configuration=configuration or {p.name: "x" for p in known.properties if p.required},
+        configuration=configuration
+        or {p.name: p.values[0] if p.values else "x" for p in known.properties if p.required},
         inputs=inputs,
         outputs=tuple(ArtifactLocation(name=n, bucket="artifacts", key=f"demo/{n}/7654321") for n in outputs),
         invoke=services,
@@ -232,6 +264,8 @@ PUT = {
     "sha256sum": SHA,
 }
 GOOD = {
+    "GetObject": lambda _: {"Body": Bytes(SITE), "ETag": '"e1"'},
+    "PutObject": {"ETag": '"e5"'},
     "GetBranch": {"branch": {"branchName": "x", "commitId": "c0ffee"}},
     "GetCommit": COMMIT,
     "UploadRepositoryArchive": {"versionId": "v9", "eTag": "e9", "sha256": SHA, "size": 12},
@@ -338,7 +372,10 @@ def test_what_each_type_takes_and_how_long_it_may_run():
     for provider in modules().values():
         for one in provider.types:
             assert all(found.required or not found.key for found in one.properties)
-            assert all(found.required is found.key for found in one.properties) or isinstance(provider, NotRun)
+            names_nothing = {found.name for found in one.properties if found.required and not found.key}
+            assert names_nothing == (
+                {"Extract"} if one.id.provider == "S3" and one.id.category == "Deploy" else set()
+            ) or (isinstance(provider, NotRun))
     assert {
         (one.id.provider, found.name)
         for provider in modules().values()
@@ -477,6 +514,86 @@ async def test_s3():
     store_gone = Services(**{**GOOD, "CopyObject": refusal("NoSuchBucket", status=404)})
     outcome = await provider.start(an_action(provider, store_gone, configuration=wanted))
     assert outcome.message.startswith("The artifact store's Amazon S3 bucket ")
+
+
+DEPLOY = {"BucketName": "b", "Extract": "true"}
+
+
+@pytest.mark.parametrize("extract", ["true", "false"])
+async def test_only_the_artifact_that_was_pinned_is_deployed(extract):
+    provider = modules()["s3_deploy"]
+    configuration = {**DEPLOY, "Extract": extract, "ObjectKey": "k"}
+    other = Bytes(zip_archive(zip_entry(b"index.html", b"other")))
+    stale = replace(APP, sha256="", etag="e0")
+    for artifact, put in ((APP, refusal("BadDigest", status=400)), (stale, GOOD["PutObject"])):
+        services = Services(**{**GOOD, "GetObject": {"Body": other, "ETag": '"e1"'}, "PutObject": put})
+        outcome = await provider.start(
+            an_action(provider, services, configuration=configuration, inputs=(artifact,), outputs=())
+        )
+        assert outcome.code == "RevisionOutOfSync"
+        assert outcome.message.startswith("The artifact App (s3://artifacts/demo/App/1234567) was changed")
+        assert other.closed
+        assert services.input("GetObject").get("VersionId") == "v1"
+        puts = [input for _, operation, input in services.calls if operation == "PutObject"]
+        if artifact is stale or extract == "true":
+            assert puts == []
+        else:  # the bucket compares what it reads with this
+            assert puts[0]["ChecksumSHA256"] == base64.b64encode(bytes.fromhex(APP.sha256)).decode()
+    unknown = replace(APP, sha256="", etag="", version_id="null")
+    services = Services(**GOOD)
+    outcome = await provider.start(an_action(provider, services, configuration=configuration, inputs=(unknown,)))
+    assert isinstance(outcome, Succeeded)
+    assert "VersionId" not in services.input("GetObject")
+    assert "ChecksumSHA256" not in services.input("PutObject")
+
+
+async def test_a_deployment_to_a_bucket_ends(monkeypatch):
+    provider = modules()["s3_deploy"]
+
+    async def hangs(self):
+        await asyncio.Event().wait()
+        yield b""
+
+    monkeypatch.setattr(Bytes, "__aiter__", hangs)
+    late = an_action(provider, Services(**GOOD), configuration=DEPLOY, started=0, now=90 * MINUTE)
+    outcome = await provider.start(late)
+    assert outcome.message == "The deployment took longer than 90 minutes. Retry the stage."
+
+
+async def test_an_artifact_with_too_much_in_it_is_not_deployed(monkeypatch):
+    provider = modules()["s3_deploy"]
+    for name, most, says in (
+        ("_FILES", 2, "it has more than 2 entries"),
+        ("_LARGEST", 1, "The artifact is larger than 0 GiB."),
+        ("_LARGEST_FILE", 2, "'index.html' is larger than 0 GiB"),
+    ):
+        with monkeypatch.context() as patched:
+            patched.setattr(s3_deploy, name, most)
+            services = Services(**GOOD)
+            outcome = await provider.start(an_action(provider, services, configuration=DEPLOY))
+        assert (outcome.code, says in outcome.message) == ("ConfigurationError", True)
+        assert "PutObject" not in [operation for _, operation, _ in services.calls]
+
+
+async def test_a_deployment_names_an_object():
+    provider = modules()["s3_deploy"]
+    empty = {"BucketName": "b", "Extract": "false", "ObjectKey": ""}
+    outcome = await provider.start(an_action(provider, Services(**GOOD), configuration=empty))
+    assert outcome.message == "ObjectKey is empty: it must name the object to write."
+    services = Services(**GOOD)
+    places = {**DEPLOY, "ObjectKey": "{datetime}/{uuid}/", "CacheControl": "no-cache", "CannedACL": "private"}
+    more = {"started": 1_700_000_000_999, "now": 1_700_000_001_000, "site": "https://cd.example.com"}
+    outcome = await provider.start(an_action(provider, services, configuration=places, **more))
+    folder = "2023-11-14_22-13-20/0b0c6f0e-0000-4000-8000-000000000001/"
+    assert outcome == Succeeded(
+        external_id=f"b/{folder}", summary="Deployment Succeeded", url=f"https://cd.example.com/b/{folder}"
+    )
+    puts = [input for _, operation, input in services.calls if operation == "PutObject"]
+    said = {"Bucket": "b", "CacheControl": "no-cache", "ACL": "private"}
+    assert puts == [
+        {**said, "Key": f"{folder}index.html", "Body": b"<p>", "ContentType": "text/html"},
+        {**said, "Key": f"{folder}js/app.js", "Body": b"1;", "ContentType": "text/javascript"},
+    ]
 
 
 async def test_codebuild():

@@ -19,10 +19,10 @@ from penstock.application import App
 from penstock.builds.credential_helper import git_credentials
 from penstock.builds.errors import PhaseFailed
 from penstock.builds.unpacking import Bounds, UnsafeBundle, unpack
-from penstock.builds.zips import MAX_NAME
 from penstock.pools import ARCHIVES, FILES
 from penstock.wire.call import Session
 from penstock.wire.errors import Refused, ServiceError
+from penstock.zips import MAX_NAME
 
 MAX_BUNDLE = 8 * 1024**3
 _GIT_S = 3600

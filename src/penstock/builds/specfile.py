@@ -9,7 +9,7 @@ from pathlib import Path
 
 from penstock.builds.documents import MAX_BYTES
 from penstock.builds.errors import PhaseFailed
-from penstock.builds.zips import printable
+from penstock.zips import printable
 
 YAML_ERROR = "YAML_FILE_ERROR"
 _LISTED = 1000  # entries of a folder that are looked at for a suggestion

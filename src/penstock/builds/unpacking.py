@@ -14,7 +14,7 @@ from pathlib import Path
 
 from penstock.application import Settings
 from penstock.builds.errors import PhaseFailed
-from penstock.builds.zips import MAX_NAME, BadZip, Entry, ZipReader, printable
+from penstock.zips import MAX_NAME, BadZip, Entry, ZipReader, printable
 
 _SLICE_S = 0.005
 _SMALL = 10 * 1024**2  # bytes that any bundle may unpack to, however small it is

@@ -104,6 +104,13 @@ def component(app: App, providers: Providers | None = None) -> Component[Pipelin
         ),
         jobs=(
             JobKind(kind=START_JOB, run=work.start, max_attempts=work.START_ATTEMPTS, on_dead=work.start_failed),
+            JobKind(
+                kind=work.LONG_START_JOB,
+                run=work.start,
+                max_attempts=work.START_ATTEMPTS,
+                concurrency=work.LONG_STARTS,
+                on_dead=work.start_failed,
+            ),
             JobKind(kind=OBSERVE_JOB, run=work.observe, max_attempts=1_000),
             JobKind(kind=TIMEOUT_JOB, run=work.time_out),
             JobKind(kind=STOP_JOB, run=work.stop),

@@ -193,7 +193,13 @@ def brought(conn: sa.Connection, row: Any) -> tuple[Revision, ...]:
 
 
 def action_of(
-    prepared: Prepared, configuration: Mapping[str, str], invoke: Invoke | None = None, *, now: int = 0, site: str = ""
+    prepared: Prepared,
+    configuration: Mapping[str, str],
+    invoke: Invoke | None = None,
+    *,
+    now: int = 0,
+    site: str = "",
+    scratch: str = "",
 ) -> Action:
     """What a provider is given; without `invoke`, it may not use other services."""
     row = prepared.row
@@ -220,4 +226,5 @@ def action_of(
         started=row.started,
         now=now,
         site=site,
+        scratch=scratch,
     )

@@ -20,7 +20,7 @@ from penstock.pipelines.actions.provider import (
     Succeeded,
     Waiting,
 )
-from penstock.pipelines.aggregate import OBSERVE_JOB, apply
+from penstock.pipelines.aggregate import OBSERVE_JOB, START_JOB, apply
 from penstock.pipelines.inputs import (
     ActionAccepted,
     ActionFailed,
@@ -47,6 +47,8 @@ from penstock.wire.errors import Refused, ServiceError, passes
 
 log = logging.getLogger("penstock.pipelines")
 
+LONG_START_JOB = "pipelines.action.start.long"
+LONG_STARTS = 4  # at a time
 FIRST_CHECK = 1_000  # ms: a report that came before the start was written down is made up for soon
 START_ATTEMPTS = 8  # about a minute with the back-off of jobs
 RESOLVED_LIMIT = 100 * 1024  # bytes of an action's configuration. AWS: limits
@@ -61,9 +63,25 @@ async def start(service: PipelineService, job: Job) -> None:
     if prepared is None:
         return
     found = await _found(service, prepared)
+    if job.kind == START_JOB and found is not None and found[0].takes_long:
+        await service.app.store.write(_start_beside, job)
+        return
     outcome, details = await _start(service, prepared, found)
     failpoint("pipelines.after_start")
     await _report(service, prepared, outcome, details, job, known=None if found is None else found[1])
+
+
+def _start_beside(conn: sa.Connection, job: Job) -> None:
+    """Leave a start to the slots for those that take long, so that it holds up no other."""
+    jobs.complete(conn, job)
+    jobs.enqueue(
+        conn,
+        kind=LONG_START_JOB,
+        payload=job.payload,
+        account=job.account,
+        region=job.region,
+        dedup=job.payload["action"],
+    )
 
 
 async def start_failed(service: PipelineService, job: Job, error: str) -> None:
@@ -225,7 +243,12 @@ async def _action(service: PipelineService, prepared: Prepared, configuration: M
     invoke = await as_role(service.app, prepared)
     secrets = await opened(service.app, prepared)
     return action_of(
-        prepared, {**configuration, **secrets}, invoke, now=service.app.clock.now(), site=service.app.public_url
+        prepared,
+        {**configuration, **secrets},
+        invoke,
+        now=service.app.clock.now(),
+        site=service.app.public_url,
+        scratch=str(service.app.settings.data_dir),
     )
 
 

@@ -104,6 +104,7 @@ class Action:
     site: str = ""  # the address of this installation
     started: int = 0  # ms
     now: int = 0  # ms, when it is started or observed
+    scratch: str = ""  # a folder for files without a name; "" is the system's
     brought: tuple[Revision, ...] = ()  # what its run brings to the stage, for a provider that `shows_revisions`
 
     @property
@@ -147,6 +148,7 @@ class Provider(ABC):
     # Event type → the external id that its payload is about. Such an event makes the action be checked.
     reports: ClassVar[Mapping[str, Callable[[Mapping[str, Any]], str]]] = {}
     shows_revisions: ClassVar[bool] = False  # people are shown what a run brings
+    takes_long: ClassVar[bool] = False  # its start does the work itself, for minutes: few of them run at a time
     # Event type → the subject (see `watches`) that its payload is news of; None when nothing that is watched changed.
     news: ClassVar[Mapping[str, Callable[[Mapping[str, Any]], str | None]]] = {}
 

@@ -9,7 +9,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import IO
+from typing import Protocol
 
 MAX_NAME = 4096  # bytes
 _CHUNK = 1 << 20
@@ -27,6 +27,18 @@ _KINDS = (
     (b"7z\xbc\xaf\x27\x1c", "7-Zip"),
     (b"Rar!\x1a\x07", "RAR"),
 )
+
+
+class Seekable(Protocol):
+    """What an archive is read from: a file, or a place of one's own in a file that others read too."""
+
+    def read(self, size: int, /) -> bytes:
+        """Up to `size` bytes, and the position behind them; b"" at the end."""
+        ...
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """The new position, as of `io.IOBase.seek`."""
+        ...
 
 
 class BadZip(Exception):
@@ -51,7 +63,7 @@ class Entry:
 class ZipReader:
     """A zip archive in a seekable file."""
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: Seekable) -> None:
         """Read the end record. Raises BadZip."""
         self._file = file
         self.count, self._start, self._end, self._shift = _end_record(file)
@@ -75,12 +87,7 @@ class ZipReader:
 
     def data(self, entry: Entry) -> Iterator[bytes]:
         """An entry's unpacked content, never more than its size; the checksum is compared at the end. Raises BadZip."""
-        if entry.encrypted:
-            raise BadZip(f"it is encrypted at {printable(entry.name)}")
-        if entry.method not in (0, 8):
-            raise BadZip(
-                f"{printable(entry.name)} is packed by method {entry.method}: only stored and deflated entries are read"
-            )
+        check_readable(entry)
         self._file.seek(entry.offset)
         head = self._file.read(30)
         if len(head) < 30 or head[:4] != b"PK\x03\x04":
@@ -115,12 +122,22 @@ class ZipReader:
                 yield chunk
 
 
+def check_readable(entry: Entry) -> None:
+    """Raises BadZip for an entry that is packed in a way that is not read."""
+    if entry.encrypted:
+        raise BadZip(f"it is encrypted at {printable(entry.name)}")
+    if entry.method not in (0, 8):
+        raise BadZip(
+            f"{printable(entry.name)} is packed by method {entry.method}: only stored and deflated entries are read"
+        )
+
+
 def printable(name: bytes) -> str:
     """A name for messages: bounded, quoted, and readable whatever its bytes are."""
     return repr(name[:200].decode("utf-8", "backslashreplace"))
 
 
-def _end_record(file: IO[bytes]) -> tuple[int, int, int, int]:
+def _end_record(file: Seekable) -> tuple[int, int, int, int]:
     """Entries, where the directory begins and ends, and how many bytes lie before the archive."""
     total = file.seek(0, 2)
     tail_at = max(0, total - _TAIL)
@@ -151,7 +168,7 @@ def _end_record(file: IO[bytes]) -> tuple[int, int, int, int]:
     return count, offset + shift, end, shift
 
 
-def _kind(file: IO[bytes], total: int) -> str:
+def _kind(file: Seekable, total: int) -> str:
     file.seek(0)
     head = file.read(512)
     if not total:

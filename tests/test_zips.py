@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from penstock_zips import zip_archive, zip_entry
 
-from penstock.builds.zips import BadZip, Entry, ZipReader, printable
+from penstock.zips import BadZip, Entry, ZipReader, printable
 
 
 def listed(data: bytes) -> list[tuple[Entry, bytes]]:
