@@ -264,6 +264,7 @@ PUT = {
     "sha256sum": SHA,
 }
 GOOD = {
+    "StartPipelineExecution": {"pipelineExecutionId": "0b0c6f0e-0000-4000-8000-000000000009"},
     "GetObject": lambda _: {"Body": Bytes(SITE), "ETag": '"e1"'},
     "PutObject": {"ETag": '"e5"'},
     "GetBranch": {"branch": {"branchName": "x", "commitId": "c0ffee"}},
@@ -582,18 +583,61 @@ async def test_a_deployment_names_an_object():
     assert outcome.message == "ObjectKey is empty: it must name the object to write."
     services = Services(**GOOD)
     places = {**DEPLOY, "ObjectKey": "{datetime}/{uuid}/", "CacheControl": "no-cache", "CannedACL": "private"}
-    more = {"started": 1_700_000_000_999, "now": 1_700_000_001_000, "site": "https://cd.example.com"}
+    more = {"started": 1_700_000_000_999, "now": 1_700_000_001_000}
     outcome = await provider.start(an_action(provider, services, configuration=places, **more))
     folder = "2023-11-14_22-13-20/0b0c6f0e-0000-4000-8000-000000000001/"
-    assert outcome == Succeeded(
-        external_id=f"b/{folder}", summary="Deployment Succeeded", url=f"https://cd.example.com/b/{folder}"
-    )
+    assert outcome == Succeeded(external_id=f"b/{folder}", summary="Deployment Succeeded")
     puts = [input for _, operation, input in services.calls if operation == "PutObject"]
     said = {"Bucket": "b", "CacheControl": "no-cache", "ACL": "private"}
     assert puts == [
         {**said, "Key": f"{folder}index.html", "Body": b"<p>", "ContentType": "text/html"},
         {**said, "Key": f"{folder}js/app.js", "Body": b"1;", "ContentType": "text/javascript"},
     ]
+
+
+async def test_another_pipeline_is_started_once_with_what_it_is_told():
+    provider, services = modules()["pipeline_invoke"], Services(**GOOD)
+    wanted = {
+        "PipelineName": "child",
+        "Variables": '[{"name": "A", "value": "1"}]',
+        "SourceRevisions": '[{"actionName": "Src", "revisionType": "COMMIT_ID", "revisionValue": "c"}]',
+    }
+    outcome = await provider.start(an_action(provider, services, configuration=wanted, inputs=(), outputs=()))
+    child = GOOD["StartPipelineExecution"]["pipelineExecutionId"]
+    assert outcome == Succeeded(
+        external_id=child, summary="Pipeline child started", variables={"PipelineExecutionId": child}
+    )
+    assert services.calls == [
+        (
+            "codepipeline",
+            "StartPipelineExecution",
+            {
+                "name": "child",
+                "clientRequestToken": "0b0c6f0e-0000-4000-8000-000000000001",
+                "variables": [{"name": "A", "value": "1"}],
+                "sourceRevisions": [{"actionName": "Src", "revisionType": "COMMIT_ID", "revisionValue": "c"}],
+            },
+        )
+    ]
+    assert provider.link(Link.EXECUTION, provider.types[0], wanted, id=child) == "/console/pipelines/child"
+    full = Services(StartPipelineExecution=refusal("ConcurrentPipelineExecutionsLimitExceededException", "Full"))
+    outcome = await provider.start(an_action(provider, full, configuration=wanted))
+    assert (outcome.code, outcome.message.partition(" (")[0]) == ("JobFailed", "Full")
+
+
+@pytest.mark.parametrize("text", ["{", "1", "{}", "[1]", '[{"name": 1}]', '[{"name": ["x"]}]', "[" * 100_000])
+@pytest.mark.parametrize("key", ["Variables", "SourceRevisions"])
+async def test_what_another_pipeline_is_told_must_be_readable(key, text):
+    provider = modules()["pipeline_invoke"]
+    configuration = {"PipelineName": "child", key: text}
+    refused = provider.types[0].refuse({"name": "Go", "configuration": configuration})
+    assert refused.startswith(f"{key} of action 'Go' cannot be read: ")
+    services = Services()
+    outcome = await provider.start(an_action(provider, services, configuration=configuration))
+    assert (outcome.code, services.calls) == ("ConfigurationError", [])
+    assert outcome.message.startswith(f"{key} cannot be read: ")
+    later = {"PipelineName": "child", key: text + "#{src.List}"}
+    assert provider.types[0].refuse({"name": "Go", "configuration": later}) is None
 
 
 async def test_codebuild():

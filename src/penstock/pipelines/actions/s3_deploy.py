@@ -109,11 +109,7 @@ class S3Deploy(Provider):
         except _NotDeployed as error:
             return Failed(code=error.code, message=str(error))
         bucket = action.configuration["BucketName"]
-        return Succeeded(
-            external_id=f"{bucket}/{key}" if key else bucket,
-            summary="Deployment Succeeded",
-            url=f"{action.site}/{bucket}/{quote(folder if extracts else key)}" if action.site else "",
-        )
+        return Succeeded(external_id=f"{bucket}/{key}" if key else bucket, summary="Deployment Succeeded")
 
 
 def _key(action: Action) -> str:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from penstock.application import Call
 from penstock.pipelines import records
 from penstock.pipelines.actions import Providers
-from penstock.pipelines.approval_rules import person_of
+from penstock.pipelines.chains import starter_within
 from penstock.pipelines.declaration import check_started_variables
 from penstock.pipelines.effects import ExecutionCreated
 from penstock.pipelines.errors import (
@@ -63,7 +63,7 @@ def _start(conn: sa.Connection, service: PipelineService, call: Call, key: Key, 
     declaration = declaration_of(service, conn, key, pipeline.key.id, pipeline.state.version)
     asked = StartRequested(
         trigger=Trigger(type=TriggerType.START, detail=call.session.arn),
-        starter=person_of(call.session),
+        starter=starter_within(conn, call),
         variables=check_started_variables(declaration, input.get("variables", [])),
         overrides=source_overrides(declaration, input.get("sourceRevisions", []), service.providers),
     )
