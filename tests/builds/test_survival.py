@@ -18,6 +18,7 @@ import boto3
 import botocore.config
 import pytest
 from penstock_builder import Builder, commands
+from penstock_pipeline_commands import Pipeline, result, run_commands, stage, store_of
 from penstock_ports import reserved_port
 from penstock_starter import PENSTOCK, Started, start
 from penstock_waiting import until
@@ -198,3 +199,49 @@ def test_kill_9_at_a_named_point(server: Process, effects: Path, point: str, nth
     assert sum("Running command sleep 0.5" in line for line in lines) == 1
     kinds = [phase["phaseType"] for phase in build["phases"]]
     assert len(kinds) == len(set(kinds))
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        "",  # while the first command waits
+        "pipelines.after_start:3",  # asked for, and nobody knows yet: the sources are the first two
+        "builds.provisioned",
+        "builds.before_supervisor",
+        "builds.after_supervisor",
+        "builds.before_progress:2",
+        "builds.commands_ended",
+        "builds.uploaded",
+        "builds.completed",
+    ],
+)
+def test_commands_of_a_pipeline_outlive_kill_9(server: Process, effects: Path, point: str):
+    builder = Builder(server.start(point))
+    go = effects.with_name("go")
+    make = run_commands(
+        "Make",
+        f"echo one >> {effects}; while ! test -e {go}; do sleep 0.05; done",
+        f"export VERSION=7; echo out > out; echo two >> {effects}",
+        outputArtifacts=[{"name": "Out", "files": ["out"]}],
+        outputVariables=["VERSION"],
+        namespace="made",
+    )
+    use = run_commands("Use", "test #{made.VERSION} = 7 && cat out", inputs=("Out",))
+    pipeline = Pipeline(builder, store_of(builder), stage("Make", make), stage("Use", use))
+    if point:
+        go.touch()
+        until(lambda: server.child is not None and server.child.poll() is not None)
+        assert server.close() == -signal.SIGKILL
+    else:
+        until(lambda: effects.read_text() == "one\n")
+        server.kill()
+    builder = Builder(server.start())
+    go.touch()
+    pipeline = pipeline.at(builder)
+    used = pipeline.ended("Use")
+    made = pipeline.ended("Make")
+    assert (made["status"], used["status"]) == ("Succeeded", "Succeeded"), (made, used)
+    assert effects.read_text() == "one\ntwo\n"
+    assert made["output"]["outputVariables"] == {"VERSION": "7"}
+    project = builder.get(result(made)["externalExecutionId"])["projectName"]
+    assert len(builder.codebuild.list_builds_for_project(projectName=project)["ids"]) == 2

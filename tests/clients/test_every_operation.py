@@ -200,8 +200,11 @@ OF_NOBODY = CERTIFIED | {
     ("kms", "Sign"): "InvalidKeyUsageException",
     ("kms", "Verify"): "InvalidKeyUsageException",
     ("kms", "VerifyMac"): "InvalidKeyUsageException",
+    ("penstock", "GetActionCommands"): "AccessDeniedException",
     ("penstock", "GetActionJob"): "AccessDeniedException",
     ("penstock", "GetHookLog"): "DeploymentTargetDoesNotExistException",
+    ("penstock", "StartActionCommands"): "AccessDeniedException",
+    ("penstock", "StopActionCommands"): "AccessDeniedException",
 }
 DENIED = {
     "AccessDenied",

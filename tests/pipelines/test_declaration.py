@@ -422,6 +422,18 @@ def test_members_of_compute_actions():
             compute(commands=["a\nb"]),
             "Action 'c' declares a command of several lines. Make each line a command of its own.",
         ),
+        *(
+            (
+                compute(**{"commands": ["a"], **more}),
+                "Valid format for a pipeline execution variable reference is a namespace and a key separated by a period (.). The "
+                "following pipeline execution variables are referencing a namespace that does not exist."
+                f"\nStageName=[Do], ActionName=[c], ActionConfigurationKey=[{place}], VariableReferenceText=[none.x]",
+            )
+            for place, more in (
+                ("commands", {"commands": ["a", "b #{none.x}"]}),
+                ("environmentVariables", {"environmentVariables": [{"name": "A", "value": "#{none.x}"}]}),
+            )
+        ),
         (
             compute(commands=["a"], outputVariables=["A", "A"]),
             "Action 'c' declares the output variable 'A' more than once",

@@ -52,6 +52,7 @@ async def test_the_service_learns_what_the_action_asks_for(harness, running):
         "id": running.id,
         "accountId": ACCOUNT,
         "roleArn": ROLE,
+        "pipelineRoleArn": ROLE,
         "data": {
             "actionTypeId": {"category": "Deploy", "owner": "AWS", "provider": "Scripted", "version": "1"},
             "actionConfiguration": {"configuration": {"Say": "v7"}},

@@ -276,6 +276,8 @@ GOOD = {
     "StartBuild": {"build": {"id": "x:1", "buildStatus": "IN_PROGRESS"}},
     "BatchGetBuilds": {"builds": [{"id": "x:1", "buildStatus": "SUCCEEDED", "artifacts": PUT}]},
     "StopBuild": {"build": {"id": "x:1"}},
+    "StartActionCommands": {"run": {"id": "commands.demo:1", "status": "IN_PROGRESS"}},
+    "StopActionCommands": {},
     "RegisterApplicationRevision": {},
     "CreateDeployment": {"deploymentId": "d-ABCDEF123"},
     "GetDeployment": {"deploymentInfo": {"status": "Succeeded"}},
@@ -1000,3 +1002,55 @@ class TestApprovalsAndTopics:
     async def test_without_a_topic_it_needs_no_role(self):
         assert not self.PROVIDER.acts({"CustomData": "x"})
         assert self.PROVIDER.acts({"NotificationArn": self.TOPIC})
+
+
+RUN = {
+    "id": "commands.demo:1",
+    "logUrl": "http://here/console/builds/commands.demo:1",
+    "logStreamARN": "arn:aws:logs:us-east-1:111111111111:log-group:/aws/codepipeline/demo:log-stream:1",
+}
+SHOWN = {"external_id": RUN["id"], "url": RUN["logUrl"], "log_stream": RUN["logStreamARN"]}
+
+
+async def test_commands_are_looked_at_and_stopped_by_the_action_alone():
+    provider = modules()["commands"]
+    failure = {"phase": "BUILD", "code": "COMMAND_EXECUTION_ERROR", "message": "Error while executing command: x"}
+    place = {"bucketName": "artifacts", "objectKey": "demo/Out/7654321", "versionId": "v2", "eTag": "e2", "sha256": SHA}
+    for run, wanted in (
+        ({"status": "IN_PROGRESS"}, Running(**SHOWN)),
+        (
+            {"status": "SUCCEEDED", "outputVariables": {"V": "1"}, "outputArtifact": place},
+            Succeeded(
+                **SHOWN,
+                variables={"V": "1"},
+                outputs=(
+                    ArtifactLocation(
+                        name="Out", bucket="artifacts", key="demo/Out/7654321", version_id="v2", etag="e2", sha256=SHA
+                    ),
+                ),
+            ),
+        ),
+        (
+            {"status": "FAILED", "failure": failure},
+            Failed(
+                **SHOWN,
+                code="JobFailed",
+                message="Build terminated with state: FAILED. Phase: BUILD, Code: COMMAND_EXECUTION_ERROR, Message: Error while "
+                "executing command: x",
+            ),
+        ),
+        ({"status": "STOPPED"}, Failed(**SHOWN, code="JobFailed", message="Build terminated with state: STOPPED")),
+    ):
+        services = Services(GetActionCommands={"run": RUN | run})
+        assert await provider.observe(an_action(provider, services, external_id=RUN["id"])) == wanted
+        assert services.calls == [("penstock", "GetActionCommands", {"pipelineName": "demo"})]
+    long = {"status": "FAILED", "failure": failure | {"message": "x" * 100_000}}
+    outcome = await provider.observe(an_action(provider, Services(GetActionCommands={"run": RUN | long})))
+    assert len(outcome.message) == 3_001
+    gone = Services(GetActionCommands=AccessDenied("Only a running action"), StopActionCommands=AccessDenied("No"))
+    outcome = await provider.observe(an_action(provider, gone, external_id=RUN["id"]))
+    assert (outcome.code, outcome.message) == (
+        "JobFailed",
+        "The build commands.demo:1 of the commands does not exist any more. Retry the stage.",
+    )
+    await provider.stop(an_action(provider, gone))

@@ -608,15 +608,16 @@ async def test_a_pipelines_times_never_run_backwards(harness):
 
 
 async def test_an_action_that_is_not_run_fails_at_once_with_the_reason(harness):
-    commands = action("c", "Compute", "Commands", inputArtifacts=[{"name": "App"}], commands=["make"])
-    made = await harness.create(SOURCE, stage("Do", commands), pipelineType="V2")
-    assert made["pipeline"]["stages"][1]["actions"][0]["commands"] == ["make"]
+    stacks = action(
+        "c", "Deploy", "OpsWorks", inputArtifacts=[{"name": "App"}], configuration={"Stack": "s", "App": "a"}
+    )
+    await harness.create(SOURCE, stage("Do", stacks))
     assert await harness.ended(await harness.first()) == "Failed"
     listed = await harness("ListActionExecutions", pipelineName="demo")
     assert listed["actionExecutionDetails"][0]["output"]["executionResult"]["errorDetails"] == {
         "code": "ConfigurationError",
-        "message": "Penstock does not run Compute actions of provider Commands. Penstock does not run commands without a "
-        "build project yet. Use a CodeBuild action whose buildspec has them.",
+        "message": "Penstock does not run Deploy actions of provider OpsWorks. AWS has ended OpsWorks. Deploy to hosts with a "
+        "CodeDeploy action.",
     }
 
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from penstock.builds import aggregate, records, work
 from penstock.builds.events import EVENTS
-from penstock.builds.operations import builds, projects
+from penstock.builds.operations import action_commands, builds, projects
 from penstock.builds.readings import READINGS
 from penstock.builds.settings import BuildSettings
 from penstock.builds.traces import TRACER
 from penstock.builds.work import Builds
-from penstock.component import Component, Guard, JobKind
+from penstock.component import Component, Guard, JobKind, Subscription
 from penstock.store.retention import Expiring
 from penstock.wire.arns import parse_arn
 from penstock.wire.profiles import ErrorProfile
@@ -43,7 +43,7 @@ def component(app: App) -> Component[Builds]:
                 name="codebuild", patch=_PATCH, profile=ErrorProfile(code="InvalidInputException"), secrets=_SECRETS
             ),
         ),
-        operations=(builds, projects),
+        operations=(action_commands, builds, projects),
         jobs=(
             JobKind(
                 kind=aggregate.RUN,
@@ -56,6 +56,14 @@ def component(app: App) -> Component[Builds]:
             JobKind(kind=aggregate.RETRY, run=work.retry),
         ),
         events=EVENTS,
+        subscriptions=(
+            Subscription(
+                name="builds.ended_actions",
+                types=("codepipeline.action.state_changed",),
+                handle=work.end_commands,
+                concerns=work.concerns,
+            ),
+        ),
         guards=(Guard(service="codebuild", keys={"aws:resourcetag/": _tags}),),
         journals=(aggregate.find_journal,),
         readings=READINGS,

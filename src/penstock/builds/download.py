@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from penstock.application import App
+from penstock.builds import commands
 from penstock.builds.buildspec import Buildspec, BuildspecError, is_inline, parse
 from penstock.builds.errors import PhaseFailed
 from penstock.builds.request import BuildRequest
@@ -56,6 +57,8 @@ class Download:
 
     async def _of_pipeline(self, context: Mapping[str, Any]) -> Sources:
         primary = context["primarySource"]
+        if not primary:
+            return Sources(directories={"": self._directory(0)[1]})
         inputs = sorted(context["inputArtifacts"], key=lambda artifact: artifact["name"] != primary)
         directories: dict[str, str] = {}
         for number, artifact in enumerate(inputs):
@@ -99,7 +102,9 @@ class Download:
                 raise PhaseFailed(f"Sources of type {kind} are not served yet")
 
     async def buildspec(self, sources: Sources) -> Buildspec:
-        """Read and parse the buildspec that the project names. Raises PhaseFailed."""
+        """Read and parse the buildspec that the project names, or make that of commands without a project. Raises PhaseFailed."""
+        if self._request.commands is not None:
+            return commands.spec_of(self._request.commands)
         where, text = await self._text(sources)
         self._say(f"YAML location is {where}")
         try:

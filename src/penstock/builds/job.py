@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from penstock.application import App
-from penstock.builds import credential_helper, uploads
+from penstock.builds import commands, credential_helper, uploads
 from penstock.builds.buildspec import PHASES, Buildspec
 from penstock.builds.compute import limits_of
 from penstock.builds.download import Sources
@@ -74,6 +74,7 @@ class Job:
         version = {"resolvedSourceVersion": self.sources.version} if self.sources.version else {}
         document = {**request.document, **version}
         artifacts, missing = uploads.chosen(request, spec)
+        exports = commands.exports if request.commands is not None else _exports
         environment = build_environment(
             build=document,
             spec_variables=spec.variables,
@@ -105,7 +106,7 @@ class Job:
                 }
                 for name in PHASES
             ],
-            "exported": [n for n in spec.exported_variables if not n.startswith("AWS_") and n not in self.referenced],
+            "exported": [n for n in spec.exported_variables if exports(n) and n not in self.referenced],
             "references": _variables_in(text),
             "artifacts": [asdict(artifact) for artifact in artifacts],
             "missing_artifacts": missing,
@@ -187,6 +188,10 @@ class Job:
             credential_helper=f"{request.inside}/readonly/{_HELPER}" if git else "",
             more_path=f"{sys.prefix}/bin",
         )
+
+
+def _exports(name: str) -> bool:
+    return not name.startswith("AWS_")
 
 
 def _lay_open(source: Path, target: Path) -> None:

@@ -53,7 +53,7 @@ def check_project(project: Mapping[str, Any]) -> None:
     for version in project.get("secondarySourceVersions", ()):
         if version["sourceIdentifier"] not in known:
             raise InvalidInputException(f"There is no secondary source {version['sourceIdentifier']}")
-    _check_environment(project["environment"])
+    check_environment(project["environment"])
     if not _ROLE.match(project["serviceRole"]):
         raise InvalidInputException(f"Invalid service role: {project['serviceRole'][:200]} is not the ARN of a role")
     _TAGS.check((tag.get("key", ""), tag.get("value", "")) for tag in project.get("tags", ()))
@@ -117,7 +117,8 @@ def _check_secondary(items: Sequence[Mapping[str, Any]], member: str, what: str,
         check(item)
 
 
-def _check_environment(environment: Mapping[str, Any]) -> None:
+def check_environment(environment: Mapping[str, Any]) -> None:
+    """Raises InvalidInputException with a reason when builds cannot have such an environment."""
     if environment["type"].startswith(("WINDOWS", "MAC")):
         raise InvalidInputException(f"Environments of type {environment['type']} are not served: builds run on Linux")
     seen: set[str] = set()

@@ -192,6 +192,14 @@ def running_builds(conn: sa.Connection, account: str, region: str, project: str)
     return conn.execute(query).scalar_one()
 
 
+def newest_number(conn: sa.Connection, account: str, region: str, project: str) -> int:
+    """The number of the newest build of a name that stands for a project; 0 before the first."""
+    query = sa.select(sa.func.max(builds.c.number)).where(
+        builds.c.account == account, builds.c.region == region, builds.c.project == project
+    )
+    return conn.execute(query).scalar() or 0
+
+
 def unfinished(conn: sa.Connection) -> list[str]:
     """The ids of all builds that are not complete, of every account."""
     return list(conn.execute(sa.select(builds.c.id).where(builds.c.complete.is_(False))).scalars())

@@ -63,3 +63,8 @@ class BuildRequest:
     def pipeline(self) -> Mapping[str, Any] | None:
         """What a pipeline's action started it with."""
         return self.private.get("pipelineContext")
+
+    @property
+    def commands(self) -> Mapping[str, Any] | None:
+        """The commands of an action that has no project (see `commands.kept_of`)."""
+        return self.private.get("commands")

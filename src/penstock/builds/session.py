@@ -10,10 +10,12 @@ import orjson
 
 from penstock.application import App
 from penstock.builds.request import BuildRequest
-from penstock.wire.call import Session
+from penstock.wire.call import Session, service_session
+from penstock.wire.errors import AccessDenied, ServiceError, passes
 from penstock.wire.scalars import format_timestamp
 
 SERVICE = "codebuild.amazonaws.com"
+_OURS, _PIPELINES = "penstock.amazonaws.com", "codepipeline.amazonaws.com"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +46,8 @@ class RoleSession:
 
 async def assume(app: App, request: BuildRequest) -> RoleSession:
     """Take the build's role. Raises Refused."""
+    if request.commands is not None:
+        return await _assume_of_action(app, request)
     session, credentials = await app.identity.assume(
         role_arn=request.role,
         service=SERVICE,
@@ -58,3 +62,32 @@ async def assume(app: App, request: BuildRequest) -> RoleSession:
         role=request.role,
         expires=credentials["Expiration"],
     )
+
+
+async def _assume_of_action(app: App, request: BuildRequest) -> RoleSession:
+    """Take the role of the action whose commands these are, which trusts the pipelines or the role of the pipeline. Raises Refused.
+
+    An action that has ended gives its role to nobody any more, so that what was asked for in its last moment does not begin.
+    """
+    key, name = request.key, f"commands-{request.key.uuid}"
+    asking = service_session(_OURS, key.account, key.project_arn)
+    asked = {"actionExecutionId": key.uuid}
+    try:
+        job = (await app.invoke(asking, "penstock", "GetActionJob", asked, region=key.region))["job"]
+        session, credentials = await app.identity.assume(
+            role_arn=job["pipelineRoleArn"],
+            service=_PIPELINES,
+            session_name=name,
+            region=key.region,
+            account=key.account,
+            source_arn=job["data"]["pipelineContext"]["pipelineArn"],
+        )
+        if job["roleArn"] != job["pipelineRoleArn"]:
+            request_ = {"RoleArn": job["roleArn"], "RoleSessionName": name}
+            credentials = (await app.invoke(session, "sts", "AssumeRole", request_, region=key.region))["Credentials"]
+            session = (await app.identity.credential(credentials["AccessKeyId"], credentials["SessionToken"])).session
+    except ServiceError as error:
+        if passes(error):
+            raise
+        raise AccessDenied(error.message) from None
+    return RoleSession(session=session, credentials=credentials, role=job["roleArn"], expires=credentials["Expiration"])

@@ -59,8 +59,39 @@ def begin(
     number = project.number + 1
     context = private.get("pipelineContext")
     key = Key(account, region, build_id(project, context) if context else f"{project.name}:{app.ids.uuid()}")
+    records.update_project(conn, account, region, project.name, number=number)
+    return submit(
+        conn,
+        app,
+        key,
+        number=number,
+        now=now,
+        made=made,
+        private=private,
+        initiator=initiator,
+        retried=retried,
+        actor=actor,
+        cause=cause,
+    )
+
+
+def submit(
+    conn: sa.Connection,
+    app: App,
+    key: Key,
+    *,
+    number: int,
+    now: int,
+    made: Mapping[str, Any],
+    private: Mapping[str, Any],
+    initiator: str,
+    retried: Mapping[str, Any] | None = None,
+    actor: str = "",
+    cause: str = "",
+) -> Build:
+    """Transaction: submit a build of that key and number, which has no project where `made` is none's. The rest as for `begin`."""
     document = _document(app, key, made=made, private=private, number=number, initiator=initiator)
-    if not context and made.get("autoRetryLimit"):
+    if "pipelineContext" not in private and made.get("autoRetryLimit"):
         document["autoRetryConfig"] = _auto_retry(made["autoRetryLimit"], retried)
     config = document.get("autoRetryConfig", {"autoRetryLimit": 0, "autoRetryNumber": 0})
     submitted = Submitted(
@@ -68,8 +99,7 @@ def begin(
         timeout_ms=document["timeoutInMinutes"] * 60_000,
         retries=max(0, config["autoRetryLimit"] - config["autoRetryNumber"]),
     )
-    records.update_project(conn, account, region, project.name, number=number)
-    columns = {"project": project.name, "number": number, "private": private, "started": now}
+    columns = {"project": made["name"], "number": number, "private": private, "started": now}
     with Build.create(conn, key, document=document, columns=columns) as build:
         build.apply(submitted, now=now, seed=app.ids.seed(), actor=actor, cause=cause)
     return build
@@ -159,8 +189,9 @@ def _document(
         document["secondaryArtifacts"] = [_artifacts(item, partition) for item in made["secondaryArtifacts"]]
     if context:
         primary = context["primarySource"]
-        location = next(a["location"] for a in context["inputArtifacts"] if a["name"] == primary)
-        document["sourceVersion"] = f"arn:{partition}:s3:::{location['bucket']}/{location['key']}"
+        if primary:
+            location = next(a["location"] for a in context["inputArtifacts"] if a["name"] == primary)
+            document["sourceVersion"] = f"arn:{partition}:s3:::{location['bucket']}/{location['key']}"
         if context.get("encryptionKey"):
             document["encryptionKey"] = context["encryptionKey"]
     return document

@@ -6,11 +6,13 @@ import asyncio
 import logging
 from pathlib import Path
 
+import sqlalchemy as sa
+
 from penstock.application import App, Settings
-from penstock.builds import engine, records, starting
+from penstock.builds import commands, engine, records, starting
 from penstock.builds.aggregate import apply
 from penstock.builds.conductor import Conductor
-from penstock.builds.engine import Lost, TimePassed
+from penstock.builds.engine import Lost, StopRequested, TimePassed
 from penstock.builds.errors import AccountLimitExceededException
 from penstock.builds.layout import layout_of
 from penstock.builds.machine import node_of
@@ -22,6 +24,7 @@ from penstock.builds.workspace import OWN_TREES, Workspace, leftovers
 from penstock.pools import FILES, REMOVALS
 from penstock.sandbox.registry import AUTO, Choice, choose
 from penstock.sandbox.runtime import RuntimeRefused
+from penstock.store.events import Event
 from penstock.store.jobs import Job
 from penstock.store.work import Retry
 
@@ -33,6 +36,7 @@ ELSEWHERE = "its run is on another worker's disk"
 _ELSEWHERE_MS = 5_000
 _DRAINED_MS = 500  # longer than this process still takes jobs
 _HALTED_TRIES = 100  # looks, each 0.1 s, at a supervisor that has to end
+_GIVEN_UP = ("ABANDONED", "CANCELED", "FAILED")
 ATTEMPTS = 15  # failures of our own in the way of one build: with the back-off, half an hour
 
 
@@ -168,6 +172,21 @@ async def end_waiting(builds: Builds, job: Job) -> None:
     """End a build that has waited too long."""
     key = Key(job.account, job.region, job.payload["id"])
     await builds.app.store.write(apply, builds.app, key, [TimePassed()])
+
+
+def concerns(_conn: sa.Connection, event: Event) -> bool:
+    """Whether an action ended that may have left commands behind."""
+    detail = event.payload
+    return detail["state"] in _GIVEN_UP and detail["type"]["provider"] == "Commands"
+
+
+async def end_commands(builds: Builds, event: Event) -> None:
+    """End the commands of an action that nobody waits for any more: it was abandoned, or its pipeline is gone."""
+    id_ = f"{commands.name_for(event.payload['pipeline'])}:{event.payload['action-execution-id']}"
+    key = Key(event.account, event.payload["region"], id_)
+    row = await builds.app.store.read(records.find_build, key.account, key.region, key.id)
+    if row is not None and not row.complete:
+        await builds.app.store.write(apply, builds.app, key, [StopRequested()], cause=event.id)
 
 
 async def retry(builds: Builds, job: Job) -> None:

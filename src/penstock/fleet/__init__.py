@@ -29,7 +29,9 @@ def component(app: App) -> Component[Health]:
     return Component(
         name="fleet",
         state=health,
-        services=(Service("penstock", MODEL, secrets=("CreateActionTypeClientOutput$clientToken",)),),
+        services=(
+            Service("penstock", MODEL, secrets=("CreateActionTypeClientOutput$clientToken", "ActionVariable$value")),
+        ),
         operations=(jobs, journals),
         readings=READINGS,
         mounts=health.mounts,

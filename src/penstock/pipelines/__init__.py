@@ -155,12 +155,13 @@ async def _tags(service: PipelineService, arn: str) -> Mapping[str, str]:
 
 
 def _secrets(providers: Providers) -> set[str]:
-    """What no record shows: the token with which somebody could approve, what starts a pipeline, and what providers call secret."""
+    """What no record shows: the token with which somebody could approve, what starts a pipeline, variables of commands, and what providers call secret."""
     types = [*providers.types(), *providers.types(rules=True)]
     properties = {found.name for type_ in types for found in type_.properties if found.secret}
     maps = [f"{way}{what}ConfigurationMap" for what in ("Action", "Rule") for way in ("", "Resolved")]
     return {
         "PutApprovalResultInput$token",
+        "EnvironmentVariable$value",
         "WebhookAuthConfiguration$SecretToken",
         "ListWebhookItem$url",
         "PutThirdPartyJobSuccessResultInput$clientToken",

@@ -14,7 +14,7 @@ from typing import Any
 from penstock.pipelines.errors import InvalidStageDeclarationException
 from penstock.pipelines.model import ActionType, ConditionType, ExecutionMode, Result
 from penstock.pipelines.plan import GATES, ActionTypes, type_of_rule
-from penstock.pipelines.variables import PIPELINE, RESERVED, references
+from penstock.pipelines.variables import PIPELINE, RESERVED, references, texts_of
 
 _RESULTS = {
     ConditionType.BEFORE_ENTRY: (Result.FAIL, Result.SKIP),
@@ -164,7 +164,8 @@ def _check_uses(stage: str, rule: Mapping[str, Any], made: AbstractSet[str], nam
                 f"Input Artifact Bundle {artifact['name']} in rule {rule['name']} is not declared as the output of any "
                 "preceding actions"
             )
-    for key, value in rule.get("configuration", {}).items():
+    for place, value in texts_of(rule):
+        key = place[1] if place[0] == "configuration" else place[0]
         for text in references(value):
             namespace, _, name = text.partition(".")
             if not name or namespace not in namespaces:

@@ -15,7 +15,7 @@ from penstock.pipelines.declaration import declared_action, store_of
 from penstock.pipelines.gates import declared_rule
 from penstock.pipelines.model import APPROVAL_TIMEOUT, MINUTE, ActionStatus, ArtifactLocation, Key, Revision
 from penstock.pipelines.records import type_of
-from penstock.pipelines.variables import PIPELINE, RESERVED, references
+from penstock.pipelines.variables import PIPELINE, RESERVED, references, texts_of
 from penstock.pipelines.versions import Versions
 from penstock.store.statement import Statement
 from penstock.wire.call import partition_of
@@ -94,7 +94,7 @@ def declared_as(declaration: Mapping[str, Any], row: Any) -> Mapping[str, Any]:
 
 def _asks(declared: Mapping[str, Any]) -> tuple[list[str], list[str], bool]:
     """What an action needs of its execution: input artifacts, references to variables, and, a source, what overrides its revision."""
-    texts = [text for value in declared.get("configuration", {}).values() for text in references(value)]
+    texts = [text for _, value in texts_of(declared) for text in references(value)]
     names = [artifact["name"] for artifact in declared.get("inputArtifacts", ())]
     return names, texts, declared["actionTypeId"]["category"] == "Source"
 

@@ -73,6 +73,30 @@ def resolve_all(configuration: Mapping[str, str], scope: Mapping[str, Mapping[st
     return resolved
 
 
+def texts_of(declared: Mapping[str, Any]) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Every text of a declared action or rule in which references may stand, with its place. AWS: reference-variables."""
+    for key, value in declared.get("configuration", {}).items():
+        yield ("configuration", key), value
+    for number, command in enumerate(declared.get("commands", ())):
+        yield ("commands", number), command
+    for number, variable in enumerate(declared.get("environmentVariables", ())):
+        yield ("environmentVariables", number, "value"), variable["value"]
+
+
+def resolved_action(declared: Mapping[str, Any], scope: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+    """A declared action or rule with every reference replaced. Raises Unresolved.
+
+    In a command the value stands as it is, and the shell reads it as a part of the command.
+    """
+    found = {**declared, "configuration": resolve_all(declared.get("configuration", {}), scope)}
+    if "commands" in declared:
+        found["commands"] = [resolve(command, scope) for command in declared["commands"]]
+    if "environmentVariables" in declared:
+        variables = declared["environmentVariables"]
+        found["environmentVariables"] = [{**one, "value": resolve(one["value"], scope)} for one in variables]
+    return found
+
+
 def _is_document(value: str) -> bool:
     """Whether it is a JSON list or object with its references as they are."""
     if not value.lstrip().startswith(("[", "{")):
@@ -101,9 +125,11 @@ def variable_tests(declaration: Mapping[str, Any]) -> Iterator[tuple[tuple[str |
         if ran:
             earlier |= {action["namespace"]} if "namespace" in action else set()
             continue
-        for key in action.get("configuration", {}):
-            path = ("stages", i, "actions", j, "configuration", key)
-            yield path, partial(_check_references, stages[i]["name"], action, key, names, earlier)
+        for place, value in texts_of(action):
+            path = ("stages", i, "actions", j, *place)
+            key = str(place[1] if place[0] == "configuration" else place[0])
+            check = partial(_check_references, stages[i]["name"], action, declared=names, earlier=earlier)
+            yield path, partial(check, key=key, value=value)
 
 
 def _check_name(name: str, names: set[str]) -> None:
@@ -132,9 +158,11 @@ def _check_namespace(action: Mapping[str, Any], reserved: set[str], artifacts: s
     )
 
 
-def _check_references(stage: str, action: Mapping[str, Any], key: str, declared: set[str], earlier: set[str]) -> None:
+def _check_references(
+    stage: str, action: Mapping[str, Any], *, key: str, value: str, declared: set[str], earlier: set[str]
+) -> None:
     source = action["actionTypeId"]["category"] == "Source"
-    for text in references(action["configuration"][key]):
+    for text in references(value):
         where = _WHERE.format(stage=stage, action=action["name"], key=key, text=text)
         namespace, dot, name = text.partition(".")
         if not dot or not namespace or not name:

@@ -37,7 +37,7 @@ from penstock.pipelines.roles import RoleRefused
 from penstock.pipelines.secrets import opened
 from penstock.pipelines.service import PipelineService
 from penstock.pipelines.types import Found
-from penstock.pipelines.variables import Unresolved, resolve_all
+from penstock.pipelines.variables import Unresolved, resolved_action, texts_of
 from penstock.store import jobs
 from penstock.store.events import Event
 from penstock.store.failpoints import failpoint
@@ -177,9 +177,8 @@ async def _found(service: PipelineService, prepared: Prepared) -> Found | None:
 
 async def _start(service: PipelineService, prepared: Prepared, found: Found | None) -> tuple[Outcome, Details]:
     inputs = prepared.inputs or None
-    configuration = prepared.declared.get("configuration", {})
     try:
-        resolved = resolve_all(configuration, prepared.scope)
+        declared = resolved_action(prepared.declared, prepared.scope)
     except Unresolved:
         message = (
             "An action in this pipeline failed because one or more variables could not be resolved: Action name="
@@ -187,7 +186,8 @@ async def _start(service: PipelineService, prepared: Prepared, found: Found | No
             "the pipeline action configuration."
         )
         return Failed(code="ConfigurationError", message=message), Details(inputs=inputs)
-    if size_of(resolved) > RESOLVED_LIMIT:
+    resolved = declared["configuration"]
+    if sum(len(f"{place[1]}{text}".encode()) for place, text in texts_of(declared)) > RESOLVED_LIMIT:
         message = (
             f"The configuration of the action is larger than {RESOLVED_LIMIT} bytes after its variables are resolved."
         )

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from penstock.application import Call
 from penstock.builds import records, views
 from penstock.builds.aggregate import apply
+from penstock.builds.commands import is_name
 from penstock.builds.engine import StopRequested
 from penstock.builds.errors import InvalidInputException, ResourceNotFoundException
 from penstock.builds.model import Key
@@ -30,7 +31,7 @@ from penstock.wire.call import Input, Output, PrincipalKind
 _PAGE = 100
 _TOKEN_MS = 300_000
 _STOP_S = 3.0  # until a stop is answered though the build has not ended; AWS's answers show it stopped
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{1,254}:[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{1,254}:[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
 
 
 def plain_id(call: Call, id_: str) -> str:
@@ -258,9 +259,10 @@ async def list_builds(state: Builds, call: Call, input: Input) -> Output:
 async def list_builds_for_project(state: Builds, call: Call, input: Input) -> Output:
     """Ids of a project's builds by number, the newest first unless told otherwise."""
     name = plain_name(call, input["projectName"])
-    if await call.app.store.read(records.find_project, call.account, call.region, name) is None:
-        raise ResourceNotFoundException(resource=call.arn("codebuild", f"project/{name}"))
+    known = await call.app.store.read(records.find_project, call.account, call.region, name) is not None
     rows = await _list(call, input, name)
+    if not known and not (rows and is_name(name)):
+        raise ResourceNotFoundException(resource=call.arn("codebuild", f"project/{name}"))
     page = PAGES.page(call, input, rows, limit=_PAGE, keyset=lambda row: [row.number])
     return {"ids": [row.id for row in page.rows], **page.more}
 

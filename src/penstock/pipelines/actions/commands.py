@@ -1,13 +1,24 @@
-"""Commands: declared, not run. Shell commands on a machine of its own, without a build project. AWS: action-reference-Commands."""
+"""Commands: shell commands on a machine of their own, without a build project. AWS: action-reference-Commands."""
 
 from __future__ import annotations
 
-from penstock.pipelines.actions.not_run import NotRun
+import contextlib
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from penstock.pipelines.actions.provider import Action, Failed, Outcome, Provider, Running, Succeeded
 from penstock.pipelines.model import MINUTE, ActionType, ActionTypeId, Property
+from penstock.wire.errors import AccessDenied, ServiceError
+
+_LONGEST = 3_000  # characters of a failure: a command that failed is in it, with its variables filled in
 
 
-class Commands(NotRun):
-    """Shell commands on a machine of its own, without a build project."""
+class Commands(Provider):
+    """Has the builds run the commands, once per action execution, and learns of their end by an event.
+
+    The role needs no permission for that: what it may is what its commands may. AWS asks it only for the log's.
+    """
 
     types = (
         ActionType(
@@ -32,9 +43,69 @@ class Commands(NotRun):
             timeout=55 * MINUTE,
             v2_only=True,
             members=("commands", "outputVariables", "environmentVariables", "files"),
+            execution_url="/console/builds/{ExternalExecutionId}",
+            works_on="penstock:commands",
+            starts="codebuild:build",
         ),
     )
-    why = "Penstock does not run commands without a build project yet. Use a CodeBuild action whose buildspec has them."
+    reports: ClassVar = {"codebuild.build.state_changed": lambda payload: payload["build-id"].partition(":build/")[2]}
+
+    async def start(self, action: Action) -> Outcome:
+        """StartActionCommands, which asks for the job of the action to learn what to run."""
+        try:
+            return _outcome(action, await action.invoke("penstock", "StartActionCommands", {}))
+        except AccessDenied as error:
+            return Failed(code="PermissionError", message=str(error))
+        except ServiceError as error:
+            if error.server_fault:
+                raise
+            return Failed(code="ConfigurationError", message=error.message)
+
+    async def observe(self, action: Action) -> Outcome:
+        """GetActionCommands."""
+        try:
+            return _outcome(action, await action.invoke("penstock", "GetActionCommands", _named(action)))
+        except AccessDenied:
+            message = f"The build {action.external_id} of the commands does not exist any more. Retry the stage."
+            return Failed(code="JobFailed", message=message, external_id=action.external_id)
+
+    async def stop(self, action: Action) -> None:
+        """StopActionCommands."""
+        with contextlib.suppress(AccessDenied):  # they never began
+            await action.invoke("penstock", "StopActionCommands", _named(action))
+
+
+def _named(action: Action) -> dict[str, str]:
+    return {"pipelineName": action.pipeline}
+
+
+def _outcome(action: Action, answer: Mapping[str, Any]) -> Outcome:
+    run = answer["run"]
+    shared = {
+        "external_id": run["id"],
+        "url": run.get("logUrl", ""),
+        "log_stream": run.get("logStreamARN", ""),
+    }
+    match run["status"]:
+        case "IN_PROGRESS":
+            return Running(**shared)
+        case "SUCCEEDED":
+            variables, put = run.get("outputVariables", {}), run.get("outputArtifact", {})
+            outputs = tuple(
+                replace(output, version_id=put.get("versionId", ""), etag=put["eTag"], sha256=put["sha256"])
+                for output in action.outputs
+                if (put.get("bucketName"), put.get("objectKey")) == (output.bucket, output.key)
+            )
+            return Succeeded(**shared, variables=variables, outputs=outputs)
+        case status:
+            return Failed(**shared, code="JobFailed", message=_reason(status, run.get("failure", {})))
+
+
+def _reason(status: str, failure: Mapping[str, str]) -> str:
+    found = f"Build terminated with state: {status}"
+    if failure:
+        found += f". Phase: {failure['phase']}, Code: {failure['code']}, Message: {failure['message']}"
+    return found if len(found) <= _LONGEST else f"{found[:_LONGEST]}…"
 
 
 PROVIDER = Commands()

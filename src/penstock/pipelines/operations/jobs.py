@@ -7,12 +7,12 @@ from typing import Any
 
 from penstock.application import Call
 from penstock.pipelines.errors import JobNotFoundException
-from penstock.pipelines.model import ArtifactLocation
+from penstock.pipelines.model import MINUTE, ActionType, ArtifactLocation
 from penstock.pipelines.operations import ours
 from penstock.pipelines.preparation import Prepared, prepare
 from penstock.pipelines.records import type_of
 from penstock.pipelines.service import PipelineService
-from penstock.pipelines.variables import Unresolved, resolve_all
+from penstock.pipelines.variables import Unresolved, resolved_action
 from penstock.wire.call import Input, Output, PrincipalKind, partition_of
 from penstock.wire.errors import AccessDenied
 from penstock.wire.registry import Access
@@ -41,11 +41,26 @@ async def get_action_job(service: PipelineService, call: Call, input: Input) -> 
     if known is None or session.service != f"{known.works_on.partition(':')[0]}.amazonaws.com":
         raise JobNotFoundException(action=id_, service=session.service)
     try:
-        configuration = resolve_all(prepared.declared.get("configuration", {}), prepared.scope)
+        declared = resolved_action(prepared.declared, prepared.scope)
     except Unresolved:
         raise JobNotFoundException(action=id_, service=session.service) from None
-    data = job_data(prepared, configuration, pinned=True)
-    return {"job": {"id": id_, "accountId": prepared.row.account, "roleArn": role, "data": data}}
+    data = job_data(prepared, declared["configuration"], pinned=True) | _commands(declared, known)
+    files = {output["name"]: output["files"] for output in declared.get("outputArtifacts", ()) if output.get("files")}
+    for artifact in data["outputArtifacts"]:
+        if artifact["name"] in files:
+            artifact["files"] = files[artifact["name"]]
+    job = {"id": id_, "accountId": prepared.row.account, "roleArn": role, "pipelineRoleArn": prepared.role}
+    return {"job": job | {"data": data}}
+
+
+def _commands(declared: Mapping[str, Any], known: ActionType) -> dict[str, Any]:
+    """What an action that runs commands has besides a configuration."""
+    if "commands" not in declared:
+        return {}
+    found = {name: declared[name] for name in ("commands", "outputVariables") if declared.get(name)}
+    variables = [{"type": "PLAINTEXT", **one} for one in declared.get("environmentVariables", ())]
+    minutes = declared.get("timeoutInMinutes", known.timeout // MINUTE)
+    return found | {"environmentVariables": variables, "timeoutInMinutes": minutes}
 
 
 def job_data(prepared: Prepared, configuration: Mapping[str, str], *, pinned: bool = False) -> dict[str, Any]:

@@ -1,25 +1,27 @@
-"""Commands: declared, not run. Shell commands say whether the condition holds. AWS: rule-reference-Commands."""
+"""Commands: the condition holds where shell commands succeed. AWS: rule-reference-Commands."""
 
 from __future__ import annotations
 
-from penstock.pipelines.actions.not_run import NotRun
-from penstock.pipelines.model import MINUTE, ActionType, ActionTypeId
+from dataclasses import replace
+
+from penstock.pipelines.actions.commands import Commands
+from penstock.pipelines.model import ActionTypeId
 
 
-class Commands(NotRun):
-    """Shell commands say whether the condition holds."""
+class CommandsRule(Commands):
+    """What the action of that name does, without anything that is kept of it."""
 
     types = (
-        ActionType(
+        replace(
+            Commands.types[0],
             id=ActionTypeId(category="Rule", owner="AWS", provider="Commands"),
             properties=(),
             inputs=(0, 5),
             outputs=(0, 0),
-            timeout=55 * MINUTE,
+            v2_only=False,  # conditions are
             members=("commands",),
         ),
     )
-    why = "Commands do not run without a build project yet. Use a CodeBuild rule whose buildspec has them."
 
 
-PROVIDER = Commands()
+PROVIDER = CommandsRule()
