@@ -25,6 +25,7 @@ COMMANDS = {
     "hosts": ("hosts", "let hosts join by certificate, list and revoke them, and give their authority another key"),
     "parameters": ("parameters", "set public parameters, which all accounts read"),
     "status": ("status", "show the server, what waits for a person, and what failed"),
+    "init": ("init", "write a pipeline for the project in a folder, and run it"),
     "validate": ("validate", "check files that declare pipelines, builds and deployments"),
     "plan": ("plan", "show what a pipeline's file would change, and which runs that touches"),
     "apply": ("plan", "create or update a pipeline from its file"),
