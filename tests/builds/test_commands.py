@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from penstock.builds import pipeline
 from penstock.builds.commands import exports, is_name, kept_of, made_of, name_for, spec_of
 from penstock.builds.errors import InvalidInputException
 from penstock.builds.projects import check_name
+from penstock.builds.unserved import without_effect
 
 
 def a_job(*lines: str, configuration: dict[str, str] | None = None, **more: Any) -> dict[str, Any]:
@@ -30,8 +33,7 @@ def made(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_no_project_can_have_the_name_that_stands_for_one():
-    for pipeline in ("shop", "a", "A.b@c-d_e"):
-        name = name_for(pipeline)
+    for name in map(name_for, ("shop", "a", "A.b@c-d_e")):
         assert is_name(name)
         with pytest.raises(InvalidInputException):
             check_name(name)
@@ -57,6 +59,9 @@ def test_the_machine_is_what_the_action_asks_for():
     larger = made(a_job(configuration=asked, timeoutInMinutes=5))
     assert larger["environment"]["computeType"] == "BUILD_GENERAL1_LARGE"
     assert larger["vpcConfig"] == {"vpcId": "vpc-1", "subnets": ["subnet-1", "subnet-2"], "securityGroupIds": ["sg-1"]}
+    assert without_effect(larger, {"commands": {}}) == [
+        "The action's vpcConfig has no effect: builds use the network of their worker"
+    ]
     assert (larger["timeoutInMinutes"], larger["queuedTimeoutInMinutes"]) == (5, 5)
 
 
@@ -91,3 +96,20 @@ def test_credentials_are_not_exported():
         "AWS_REGION",
         "AWS_DEFAULT_REGION",
     ]
+
+
+async def test_commands_run_in_the_account_of_their_pipeline(monkeypatch: pytest.MonkeyPatch):
+    """AWS: action-reference-Commands, "not supported for cross-account or cross-Region actions"."""
+    jobs: list[dict[str, Any] | None] = [None, a_job() | {"accountId": "111111111111"}]
+    del jobs[1]["data"]["commands"]  # type: ignore[index]
+    jobs.append(a_job() | {"accountId": "222222222222"})
+    call: Any = SimpleNamespace(account="111111111111", arn=lambda service, resource: f"arn:{service}:{resource}")
+
+    async def next_job(*_: Any) -> dict[str, Any] | None:
+        return jobs.pop(0)
+
+    monkeypatch.setattr(pipeline, "calling_job", next_job)
+    assert await pipeline.commands_of(call) is None
+    assert await pipeline.commands_of(call) is None
+    with pytest.raises(InvalidInputException, match="run in the account of their pipeline, 222222222222"):
+        await pipeline.commands_of(call)

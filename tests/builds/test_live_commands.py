@@ -8,14 +8,19 @@ import json
 import uuid
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from penstock_builder import Builder
+from penstock_builder import Builder, commands
 from penstock_console import Visitor, allow, user
-from penstock_pipeline_commands import Pipeline, result, run_commands, stage, store_of
+from penstock_pipeline_commands import Pipeline, result, run_commands, stage, store_of, zipped
 from penstock_waiting import until
+
+from penstock.builds.model import Key
+from penstock.builds.session import assume
+from penstock.wire.errors import AccessDenied
 
 ACCOUNT = "111111111111"
 SECRET = "tr0ub4dor&3-correct-horse"
@@ -289,3 +294,76 @@ def test_a_rule_holds_where_its_commands_succeed(builder: Builder, bucket: str):
     details = found["Breaks"]["output"]["executionResult"]
     assert "Reason: exit status 7" in details["errorDetails"]["message"]
     assert pipeline.log(details["externalExecutionId"])
+
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "commands"
+
+
+def test_the_example_runs_with_the_permissions_that_it_names(builder: Builder):
+    client = builder.live.client
+    iam, pipelines = client("iam"), client("codepipeline")
+    for name in ("site-source", "site-artifacts", "site-web"):
+        builder.s3.create_bucket(Bucket=name)
+    builder.s3.put_bucket_versioning(Bucket="site-source", VersioningConfiguration={"Status": "Enabled"})
+    iam.create_role(RoleName="site", AssumeRolePolicyDocument=(EXAMPLE / "trust.json").read_text())
+    iam.put_role_policy(RoleName="site", PolicyName="site", PolicyDocument=(EXAMPLE / "permissions.json").read_text())
+    source = {path.name: path.read_text() for path in (EXAMPLE / "source").iterdir()}
+    builder.s3.put_object(Bucket="site-source", Key="source.zip", Body=zipped(**source))
+    pipelines.create_pipeline(**json.loads((EXAMPLE / "pipeline.json").read_text()))
+    title = 'It\'s <new> & "$(id)"'
+    second = pipelines.start_pipeline_execution(name="site", variables=[{"name": "Title", "value": title}])
+
+    def ended() -> list[str] | None:
+        found = pipelines.list_pipeline_executions(pipelineName="site")["pipelineExecutionSummaries"]
+        statuses = {one["pipelineExecutionId"]: one["status"] for one in found}
+        over = all(status not in ("InProgress", "Stopping") for status in statuses.values())
+        return [statuses[second["pipelineExecutionId"]]] if over else None
+
+    def why() -> object:
+        return pipelines.get_pipeline_state(name="site")
+
+    assert until(ended, why=why) == ["Succeeded"], why()
+    (page,) = builder.s3.list_objects_v2(Bucket="site-web")["Contents"]
+    assert page["Key"].startswith("1.0-")
+    assert page["Key"].endswith("/public/index.html")
+    shown = builder.s3.get_object(Bucket="site-web", Key=page["Key"])["Body"].read().decode()
+    assert '<title>It\'s &lt;new&gt; &amp; "$(id)"</title>' in shown
+
+
+def test_a_rule_that_builds_starts_in_its_primary_source(builder: Builder, bucket: str):
+    reads = {"type": "CODEPIPELINE"}
+    spec = commands('cat lib "$CODEBUILD_SRC_DIR_app/main"', 'test "$WANTED" = "a \'b\'"')
+    project = builder.project(spec, source=reads, artifacts=reads)
+    kind = {"category": "Rule", "owner": "AWS", "provider": "CodeBuild", "version": "1"}
+    wanted = json.dumps([{"name": "WANTED", "value": "#{variables.Wanted}"}])
+    rule = {
+        "name": "Looks",
+        "ruleTypeId": kind,
+        "configuration": {"ProjectName": project, "PrimarySource": "lib", "EnvironmentVariables": wanted},
+        "inputArtifacts": [{"name": "app"}, {"name": "lib"}],
+    }
+    entry = {"conditions": [{"result": "FAIL", "rules": [rule]}]}
+    more = {"role": builder.make_role("logs:*", "s3:*", "codebuild:*", service="codepipeline.amazonaws.com")}
+    declared = {"variables": [{"name": "Wanted", "defaultValue": "a 'b'"}]}
+    pipeline = Pipeline(
+        builder, bucket, stage("Build", run_commands("Make", "true"), beforeEntry=entry), **more, **declared
+    )
+    assert pipeline.ended("Make")["status"] == "Succeeded"
+    (found,) = pipeline.client.list_rule_executions(pipelineName=pipeline.name)["ruleExecutionDetails"]
+    assert "libmain" in builder.log(result(found)["externalExecutionId"])
+    for given, message in (
+        ({}, "Rule configuration for rule 'Looks' is missing required configuration 'PrimarySource'"),
+        ({"PrimarySource": "none"}, "PrimarySource 'none' of rule 'Looks' is not one of its input artifacts"),
+    ):
+        bad = {**rule, "configuration": {"ProjectName": project, **given}}
+        entry = {"conditions": [{"result": "FAIL", "rules": [bad]}]}
+        with pytest.raises(ClientError, match=message):
+            Pipeline(builder, bucket, stage("Build", run_commands("Make", "true"), beforeEntry=entry), **more)
+
+
+def test_an_action_that_has_ended_gives_its_role_to_nobody(builder: Builder):
+    """So that a build that was asked for in its last moment does not begin."""
+    key = Key(ACCOUNT, "us-east-1", f"commands.shop:{uuid.uuid4()}")
+    request: Any = SimpleNamespace(key=key, commands={})
+    with pytest.raises(AccessDenied, match=f"There is no running action '{key.uuid}'"):
+        builder.live.run(assume(builder.live.app, request))

@@ -65,8 +65,9 @@ def without_effect(document: Mapping[str, Any], private: Mapping[str, Any]) -> l
     sections += [
         ("artifacts", f"secondaryArtifacts.{a['artifactIdentifier']}", a) for a in private.get("secondaryArtifacts", ())
     ]
+    whose = "action" if "commands" in private else "project"
     return [
-        f"The project's {f'{where}.{member}' if where else member} has no effect: {why}"
+        f"The {whose}'s {f'{where}.{member}' if where else member} has no effect: {why}"
         for kind, where, values in sections
         for member, (asks, why) in NO_EFFECT[kind].items()
         if values.get(member) is not None and asks(values[member])

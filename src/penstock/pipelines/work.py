@@ -16,6 +16,7 @@ from penstock.pipelines.actions.provider import (
     Failed,
     Offered,
     Outcome,
+    Provider,
     Running,
     Succeeded,
     Waiting,
@@ -137,15 +138,16 @@ async def stop(service: PipelineService, job: Job) -> None:
 
 async def on_report(service: PipelineService, event: Event) -> None:
     """Something that actions may have started changed its state: look at them."""
+    reporting: dict[str, list[Provider]] = {}
     for provider in service.providers.all():
-        name = provider.reports.get(event.type)
-        if name is None:
-            continue
-        running = await service.app.store.read(_running, event.account, event.region, name(event.payload))
+        if (name := provider.reports.get(event.type)) is not None:
+            reporting.setdefault(name(event.payload), []).append(provider)
+    for external_id, providers in reporting.items():
+        running = await service.app.store.read(_running, event.account, event.region, external_id)
         for action in running:
             prepared = await _prepared(service, action)
             found = None if prepared is None else await _found(service, prepared)
-            if prepared is None or found is None or found[0] is not provider:
+            if prepared is None or found is None or found[0] not in providers:
                 continue
             outcome = await _observe(service, prepared)
             if isinstance(outcome, Running):

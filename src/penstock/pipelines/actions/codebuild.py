@@ -25,21 +25,24 @@ _VARIABLE_TYPES = ("PLAINTEXT", "PARAMETER_STORE", "SECRETS_MANAGER")
 
 def _refuse(action: Mapping[str, Any]) -> str | None:
     name, configuration = action["name"], action.get("configuration", {})
+    what = "rule" if "ruleTypeId" in action else "action"
     inputs = [artifact["name"] for artifact in action.get("inputArtifacts", ())]
     primary = configuration.get("PrimarySource")
     if primary is None and len(inputs) > 1:
-        return f"Action configuration for action '{name}' is missing required configuration 'PrimarySource'"
+        return (
+            f"{what.capitalize()} configuration for {what} '{name}' is missing required configuration 'PrimarySource'"
+        )
     if primary is not None and "#{" not in primary and primary not in inputs:
-        return f"PrimarySource '{primary}' of action '{name}' is not one of its input artifacts"
+        return f"PrimarySource '{primary}' of {what} '{name}' is not one of its input artifacts"
     for key in ("BatchEnabled", "CombineArtifacts"):
         if configuration.get(key) == "true":
-            return f"Penstock does not run batch builds from pipelines yet. Remove {key} from action '{name}'."
+            return f"Penstock does not run batch builds from pipelines yet. Remove {key} from {what} '{name}'."
     variables = configuration.get("EnvironmentVariables")
     if variables is not None and "#{" not in variables:
         try:
             _variables(variables)
         except ValueError as error:
-            return f"EnvironmentVariables of action '{name}' cannot be read: {error}"
+            return f"EnvironmentVariables of {what} '{name}' cannot be read: {error}"
     return None
 
 
