@@ -156,3 +156,96 @@ def test_only_the_session_of_the_running_action_is_a_pipelines(builder: Builder,
     with pytest.raises(InvalidInputException, match=only):
         live.run(in_process(mine))
     assert builder.codebuild.list_builds_for_project(projectName=project)["ids"] == [build]
+
+
+def test_everything_that_an_action_may_tell_its_build(builder: Builder, artifacts: str):
+    """Several inputs and outputs, variables of every type, and what later actions learn of it."""
+    ssm, secrets, codepipeline = (builder.live.client(name) for name in ("ssm", "secretsmanager", "codepipeline"))
+    own = uuid.uuid4().hex[:8]
+    ssm.put_parameter(Name=f"/build/{own}", Type="SecureString", Value="from a parameter")
+    secrets.create_secret(Name=f"build-{own}", SecretString=json.dumps({"key": "from a secret"}))
+    lines = (
+        "cat main $CODEBUILD_SRC_DIR_lib/lib > first",
+        'printf "%s, %s, %s" "$PLAIN" "$PARAMETER" "$SECRET" > second',
+        'export TAG="v-$(cat first)" EMPTY=',
+    )
+    spec = commands(
+        *lines,
+        env={"exported-variables": ["TAG", "EMPTY", "PLAIN"]},
+        artifacts={
+            "files": "not-used",
+            "secondary-artifacts": {"One": {"files": "first"}, "Two_2": {"files": "second"}},
+        },
+    )
+    project = builder.project(
+        spec,
+        source={"type": "CODEPIPELINE"},
+        artifacts={"type": "CODEPIPELINE"},
+        serviceRole=builder.make_role("*"),
+    )
+    told = [
+        {"name": "PLAIN", "value": 'the "#{Lib.ObjectKey}" of #{codepipeline.PipelineExecutionId}'},
+        {"name": "PARAMETER", "value": f"/build/{own}", "type": "PARAMETER_STORE"},
+        {"name": "SECRET", "value": f"build-{own}:key", "type": "SECRETS_MANAGER"},
+    ]
+    name, _ = pipeline_of(builder, artifacts, project, "lib.zip", "app.zip", PrimarySource="app")
+    declared = codepipeline.get_pipeline(name=name)["pipeline"]
+    declared["stages"][0]["actions"][0]["namespace"] = "Lib"
+    build = declared["stages"][1]["actions"][0]
+    build["configuration"] = {"ProjectName": project, "PrimarySource": "app", "EnvironmentVariables": json.dumps(told)}
+    build |= {"outputArtifacts": [{"name": "One"}, {"name": "Two_2"}], "namespace": "Build"}
+    asks = {"category": "Approval", "owner": "AWS", "provider": "Manual", "version": "1"}
+    said = {"CustomData": "#{Build.TAG}[#{Build.EMPTY}]#{Build.PLAIN}"}
+    declared["stages"].append(
+        {"name": "Ask", "actions": [{"name": "Ask", "actionTypeId": asks, "configuration": said}]}
+    )
+    codepipeline.update_pipeline(pipeline=declared)
+    run = codepipeline.start_pipeline_execution(name=name)["pipelineExecutionId"]
+    made = action_of(builder, name, lambda one: one["pipelineExecutionId"] == run and one["status"] != "InProgress")
+    assert made["status"] == "Succeeded", builder.log(made["output"]["executionResult"]["externalExecutionId"])
+    plain = f'the "lib.zip" of {run}'
+    assert made["output"]["outputVariables"] == {"TAG": "v-mainlib", "EMPTY": "", "PLAIN": plain}
+    assert "from a" not in json.dumps(made, default=str)
+    found = {}
+    for artifact in made["output"]["outputArtifacts"]:
+        place = artifact["s3location"]
+        written = builder.s3.get_object(Bucket=place["bucket"], Key=place["key"])["Body"].read()
+        with zipfile.ZipFile(io.BytesIO(written)) as archive:
+            found[artifact["name"]] = {entry: archive.read(entry).decode() for entry in archive.namelist()}
+    assert found == {"One": {"first": "mainlib"}, "Two_2": {"second": f"{plain}, from a parameter, from a secret"}}
+    asked = until(
+        lambda: next(
+            (
+                one["input"]["resolvedConfiguration"]
+                for one in codepipeline.list_action_executions(pipelineName=name)["actionExecutionDetails"]
+                if one["actionName"] == "Ask" and "#{" not in one["input"]["resolvedConfiguration"]["CustomData"]
+            ),
+            None,
+        )
+    )
+    assert asked == {"CustomData": f"v-mainlib[]{plain}"}
+
+
+@pytest.mark.parametrize(
+    ("configuration", "says"),
+    [
+        ({"PrimarySource": "#{variables.Given}"}, "PrimarySource 'other' of action 'Make' is not one of its input artifacts"),
+        ({"BatchEnabled": "#{variables.True}"}, "Penstock does not run batch builds from pipelines yet. Remove BatchEnabled"),
+        ({"EnvironmentVariables": "#{variables.Given}"}, "EnvironmentVariables of action 'Make' cannot be read: "),
+        ({"ProjectName": "#{variables.Given}"}, "(Service: AWSCodeBuild; Status Code: 400; Error Code: ResourceNotFoundException)"),
+        ({"BuildspecOverride": "#{Src.Nope}"}, "Action name=[Make]. This can result when a variable is referenced that does not"),
+    ],
+)  # fmt: skip
+def test_values_that_no_build_can_begin_with(builder: Builder, artifacts: str, configuration: dict, says: str):
+    codepipeline = builder.live.client("codepipeline")
+    name, _ = pipeline_of(builder, artifacts, "p", "lib.zip", "app.zip", PrimarySource="app")
+    declared = codepipeline.get_pipeline(name=name)["pipeline"]
+    declared["pipelineType"] = "V2"
+    declared["variables"] = [{"name": "Given", "defaultValue": "other"}, {"name": "True", "defaultValue": "true"}]
+    declared["stages"][0]["actions"][0]["namespace"] = "Src"
+    declared["stages"][1]["actions"][0]["configuration"] |= configuration
+    codepipeline.update_pipeline(pipeline=declared)
+    run = codepipeline.start_pipeline_execution(name=name)["pipelineExecutionId"]
+    made = action_of(builder, name, lambda one: one["pipelineExecutionId"] == run and one["status"] != "InProgress")
+    assert made["status"] == "Failed"
+    assert says in made["output"]["executionResult"]["errorDetails"]["message"]

@@ -9,10 +9,11 @@ from penstock_examples import examples
 from pipeline_harness import BUILD, SOURCE, Scripted, action, approval, declared, stage
 
 from penstock.pipelines.actions import Providers, built_in
-from penstock.pipelines.declaration import check, faults, normalise
+from penstock.pipelines.declaration import check, faults, normalise, refusal_of_resolved
 from penstock.pipelines.plan import plan_of
 from penstock.wire.errors import ServiceError
 
+TYPES_OF_AWS = built_in().types()
 TYPES = Providers({**built_in().by_name, "scripted": Scripted()}).type
 STRUCTURE, STAGE, ACTION = (
     "InvalidStructureException",
@@ -29,6 +30,43 @@ def refused(declaration, region="us-east-1"):
 
 def pull(name="pull", **more):
     return action(name, "Source", **more)
+
+
+@pytest.mark.parametrize("known", TYPES_OF_AWS, ids=lambda known: f"{known.id.category}-{known.id.provider}")
+def test_every_value_of_every_provider_may_have_variables(known):
+    """But those that say who approves."""
+    source = known.id.category == "Source"
+    reference = "#{codepipeline.PipelineExecutionId}" if source else "#{Src.Value}, #{variables.Name}"
+    kept = {"RequiredApprovals", "Approvers", "AllowSelfApproval"}
+    configuration = {one.name: f"a {reference}" for one in known.properties if one.name not in kept}
+    one = {"name": "a", "actionTypeId": known.id.as_output(), "configuration": configuration}
+    if "commands" in known.members:
+        one["commands"] = ["true"]
+    names = [f"Own{number}" for number in range(known.inputs[0])]
+    makes = [{"name": f"Made{number}"} for number in range(known.outputs[0])]
+    one |= {"inputArtifacts": [{"name": name} for name in names], "outputArtifacts": makes}
+    first = [pull("pull", namespace="Src"), *(pull(name, outputArtifacts=[{"name": name}]) for name in names)]
+    stages = [stage("Source", one), BUILD] if source else [stage("Source", *first), stage("Do", one)]
+    whole = {**declared(*stages), "pipelineType": "V2", "variables": [{"name": "Name", "defaultValue": "x"}]}
+    if source:
+        whole["stages"][1] = stage("Do", action("do"))
+    check(whole, TYPES, region="us-east-1")
+
+
+@pytest.mark.parametrize(
+    ("provider", "configuration", "said"),
+    [
+        ("S3", {"BucketName": "b", "Extract": "true"}, None),
+        ("S3", {"BucketName": "b", "Extract": "#{a.b}"}, "Action configuration for action 'a' contains an invalid value for 'Extract': it must be one of true, false"),
+        ("S3", {"BucketName": "b", "Extract": "false"}, "Action configuration for action 'a' is missing required configuration 'ObjectKey'"),
+        ("S3", {"BucketName": "", "Extract": "true"}, "Action configuration for action 'a' is missing required configuration 'BucketName': its variables have empty values"),
+        ("S3", {"BucketName": "b", "Extract": "true", "ObjectKey": "", "CacheControl": ""}, None),
+    ],
+)  # fmt: skip
+def test_values_of_variables_are_checked_as_those_of_declarations(provider, configuration, said):
+    """A reference in the value of a variable is none."""
+    known = next(one for one in TYPES_OF_AWS if (one.id.category, one.id.provider) == ("Deploy", provider))
+    assert refusal_of_resolved({"name": "a", "configuration": configuration}, known) == said
 
 
 def test_a_good_one_passes():
@@ -309,22 +347,6 @@ ROWS = [
         ACTION,
         "The ARN arn:aws:sqs:us-east-1:111111111111:q has been specified for sending notifications for the approval "
         "action ok, but the AWS service for this ARN cannot be used to send approval requests.",
-    ),
-    (
-        declared(
-            SOURCE,
-            stage(
-                "Build",
-                action(
-                    "b",
-                    provider="CodeBuild",
-                    inputArtifacts=[{"name": "App"}],
-                    configuration={"ProjectName": "p", "BatchEnabled": "true"},
-                ),
-            ),
-        ),
-        ACTION,
-        "Penstock does not run batch builds from pipelines yet. Remove BatchEnabled from action 'b'.",
     ),
 ]
 

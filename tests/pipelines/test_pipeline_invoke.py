@@ -124,7 +124,7 @@ def got_revisions(live: Any, run: dict[str, Any]) -> list[dict[str, Any]]:
             {"SourceRevisions": '[{"actionName": "Fetch", "revisionType": "COMMIT_ID", "revisionValue": "1"}]'},
             "COMMIT_ID cannot be used",
         ),
-        ("broken", {"Variables": "[#{Src.ETag}]"}, "Variables cannot be read: "),
+        ("broken", {"Variables": "[#{Src.ETag}]"}, "cannot be read: "),
     ],
 )
 def test_what_the_other_pipeline_refuses_fails_the_action(

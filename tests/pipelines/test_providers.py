@@ -461,6 +461,27 @@ async def test_a_source_is_tried_again_and_encrypted_as_its_pipeline_says(name):
     assert {value for _, value in added} == {"alias/mine"}
 
 
+@pytest.mark.parametrize(
+    ("name", "variables"),
+    [
+        ("s3_source", {"BucketName", "ETag", "ObjectKey", "VersionId"}),
+        ("codecommit_source", {"AuthorDate", "BranchName", "CommitId", "CommitMessage", "CommitterDate", "RepositoryName"}),
+        ("pipeline_invoke", {"PipelineExecutionId"}),
+        ("codedeploy", {"DeploymentId"}),
+        ("s3_deploy", set()),
+    ],
+)  # fmt: skip
+async def test_the_output_variables_of_a_provider_are_those_of_its_page(name, variables):
+    """AWS: reference-variables, "Variables available for pipeline actions"."""
+    provider, services = modules()[name], Services(**GOOD)
+    outcome = await provider.start(an_action(provider, services))
+    if isinstance(outcome, Running):
+        outcome = await provider.observe(an_action(provider, services, external_id=outcome.external_id))
+    assert set(outcome.variables) == variables
+    said = re.search(r"Output variables: (.*?)\.\s", (PAGES / f"{name}.md").read_text(), re.DOTALL).group(1)
+    assert set(re.findall(r"`(\w+)`", said)) == variables
+
+
 async def test_codecommit():
     provider, services = modules()["codecommit_source"], Services(**GOOD)
     wanted = {"RepositoryName": "app", "BranchName": "main"}
@@ -885,9 +906,7 @@ UNREADABLE = "EnvironmentVariables of action 'Build' cannot be read: "
         ({"PrimarySource": "#{x.y}"}, ["A", "B"], None),
         ({"PrimarySource": "C"}, ["A", "B"], "PrimarySource 'C' of action 'Build' is not one of its input artifacts"),
         ({"PrimarySource": "C"}, [], "PrimarySource 'C' of action 'Build' is not one of its input artifacts"),
-        ({"BatchEnabled": "false", "CombineArtifacts": "false"}, ["A"], None),
-        ({"BatchEnabled": "true"}, ["A"], "Penstock does not run batch builds from pipelines yet. Remove BatchEnabled from action 'Build'."),
-        ({"CombineArtifacts": "true"}, ["A"], "Penstock does not run batch builds from pipelines yet. Remove CombineArtifacts from action 'Build'."),
+        ({"BatchEnabled": "true", "CombineArtifacts": "true"}, ["A"], None),
         ({"EnvironmentVariables": "#{x.y}"}, ["A"], None),
         ({"EnvironmentVariables": '[{"name": "A", "value": ""}]'}, ["A"], None),
         ({"EnvironmentVariables": "[" * 100_000}, ["A"], f"{UNREADABLE}it is nested too deeply"),
@@ -902,6 +921,22 @@ UNREADABLE = "EnvironmentVariables of action 'Build' cannot be read: "
 def test_builds_that_no_pipeline_can_declare(configuration, inputs, said):
     action = {"name": "Build", "configuration": configuration, "inputArtifacts": [{"name": name} for name in inputs]}
     assert codebuild._refuse(action) == said
+
+
+@pytest.mark.parametrize("key", ["BatchEnabled", "CombineArtifacts"])
+async def test_batches_of_builds_fail_at_once(key):
+    for value, runs in (("true", False), ("false", True)):
+        services = Services(**GOOD)
+        wanted = {"ProjectName": "p", key: value}
+        outcome = await modules()["codebuild"].start(
+            an_action(modules()["codebuild"], services, configuration=wanted, outputs=())
+        )
+        assert isinstance(outcome, Running) is runs
+        assert bool(services.calls) is runs
+        assert runs or outcome == Failed(
+            code="ConfigurationError",
+            message=f"Penstock does not run batch builds from pipelines yet. Remove {key} from action 'act'.",
+        )
 
 
 async def test_a_build_that_is_gone_has_failed():

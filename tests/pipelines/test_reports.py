@@ -13,7 +13,7 @@ from penstock.pipelines.aggregate import PipelineAggregate
 from penstock.pipelines.effects import ActionStarted, EventState, StageChanged
 from penstock.pipelines.inputs import ActionAccepted, ActionFailed, ActionReported, ActionSucceeded, ActionTimedOut
 from penstock.pipelines.links import Links
-from penstock.pipelines.model import NO_DETAILS, ActionTypeId, Details, ExecutionMode, Key
+from penstock.pipelines.model import NO_DETAILS, ActionType, ActionTypeId, Details, ExecutionMode, Key
 from penstock.pipelines.working_copy import WorkingCopy
 from penstock.store.work import Retry
 from penstock.wire.errors import AccessDenied, Throttled, Unavailable, error_class
@@ -71,7 +71,12 @@ class Service:
         self.done.append(job)
 
     async def found(self, _service: Any, prepared: Any) -> Any:
-        return prepared.row.provider, SimpleNamespace(deleted=False, properties=())
+        return prepared.row.provider, ActionType(
+            id=ActionTypeId(category="Build", owner="AWS", provider="P", version="1"),
+            properties=(),
+            inputs=(0, 0),
+            outputs=(0, 0),
+        )
 
     async def observe(self, _service: Any, prepared: Any) -> Any:
         self.done.append(("observe", prepared.row.id))

@@ -323,11 +323,39 @@ def _check_value(action: Mapping[str, Any], key: str, known: ActionType) -> None
             f"Action configuration for action '{action['name']}' contains unknown configuration '{key}'"
         )
     value = action["configuration"][key]
-    if declared.values and "#{" not in value and value not in declared.values:
-        raise InvalidActionDeclarationException(
-            f"Action configuration for action '{action['name']}' contains an invalid value for '{key}': it must be one of "
-            + ", ".join(declared.values)
-        )
+    if "#{" not in value and not _takes(declared, value):
+        raise InvalidActionDeclarationException(_invalid(action, declared))
+
+
+def _takes(declared: Property, value: str) -> bool:
+    return not declared.values or value in declared.values
+
+
+def _configuration_of(action: Mapping[str, Any]) -> str:
+    what = "rule" if "ruleTypeId" in action else "action"
+    return f"{what.capitalize()} configuration for {what} '{action['name']}'"
+
+
+def _invalid(action: Mapping[str, Any], declared: Property) -> str:
+    return (
+        f"{_configuration_of(action)} contains an invalid value for '{declared.name}': it must be "
+        f"one of {', '.join(declared.values)}"
+    )
+
+
+def refusal_of_resolved(action: Mapping[str, Any], known: ActionType) -> str | None:
+    """Why an action (or a rule) cannot run with the values of its variables, in the words that refuse a declaration; None when it can."""
+    configuration = action["configuration"]
+    for declared in known.properties:
+        value = configuration.get(declared.name)
+        if declared.required and value == "":
+            return (
+                f"{_configuration_of(action)} is missing required configuration '{declared.name}': its "
+                "variables have empty values"
+            )
+        if value is not None and not _takes(declared, value):
+            return _invalid(action, declared)
+    return known.refuse(action) if known.refuse is not None else None
 
 
 def _check_refused(action: Mapping[str, Any], known: ActionType) -> None:

@@ -22,6 +22,8 @@ from penstock.pipelines.actions.provider import (
     Waiting,
 )
 from penstock.pipelines.aggregate import OBSERVE_JOB, START_JOB, apply
+from penstock.pipelines.custom_types import CUSTOM
+from penstock.pipelines.declaration import refusal_of_resolved
 from penstock.pipelines.inputs import (
     ActionAccepted,
     ActionFailed,
@@ -181,11 +183,11 @@ async def _start(service: PipelineService, prepared: Prepared, found: Found | No
     inputs = prepared.inputs or None
     try:
         declared = resolved_action(prepared.declared, prepared.scope)
-    except Unresolved:
+    except Unresolved as error:
         message = (
             "An action in this pipeline failed because one or more variables could not be resolved: Action name="
             f"[{prepared.row.action}]. This can result when a variable is referenced that does not exist. Validate "
-            "the pipeline action configuration."
+            f"the pipeline action configuration. There is no value for #{{{error.text}}}."
         )
         return Failed(code="ConfigurationError", message=message), Details(inputs=inputs)
     resolved = declared["configuration"]
@@ -202,6 +204,11 @@ async def _start(service: PipelineService, prepared: Prepared, found: Found | No
         message = "The action type was deleted. Name another one in the action, or make it again as it was."
         return Failed(code="ConfigurationError", message=message), details
     provider, known = found
+    # Values for a worker outside are the worker's to judge, as on AWS.
+    if resolved != prepared.declared.get("configuration", {}) and known.id.owner != CUSTOM and not known.of_partner:
+        why = refusal_of_resolved(declared, known)
+        if why is not None:
+            return Failed(code="ConfigurationError", message=why), details
     if not provider.acts(resolved):
         return await provider.start(action_of(prepared, resolved, now=service.app.clock.now())), details
     refused = offers.refused(known, resolved)

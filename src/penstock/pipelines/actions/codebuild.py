@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from penstock.pipelines.actions.provider import Action, Failed, Outcome, Provider, Running, Succeeded
-from penstock.pipelines.model import HOUR, ActionType, ActionTypeId, ArtifactLocation, Property
+from penstock.pipelines.model import HOUR, ActionType, ActionTypeId, ArtifactLocation, Category, Property
 from penstock.wire.errors import AccessDenied, ServiceError
 
 _PROPERTIES = (
@@ -34,9 +34,6 @@ def _refuse(action: Mapping[str, Any]) -> str | None:
         )
     if primary is not None and "#{" not in primary and primary not in inputs:
         return f"PrimarySource '{primary}' of {what} '{name}' is not one of its input artifacts"
-    for key in ("BatchEnabled", "CombineArtifacts"):
-        if configuration.get(key) == "true":
-            return f"Penstock does not run batch builds from pipelines yet. Remove {key} from {what} '{name}'."
     variables = configuration.get("EnvironmentVariables")
     if variables is not None and "#{" not in variables:
         try:
@@ -95,6 +92,13 @@ class CodeBuild(Provider):
         Guide, "Use CodePipeline with CodeBuild").
         """
         configuration = action.configuration
+        batched = next((key for key in ("BatchEnabled", "CombineArtifacts") if configuration.get(key) == "true"), None)
+        if batched is not None:
+            what = "rule" if action.type.category == Category.RULE else "action"
+            return Failed(
+                code="ConfigurationError",
+                message=f"Penstock does not run batch builds from pipelines yet. Remove {batched} from {what} '{action.name}'.",
+            )
         request: dict[str, Any] = {
             "projectName": configuration["ProjectName"],
             "idempotencyToken": action.token,

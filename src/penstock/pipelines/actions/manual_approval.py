@@ -69,7 +69,7 @@ def _refuse(action: Mapping[str, Any]) -> str | None:
 
 def _refuse_topic(action: Mapping[str, Any]) -> str | None:
     arn = action.get("configuration", {}).get("NotificationArn")
-    if arn is None:
+    if arn is None or "#{" in arn:
         return None
     match = _ARN.fullmatch(arn)
     if match is None:
