@@ -354,7 +354,7 @@ FAILS = {
     "PutApprovalResult", "RetryStageExecution", "RollbackStage", "OverrideStageCondition", "AcknowledgeJob", "GetJobDetails", "PutJobFailureResult", "PutJobSuccessResult",
     "AcknowledgeThirdPartyJob", "GetThirdPartyJobDetails", "PutThirdPartyJobFailureResult", "PutThirdPartyJobSuccessResult", "GetDeploymentInstance", "GetDeploymentTarget", "ContinueDeployment",
     "SkipWaitTimeForInstanceTermination", "BatchGetDeploymentTargets", "ListDeploymentInstances",
-    "ListDeploymentTargets",
+    "ListDeploymentTargets", "ListDeployActionExecutionTargets",
 }  # fmt: skip
 
 

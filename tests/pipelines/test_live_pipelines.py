@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import zipfile
 
 import botocore.exceptions
 import pytest
+from penstock_agents import agents
+from penstock_agents import bundle as release
 from penstock_git import Clone, git_environment, with_key
 from penstock_starter import PENSTOCK, run
 from penstock_waiting import until
@@ -317,6 +320,60 @@ def test_a_push_goes_to_a_deployment(live, world, tmp_path):
     wait_for(lambda: len(executions(pipelines, "shop")) == 2, "the second run")
     newest = executions(pipelines, "shop")[0]
     assert newest["trigger"]["triggerType"] == "PollForSourceChanges"
+
+
+def test_the_hosts_of_a_deploy_action_are_listed(live, world, tmp_path):
+    pipelines, deploy = live.client("codepipeline"), live.client("codedeploy")
+    live.client("s3").create_bucket(Bucket="bundles")
+    live.client("s3").put_bucket_versioning(Bucket="bundles", VersioningConfiguration={"Status": "Enabled"})
+    folder = release(tmp_path / "release", "1.0")
+    packed = shutil.make_archive(str(tmp_path / "release"), "zip", folder)
+    live.client("s3").upload_file(packed, "bundles", "app.zip")
+    deploy.create_application(applicationName="hosts", computePlatform="Server")
+    deploy.create_deployment_group(
+        applicationName="hosts",
+        deploymentGroupName="live",
+        serviceRoleArn=service_role(live, "hosts-deployer", "codedeploy.amazonaws.com"),
+        deploymentConfigName="CodeDeployDefault.AllAtOnce",
+        onPremisesInstanceTagFilters=[{"Key": "role", "Value": "listed", "Type": "KEY_AND_VALUE"}],
+    )
+    roll = {
+        "name": "Roll",
+        "actionTypeId": kind("Deploy", "CodeDeploy"),
+        "configuration": {"ApplicationName": "hosts", "DeploymentGroupName": "live"},
+        "inputArtifacts": [{"name": "App"}],
+    }
+    fetch = source("S3", S3Bucket="bundles", S3ObjectKey="app.zip", PollForSourceChanges="false")
+    with agents(live, tmp_path / "hosts", "one", "three", "two", tags="Key=role,Value=listed"):
+        pipelines.create_pipeline(pipeline=declared("hosts", world, fetch, {"name": "Deploy", "actions": [roll]}))
+        (run,) = executions(pipelines, "hosts")
+        wait_for(lambda: status_of(pipelines, "hosts", run["pipelineExecutionId"]) == "Succeeded", "the end")
+    rolled, fetched = pipelines.list_action_executions(pipelineName="hosts")["actionExecutionDetails"]
+    of = {"pipelineName": "hosts", "actionExecutionId": rolled["actionExecutionId"]}
+    answer = pipelines.list_deploy_action_execution_targets(**of)
+    assert "nextToken" not in answer
+    assert [one["targetId"] for one in answer["targets"]] == ["one", "three", "two"]
+    first = answer["targets"][0]
+    assert (first["targetType"], first["status"]) == ("InstanceTarget", "Succeeded")
+    assert first["startTime"] <= first["events"][0]["startTime"] <= first["events"][-1]["endTime"] <= first["endTime"]
+    assert {"name": "Install", "status": "Succeeded"}.items() <= next(
+        one for one in first["events"] if one["name"] == "Install"
+    ).items()
+    pages = pipelines.get_paginator("list_deploy_action_execution_targets").paginate(
+        actionExecutionId=rolled["actionExecutionId"], PaginationConfig={"PageSize": 2}
+    )
+    assert [[one["targetId"] for one in page["targets"]] for page in pages] == [["one", "three"], ["two"]]
+
+    def having(*statuses):
+        filters = [{"name": "TARGET_STATUS", "values": list(statuses)}]
+        found = pipelines.list_deploy_action_execution_targets(**of, filters=filters)
+        return len(found["targets"])
+
+    assert (having("Succeeded", "Failed"), having("Failed"), having("Nonsense")) == (3, 0, 0)
+    fetching = {**of, "actionExecutionId": fetched["actionExecutionId"]}
+    assert pipelines.list_deploy_action_execution_targets(**fetching)["targets"] == []
+    with pytest.raises(pipelines.exceptions.ActionExecutionNotFoundException):
+        pipelines.list_deploy_action_execution_targets(**{**of, "pipelineName": "shop"})
 
 
 BUILDSPEC = """\

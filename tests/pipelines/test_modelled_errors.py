@@ -222,6 +222,24 @@ for _name in ("ListActionExecutions", "ListRuleExecutions"):
 ROWS["ListPipelineExecutions", "InvalidNextTokenException"] = _asked("ListPipelineExecutions", nextToken="x")
 ROWS["GetPipeline", "PipelineVersionNotFoundException"] = _asked("GetPipeline", version=9)
 
+_TARGETS = {"pipelineName": "shop", "actionExecutionId": NOBODY}
+for _error, _more in (
+    ("ActionExecutionNotFoundException", {}),
+    ("PipelineNotFoundException", {"pipelineName": "none"}),
+):
+    ROWS["ListDeployActionExecutionTargets", _error] = lambda world, more=_more: (
+        world.codepipeline.list_deploy_action_execution_targets(**{**_TARGETS, **more})
+    )
+
+
+@row("ListDeployActionExecutionTargets", "InvalidNextTokenException")
+def _foreign_token(world: World) -> None:
+    (action, *_) = world.codepipeline.list_action_executions(pipelineName="shop")["actionExecutionDetails"]
+    world.codepipeline.list_deploy_action_execution_targets(
+        actionExecutionId=action["actionExecutionId"], nextToken="x"
+    )
+
+
 row("ListPipelines", "InvalidNextTokenException")(lambda world: world.codepipeline.list_pipelines(nextToken="x"))
 row("ListActionTypes", "InvalidNextTokenException")(lambda world: world.codepipeline.list_action_types(nextToken="x"))
 row("ListWebhooks", "InvalidNextTokenException")(lambda world: world.codepipeline.list_webhooks(NextToken="x"))

@@ -81,6 +81,10 @@ class ActionNotFoundException(ServiceError):
     """Stage '{stage}' of pipeline '{name}' does not have an action with the name '{action}'"""
 
 
+class ActionExecutionNotFoundException(ServiceError):
+    """There is no action execution with the id '{action}'."""
+
+
 class ConcurrentPipelineExecutionsLimitExceededException(ServiceError):
     """The pipeline has reached the limit for concurrent pipeline executions ({limit})."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from penstock.pipelines.actions.provider import (
     Provider,
     Running,
     Succeeded,
+    Targets,
     Waiting,
 )
 from penstock.pipelines.aggregate import OBSERVE_JOB, START_JOB, apply
@@ -133,6 +134,18 @@ async def stop(service: PipelineService, job: Job) -> None:
             await found[0].stop(action)
     except (RoleRefused, Refused) as error:
         log.warning("pipelines.stop_refused", extra={"action": prepared.row.id, "error": str(error)})
+
+
+async def targets_of(
+    service: PipelineService, action: str, *, statuses: Sequence[str] | None, after: str, start: int, limit: int
+) -> Targets:
+    """What an action deploys to, asked of its provider under its role. Raises RoleRefused, and what the provider's service answers."""
+    prepared = await _prepared(service, action, ended=True)
+    found = None if prepared is None else await _found(service, prepared)
+    if prepared is None or found is None:
+        return Targets()
+    at_work = await _action(service, prepared, prepared.row.resolved or {})
+    return await found[0].targets(at_work, statuses=statuses, after=after, start=start, limit=limit)
 
 
 # --- events -----------------------------------------------------------------------------------------------------------

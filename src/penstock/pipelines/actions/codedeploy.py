@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from penstock.pipelines.actions.provider import Action, Failed, Outcome, Provider, Running, Succeeded
+from penstock.pipelines.actions.provider import Action, Failed, Outcome, Provider, Running, Succeeded, Targets
 from penstock.pipelines.model import DAY, ActionType, ActionTypeId, Property
 from penstock.wire.errors import AccessDenied, ServiceError
+
+_STATUSES = frozenset({"Failed", "InProgress", "Pending", "Ready", "Skipped", "Succeeded", "Unknown"})
+_DESCRIBED = 25  # targets of a call. AWS: BatchGetDeploymentTargets
 
 
 class CodeDeploy(Provider):
@@ -90,6 +93,44 @@ class CodeDeploy(Provider):
         except ServiceError as error:
             if error.wire_code != "DeploymentAlreadyCompletedException":
                 raise
+
+    async def targets(
+        self, action: Action, *, statuses: Sequence[str] | None, after: str, start: int, limit: int
+    ) -> Targets:
+        """ListDeploymentTargets and BatchGetDeploymentTargets."""
+        known = None if statuses is None else sorted(_STATUSES.intersection(statuses))
+        if not action.external_id or known == []:
+            return Targets()
+        asked: dict[str, Any] = {"deploymentId": action.external_id}
+        asked |= {"nextToken": after} if after else {}
+        asked |= {"targetFilters": {"TargetStatus": known}} if known else {}
+        page = await action.invoke("codedeploy", "ListDeploymentTargets", asked)
+        wanted = page["targetIds"][start : start + limit]
+        found: list[Mapping[str, Any]] = []
+        for at in range(0, len(wanted), _DESCRIBED):
+            ids = {"deploymentId": action.external_id, "targetIds": wanted[at : at + _DESCRIBED]}
+            found += (await action.invoke("codedeploy", "BatchGetDeploymentTargets", ids))["deploymentTargets"]
+        return Targets([_target(one) for one in found], len(page["targetIds"]), page.get("nextToken", ""))
+
+
+def _target(one: Mapping[str, Any]) -> dict[str, Any]:
+    target = one["instanceTarget"]
+    events = [_event(event) for event in target.get("lifecycleEvents", ()) if "startTime" in event]
+    starts = [event["startTime"] for event in events]
+    ends = [event["endTime"] for event in events if "endTime" in event]
+    shown = {"targetId": target["targetId"], "targetType": one["deploymentTargetType"], "status": target["status"]}
+    if starts:
+        shown["startTime"] = min(starts)
+    if ends and target["status"] not in ("Pending", "InProgress", "Ready"):
+        shown["endTime"] = max(ends)
+    return shown | {"events": events}
+
+
+def _event(event: Mapping[str, Any]) -> dict[str, Any]:
+    shown = {"name": event["lifecycleEventName"], "status": event["status"]}
+    shown |= {name: event[name] for name in ("startTime", "endTime") if name in event}
+    message = event.get("diagnostics", {}).get("message")
+    return shown | ({"context": {"message": message}} if message else {})
 
 
 def _outcome(deployment: str, info: Mapping[str, Any]) -> Outcome:

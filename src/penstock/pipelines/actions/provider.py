@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar
@@ -141,6 +141,15 @@ class Display:
     needs: str = ""  # how many have to approve, and who may
 
 
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """Some of what a deploy action works on, as the shape DeployActionExecutionTarget."""
+
+    targets: Sequence[Mapping[str, Any]] = ()
+    listed: int = 0  # how many there are on the page of the service that they were cut from
+    more: str = ""  # where the service's next page begins; "" when there is none
+
+
 class Provider(ABC):
     """What runs actions of one type or of several alike."""
 
@@ -166,6 +175,21 @@ class Provider(ABC):
 
     async def stop(self, action: Action) -> None:  # noqa: B027 - most actions end by themselves
         """Stop the work, as far as it can be; harmless when it has ended."""
+
+    async def targets(
+        self,
+        action: Action,  # noqa: ARG002 - most actions deploy to no hosts
+        *,
+        statuses: Sequence[str] | None,  # noqa: ARG002
+        after: str,  # noqa: ARG002
+        start: int,  # noqa: ARG002
+        limit: int,  # noqa: ARG002
+    ) -> Targets:
+        """The hosts that an action which has begun works on.
+
+        Of the service's page that begins at `after`, `limit` of them from the place `start` on; with `statuses`, of those in one of them.
+        """
+        return Targets()
 
     def watches(self, configuration: Mapping[str, str]) -> str | None:  # noqa: ARG002 - most actions watch nothing
         """The subject whose news start the pipeline of a source action; None when none do.
