@@ -112,6 +112,44 @@ def got_revisions(live: Any, run: dict[str, Any]) -> list[dict[str, Any]]:
     return got["pipelineExecution"].get("artifactRevisions", [])
 
 
+def test_a_run_waits_for_another(live: Any, role: str) -> None:
+    codepipeline = live.client("codepipeline")
+    create(live, role, "awaited", approval())
+    (first,) = runs(live, "awaited")
+    codepipeline.stop_pipeline_execution(
+        pipelineName="awaited", pipelineExecutionId=first["pipelineExecutionId"], abandon=True
+    )
+    create(live, role, "awaits", invoke("awaited", WaitForCompletion="true"))
+
+    def asked(known: int) -> tuple[str, str] | None:
+        run = runs(live, "awaited")[0]
+        state = codepipeline.get_pipeline_state(name="awaited")["stageStates"][1]
+        token = state["actionStates"][0].get("latestExecution", {}).get("token")
+        return (run["pipelineExecutionId"], token) if len(runs(live, "awaited")) > known and token else None
+
+    def answer(token: str, status: str) -> None:
+        codepipeline.put_approval_result(
+            pipelineName="awaited", stageName="Stage1", actionName="Ask", token=token,
+            result={"summary": "", "status": status},
+        )  # fmt: skip
+
+    child, token = until(lambda: asked(1))
+    assert the_action(live, "awaits") is None
+    answer(token, "Approved")
+    action = until(lambda: the_action(live, "awaits"))
+    assert (action["status"], action["output"]["outputVariables"]) == ("Succeeded", {"PipelineExecutionId": child})
+    again = codepipeline.start_pipeline_execution(name="awaits")["pipelineExecutionId"]
+    child, token = until(lambda: asked(2))
+    answer(token, "Rejected")
+
+    def failed() -> dict[str, Any] | None:
+        found = the_action(live, "awaits")
+        return found if found and found["pipelineExecutionId"] == again else None
+
+    error = until(failed)["output"]["executionResult"]["errorDetails"]
+    assert error == {"code": "JobFailed", "message": f"Execution {child} of pipeline awaited ended as Failed."}
+
+
 @pytest.mark.parametrize(
     ("name", "configuration", "says"),
     [

@@ -27,6 +27,7 @@ from penstock.pipelines.actions.provider import (
 )
 from penstock.pipelines.model import MINUTE, ActionTypeId, ArtifactLocation, Property, Revision
 from penstock.pipelines.pinning import changed_input
+from penstock.pipelines.plan import plan_of
 from penstock.wire.errors import AccessDenied, InternalFailure, ServiceError
 
 PAGES = Path(__file__).parents[2] / "docs" / "reference" / "actions"
@@ -646,6 +647,64 @@ async def test_another_pipeline_is_started_once_with_what_it_is_told():
     full = Services(StartPipelineExecution=refusal("ConcurrentPipelineExecutionsLimitExceededException", "Full"))
     outcome = await provider.start(an_action(provider, full, configuration=wanted))
     assert (outcome.code, outcome.message.partition(" (")[0]) == ("JobFailed", "Full")
+
+
+WAITS = {"PipelineName": "child", "WaitForCompletion": "true"}
+
+
+async def test_another_pipeline_is_waited_for():
+    provider, child = modules()["pipeline_invoke"], GOOD["StartPipelineExecution"]["pipelineExecutionId"]
+    outcome = await provider.start(an_action(provider, Services(**GOOD), configuration=WAITS))
+    assert outcome == Running(external_id=child, summary="Pipeline child started", check_after=2_000)
+    for status, more, expected in (
+        ("InProgress", {}, Running(external_id=child, check_after=2_000)),
+        ("Stopping", {}, Running(external_id=child, check_after=2_000)),
+        ("Succeeded", {}, Succeeded(external_id=child, summary="Pipeline child succeeded", variables={"PipelineExecutionId": child})),
+        ("Superseded", {}, f"Execution {child} of pipeline child ended as Superseded."),
+        ("Failed", {"statusSummary": "No values"}, f"Execution {child} of pipeline child ended as Failed: No values"),
+    ):  # fmt: skip
+        services = Services(GetPipelineExecution={"pipelineExecution": {"status": status, **more}})
+        outcome = await provider.observe(an_action(provider, services, configuration=WAITS, external_id=child))
+        if isinstance(expected, str):
+            expected = Failed(code="JobFailed", message=expected, external_id=child)
+        assert outcome == expected
+        assert services.calls == [
+            ("codepipeline", "GetPipelineExecution", {"pipelineName": "child", "pipelineExecutionId": child})
+        ]
+    myself = Services()
+    outcome = await provider.start(an_action(provider, myself, configuration={**WAITS, "PipelineName": "demo"}))
+    assert (outcome.code, myself.calls) == ("ConfigurationError", [])
+
+
+async def test_what_is_waited_for_is_stopped_with_its_action():
+    provider = modules()["pipeline_invoke"]
+    for error in ("PipelineExecutionNotStoppableException", "DuplicatedStopRequestException", None):
+        services = Services(StopPipelineExecution=refusal(error) if error else {})
+        await provider.stop(an_action(provider, services, configuration=WAITS, external_id="e"))
+        assert services.input("StopPipelineExecution") == {
+            "pipelineName": "child",
+            "pipelineExecutionId": "e",
+            "reason": "Action act of pipeline demo has ended",
+        }
+    with pytest.raises(ServiceError):
+        broken = Services(StopPipelineExecution=refusal("PipelineNotFoundException"))
+        await provider.stop(an_action(provider, broken, configuration=WAITS, external_id="e"))
+    for configuration, started in (({"PipelineName": "child"}, "e"), (WAITS, "")):
+        await provider.stop(an_action(provider, Services(), configuration=configuration, external_id=started))
+
+
+def test_an_action_that_waits_for_a_pipeline_has_more_time():
+    known = modules()["pipeline_invoke"].types[0]
+    for value, hours in ((None, 1), ("false", 1), ("true", 7 * 24), ("#{a.b}", 7 * 24)):
+        configuration = {"PipelineName": "x"} | ({} if value is None else {"WaitForCompletion": value})
+        stages = [
+            {
+                "name": "Do",
+                "actions": [{"name": "a", "actionTypeId": known.id.as_output(), "configuration": configuration}],
+            }
+        ]
+        (only,) = plan_of({"stages": stages}, 1, lambda _id: known).stages
+        assert only.groups[0][0].timeout == hours * 60 * MINUTE
 
 
 @pytest.mark.parametrize("text", ["{", "1", "{}", "[1]", '[{"name": 1}]', '[{"name": ["x"]}]', "[" * 100_000])

@@ -235,6 +235,7 @@ class ActionType:
     inputs: tuple[int, int]  # least and most input artifacts
     outputs: tuple[int, int]
     timeout: int = HOUR  # ms that an action may take. AWS: limits
+    time_for: Callable[[Mapping[str, str]], int] | None = None  # the same, where it depends on the configuration
     v2_only: bool = False
     skips: bool = False  # of a rule: a condition with the result SKIP may have it
     # Templates with {Config:Key}, {ExternalExecutionId}, {RevisionId}. One that starts with a slash is a page of this installation.

@@ -102,6 +102,8 @@ def _action(action: Mapping[str, Any], types: ActionTypes) -> ActionPlan:
     type_id = type_of(action)
     known = types(type_id)
     timeout = known.timeout if known else HOUR
+    if known is not None and known.time_for is not None:
+        timeout = known.time_for(action.get("configuration", {}))
     if "timeoutInMinutes" in action:
         timeout = action["timeoutInMinutes"] * MINUTE
     more = (
