@@ -161,6 +161,36 @@ def test_what_commands_cannot_do_fails_with_the_reason(builder: Builder, bucket:
         assert sorted(archive.namelist()) == ["main", "more"]
 
 
+def test_hostile_commands_end_their_action_and_nothing_else(builder: Builder, bucket: str):
+    long = "x" * 1000
+    pipeline = Pipeline(
+        builder, bucket,
+        stage(
+            "Build",
+            run_commands("Quote", "echo 'open", "echo never"),
+            run_commands("Yaml", "echo '{a: b}' # - [", "echo : ; echo '%' \"\\x\" é☃ >&2", f"true {long[:990]}"),
+            run_commands("Large", *[f"true {'#{variables.Long}' * 50}"] * 50),
+            run_commands("Outside", "true", outputArtifacts=[{"name": "Out", "files": ["../../../../../../etc/passwd*"]}]),
+            run_commands("Injected", "echo #{variables.Bad}"),
+            run_commands("Quoted", 'test "$BAD" = "x; exit 3"', environmentVariables=[
+                {"name": "BAD", "value": "#{variables.Bad}"}]),
+        ),
+        variables=[{"name": "Long", "defaultValue": long}, {"name": "Bad", "defaultValue": "x; exit 3"}],
+    )  # fmt: skip
+    failed = "Phase: BUILD, Code: COMMAND_EXECUTION_ERROR, Message: Error while executing command: "
+    for name, code, message in (
+        ("Quote", "JobFailed", f"{failed}echo 'open. Reason: exit status 2"),
+        ("Large", "ConfigurationError", "is larger than 102400 bytes after its variables are resolved"),
+        ("Outside", "JobFailed", "no matching artifact paths found"),
+        # As on AWS: what replaces a reference is a part of the command. In a variable of the environment it is not.
+        ("Injected", "JobFailed", f"{failed}echo x; exit 3. Reason: exit status 3"),
+    ):
+        found = result(pipeline.ended(name))["errorDetails"]
+        assert (found["code"], message in found["message"]) == (code, True), found
+    for name in ("Yaml", "Quoted"):
+        assert pipeline.ended(name)["status"] == "Succeeded", pipeline.actions()
+
+
 def test_the_role_of_the_action_is_what_its_commands_have(builder: Builder, bucket: str):
     """The pipeline's role assumes it; its permissions are those of the commands, the artifacts and the log."""
     pipelines = builder.make_role("s3:*", "sts:AssumeRole", service="codepipeline.amazonaws.com")

@@ -757,6 +757,22 @@ async def test_codebuild():
     checked_services = Services(BatchGetBuilds={"builds": [{**build, "buildStatus": "FAULT"}]})
     outcome = await provider.observe(an_action(provider, checked_services, external_id="x:1"))
     assert (outcome.code, outcome.message) == ("JobFailed", "Build terminated with state: FAULT")
+    phases = [
+        {"phaseType": "INSTALL", "phaseStatus": "SUCCEEDED", "contexts": [{"statusCode": "", "message": "fine"}]},
+        {
+            "phaseType": "BUILD",
+            "phaseStatus": "FAILED",
+            "contexts": [{"statusCode": "COMMAND_EXECUTION_ERROR", "message": "x"}],
+        },
+        {"phaseType": "COMPLETED"},
+    ]
+    checked_services = Services(BatchGetBuilds={"builds": [{**build, "buildStatus": "FAILED", "phases": phases}]})
+    outcome = await provider.observe(an_action(provider, checked_services, external_id="x:1"))
+    assert outcome.message == outcome.summary
+    assert (
+        outcome.message
+        == "Build terminated with state: FAILED. Phase: BUILD, Code: COMMAND_EXECUTION_ERROR, Message: x"
+    )
     absent = Services(StartBuild=refusal("ResourceNotFoundException", "Project cannot be found"))
     outcome = await provider.start(an_action(provider, absent, configuration={"ProjectName": "p"}))
     assert outcome.message == (
@@ -1109,6 +1125,8 @@ SHOWN = {"external_id": RUN["id"], "url": RUN["logUrl"], "log_stream": RUN["logS
 async def test_commands_are_looked_at_and_stopped_by_the_action_alone():
     provider = modules()["commands"]
     failure = {"phase": "BUILD", "code": "COMMAND_EXECUTION_ERROR", "message": "Error while executing command: x"}
+    broken = "Build terminated with state: FAILED. Phase: BUILD, Code: COMMAND_EXECUTION_ERROR, Message: Error while executing command: x"
+    stopped = "Build terminated with state: STOPPED"
     place = {"bucketName": "artifacts", "objectKey": "demo/Out/7654321", "versionId": "v2", "eTag": "e2", "sha256": SHA}
     for run, wanted in (
         ({"status": "IN_PROGRESS"}, Running(**SHOWN)),
@@ -1126,21 +1144,16 @@ async def test_commands_are_looked_at_and_stopped_by_the_action_alone():
         ),
         (
             {"status": "FAILED", "failure": failure},
-            Failed(
-                **SHOWN,
-                code="JobFailed",
-                message="Build terminated with state: FAILED. Phase: BUILD, Code: COMMAND_EXECUTION_ERROR, Message: Error while "
-                "executing command: x",
-            ),
+            Failed(**SHOWN, code="JobFailed", message=broken, summary=broken),
         ),
-        ({"status": "STOPPED"}, Failed(**SHOWN, code="JobFailed", message="Build terminated with state: STOPPED")),
+        ({"status": "STOPPED"}, Failed(**SHOWN, code="JobFailed", message=stopped, summary=stopped)),
     ):
         services = Services(GetActionCommands={"run": RUN | run})
         assert await provider.observe(an_action(provider, services, external_id=RUN["id"])) == wanted
         assert services.calls == [("penstock", "GetActionCommands", {"pipelineName": "demo"})]
     long = {"status": "FAILED", "failure": failure | {"message": "x" * 100_000}}
     outcome = await provider.observe(an_action(provider, Services(GetActionCommands={"run": RUN | long})))
-    assert len(outcome.message) == 3_001
+    assert len(outcome.message) == 2_000
     gone = Services(GetActionCommands=AccessDenied("Only a running action"), StopActionCommands=AccessDenied("No"))
     outcome = await provider.observe(an_action(provider, gone, external_id=RUN["id"]))
     assert (outcome.code, outcome.message) == (

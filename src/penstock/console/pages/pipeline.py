@@ -239,7 +239,7 @@ def _rule_tile(state: dict[str, Any], run: Run | None) -> dict[str, Any]:
         "name": state["ruleName"],
         "state": status,
         "run": run.number if run and latest else None,
-        "meta": latest.get("summary", ""),
+        "meta": latest.get("summary", "") if status != "Failed" else "",
         "link": latest.get("externalExecutionUrl", ""),
         "review": "",
         "warning": "",

@@ -20,6 +20,7 @@ _PROPERTIES = (
     Property(name="EnvironmentVariables", description="Variables for the build, as a JSON list", secret=True),
     Property(name="ServiceRoleArnOverride", description="A service role in place of the project's"),
 )
+_LONGEST = 2_000  # characters of a failure: the command that failed is in it
 _VARIABLE_TYPES = ("PLAINTEXT", "PARAMETER_STORE", "SECRETS_MANAGER")
 
 
@@ -161,7 +162,31 @@ class CodeBuild(Provider):
                 message = "The build did not say which objects it wrote as output artifacts. Retry the stage."
                 return Failed(**shared, code="JobFailed", message=message)
             return Succeeded(**shared, variables=exported, outputs=outputs)
-        return Failed(**shared, code="JobFailed", message=f"Build terminated with state: {status}")
+        return ended_badly(status, _failure(build), **shared)
+
+
+def ended_badly(status: str, failure: Mapping[str, str], **shared: str) -> Failed:
+    """The action whose build did not succeed. `failure` is the phase that broke it, with the `code` and `message` of its context, or empty.
+
+    Both the summary and the error say it, as on AWS.
+    """
+    reason = f"Build terminated with state: {status}"
+    if failure:
+        reason += f". Phase: {failure['phase']}, Code: {failure['code']}, Message: {failure['message']}"
+    if len(reason) > _LONGEST:
+        reason = f"{reason[: _LONGEST - 1]}…"
+    return Failed(**shared, code="JobFailed", message=reason, summary=reason)
+
+
+def _failure(build: Mapping[str, Any]) -> dict[str, str]:
+    """The first phase of a build that says why it did not succeed."""
+    for phase in build.get("phases", ()):
+        if phase.get("phaseStatus", "SUCCEEDED") in ("SUCCEEDED", "IN_PROGRESS"):
+            continue
+        for context in phase.get("contexts", ()):
+            if context["statusCode"] or context["message"]:
+                return {"phase": phase["phaseType"], "code": context["statusCode"], "message": context["message"]}
+    return {}
 
 
 def _written(action: Action, build: Mapping[str, Any]) -> tuple[ArtifactLocation, ...]:

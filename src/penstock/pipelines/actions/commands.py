@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
+from penstock.pipelines.actions.codebuild import ended_badly
 from penstock.pipelines.actions.provider import Action, Failed, Outcome, Provider, Running, Succeeded
 from penstock.pipelines.model import MINUTE, ActionType, ActionTypeId, Property
 from penstock.wire.errors import AccessDenied, ServiceError
-
-_LONGEST = 3_000  # characters of a failure: a command that failed is in it, with its variables filled in
 
 
 class Commands(Provider):
@@ -98,14 +97,7 @@ def _outcome(action: Action, answer: Mapping[str, Any]) -> Outcome:
             )
             return Succeeded(**shared, variables=variables, outputs=outputs)
         case status:
-            return Failed(**shared, code="JobFailed", message=_reason(status, run.get("failure", {})))
-
-
-def _reason(status: str, failure: Mapping[str, str]) -> str:
-    found = f"Build terminated with state: {status}"
-    if failure:
-        found += f". Phase: {failure['phase']}, Code: {failure['code']}, Message: {failure['message']}"
-    return found if len(found) <= _LONGEST else f"{found[:_LONGEST]}…"
+            return ended_badly(status, run.get("failure", {}), **shared)
 
 
 PROVIDER = Commands()
