@@ -268,6 +268,40 @@ ROWS = [
         "The following pipeline execution variables are referencing a namespace that does not exist.\nStageName=[Build], "
         "ActionName=[b], ActionConfigurationKey=[Say], VariableReferenceText=[nobody.X]",
     ),
+    *(
+        (
+            declared(
+                stage("Source", pull(namespace="Src")),
+                stage("Build", action("b", configuration={"Say": f"x #{{{text}}}"})),
+            ),
+            ACTION,
+            "Valid format for a pipeline execution variable reference is a namespace and a key separated by a period (.). The "
+            f"following pipeline execution variables {what}.\nStageName=[Build], ActionName=[b], ActionConfigurationKey=[Say], "
+            f"VariableReferenceText=[{text}]",
+        )
+        for text, what in (
+            ("Src", "do not have this format"),
+            ("Src.", "do not have this format"),
+            (".CommitId", "do not have this format"),
+            ("", "do not have this format"),
+            ("src.CommitId", "are referencing a namespace that does not exist"),
+            ("codepipeline.PipelineName", "are referencing a key that does not exist"),
+        )
+    ),
+    *(
+        (
+            declared(SOURCE, stage("Build", *together)),
+            ACTION,
+            "Valid format for a pipeline execution variable reference is a namespace and a key separated by a period (.). The "
+            "following pipeline execution variables are referencing a namespace that does not exist.\nStageName=[Build], "
+            "ActionName=[b], ActionConfigurationKey=[Say], VariableReferenceText=[Own.X]",
+        )
+        for together in (
+            (action("b", namespace="Own", configuration={"Say": "#{Own.X}"}),),
+            (action("a", namespace="Own"), action("b", configuration={"Say": "#{Own.X}"})),
+            (action("b", configuration={"Say": "#{Own.X}"}), action("a", runOrder=2, namespace="Own")),
+        )
+    ),
     (
         declared(
             stage("Source", pull(configuration={"Say": "#{variables.A}"})),
