@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import io
 import json
@@ -289,7 +290,18 @@ def test_nobody_but_an_action_runs_commands(builder: Builder, bucket: str):
     ):
         with pytest.raises(Exception, match="Only a running action of a pipeline has commands"):
             live.run(in_process(operation, given))
+    live.client("iam").update_assume_role_policy(
+        RoleName=pipeline.role.rpartition("/")[2],
+        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}),
+    )
+    keys = live.client("sts").assume_role(RoleArn=pipeline.role, RoleSessionName=id_.rpartition(":")[2])["Credentials"]
+
+    async def twice() -> list[dict[str, Any]]:
+        return await asyncio.gather(*(in_process("StartActionCommands", {}) for _ in range(2)))
+
+    assert [answer["run"]["id"] for answer in live.run(twice())] == [id_, id_]
     assert builder.get(id_)["buildStatus"] == "IN_PROGRESS"
+    assert builder.codebuild.list_builds_for_project(projectName=f"commands.{pipeline.name}")["ids"] == [id_]
     builder.codebuild.stop_build(id=id_)
     builder.ended(id_)
 

@@ -206,7 +206,7 @@ ROWS = [
     (
         declared(SOURCE, stage("Build", action("b", commands=["make"]))),
         ACTION,
-        "Action 'b' declares 'commands', which actions of provider 'Scripted' do not have",
+        "The following action cannot contain a commands field: b. To use the commands field, use a compute action.",
     ),
     (
         declared(SOURCE, stage("Build", action("b", outputArtifacts=[{"name": "O", "files": ["x"]}]))),

@@ -28,7 +28,7 @@ from penstock.wire.errors import ServiceError
 
 Declaration = dict[str, Any]
 
-_ACTION_MEMBERS = ("commands", "outputVariables", "environmentVariables")  # of some action types
+_ACTION_MEMBERS = ("outputVariables", "environmentVariables")  # of some action types
 _MAX_ACTIONS = 50  # of a stage. AWS: limits
 _MAX_ALL_ACTIONS = 1000  # of a pipeline. AWS: limits
 _MAX_TRIGGERS_BYTES = 200 * 1024  # AWS: limits
@@ -277,6 +277,10 @@ def _check_members(action: Mapping[str, Any], known: ActionType) -> None:
     name, provider = action["name"], known.id.provider
     if "commands" in known.members and not action.get("commands"):
         raise InvalidActionDeclarationException(f"Action {name} must have a non-empty commands field")
+    if action.get("commands") and "commands" not in known.members:
+        raise InvalidActionDeclarationException(
+            f"The following action cannot contain a commands field: {name}. To use the commands field, use a compute action."
+        )
     for member in _ACTION_MEMBERS:
         if action.get(member) and member not in known.members:
             raise InvalidActionDeclarationException(
