@@ -30,6 +30,7 @@ COMMANDS = {
     "plan": ("plan", "show what a pipeline's file would change, and which runs that touches"),
     "apply": ("plan", "create or update a pipeline from its file"),
     "follow": ("follow", "follow a pipeline run to its end"),
+    "explain": ("explain", "tell why a pipeline run waits, or how it ended"),
     "logs": ("buildlogs", "print the log of a build or the hooks of a deployment"),
     "journal": ("journal", "show what a run was given to decide on, and what it decided"),
     "dora": ("dora", "show how often pipelines deploy to production, how fast, and how well"),

@@ -21,6 +21,7 @@ from penstock.pipelines.operations import (
     deploy_targets,
     descriptions,
     executions,
+    explanations,
     figures,
     jobs,
     partner_types,
@@ -86,6 +87,7 @@ def component(app: App, providers: Providers | None = None) -> Component[Pipelin
         operations=(
             pipelines,
             executions,
+            explanations,
             figures,
             action_executions,
             state,

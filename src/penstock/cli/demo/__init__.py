@@ -7,7 +7,6 @@ import os
 import shlex
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import botocore.exceptions
@@ -17,7 +16,7 @@ from penstock.cli.demo.processes import DemoError, Processes
 from penstock.cli.demo.story import Story
 from penstock.cli.exits import Exit
 from penstock.cli.installation import LOOPBACK, NoServer, said
-from penstock.cli.terminal import say
+from penstock.cli.terminal import complain, say
 
 _PACKAGED = Path(__file__).with_name("hello-web")  # in a wheel; in a checkout it is one of the examples
 _EXAMPLE = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).resolve().parents[4] / "examples" / "hello-web"
@@ -80,12 +79,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _failed(why: str, demo_processes: Processes, stop: str) -> int:
-    print(f"demo: {why}", file=sys.stderr)
+    complain(f"demo: {why}")
     if demo_processes.recall("processes"):
-        print(
-            f"What has started keeps running; its logs are in {demo_processes.folder}. `{stop}` ends it.",
-            file=sys.stderr,
-        )
+        complain(f"What has started keeps running; its logs are in {demo_processes.folder}. `{stop}` ends it.")
     return Exit.FAILED
 
 

@@ -38,6 +38,11 @@ def pipeline_arn(call: Call, input: Input) -> str:
     return arn_of(call, input.get("name") or input["pipelineName"])
 
 
+def any_pipeline_arn(call: Call, input: Input) -> str:
+    """Of the pipeline that `pipelineName` means; of a call that names none, of any."""
+    return arn_of(call, input.get("pipelineName") or "*")
+
+
 def stage_arn(call: Call, input: Input) -> str:
     """Of a stage."""
     return arn_of(call, input["pipelineName"], input["stageName"])

@@ -10,22 +10,15 @@ from penstock.application import Call
 from penstock.pipelines import records
 from penstock.pipelines.errors import ActionExecutionNotFoundException
 from penstock.pipelines.operations import PAGES, operation
-from penstock.pipelines.operations.addressing import PAGE, key_of, pipeline_arn, pipeline_row
+from penstock.pipelines.operations.addressing import PAGE, any_pipeline_arn, key_of, pipeline_row
 from penstock.pipelines.roles import RoleRefused
 from penstock.pipelines.service import PipelineService
 from penstock.pipelines.work import targets_of
-from penstock.wire.call import Input, Output, partition_of
+from penstock.wire.call import Input, Output
 from penstock.wire.errors import AccessDenied
 
 
-def _resource(call: Call, input: Input) -> str:
-    """The pipeline; of a call that names none, any."""
-    if "pipelineName" in input:
-        return pipeline_arn(call, input)
-    return f"arn:{partition_of(call.region)}:codepipeline:{call.region}:{call.account}:*"
-
-
-@operation("ListDeployActionExecutionTargets", resource=_resource)
+@operation("ListDeployActionExecutionTargets", resource=any_pipeline_arn)
 async def list_deploy_action_execution_targets(service: PipelineService, call: Call, input: Input) -> Output:
     """A page of the targets; none of an action that deploys to no hosts, or has not begun to."""
     row = await call.app.store.read(_execution, call, input)
