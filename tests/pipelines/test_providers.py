@@ -600,6 +600,22 @@ async def test_an_artifact_with_too_much_in_it_is_not_deployed(monkeypatch):
         assert "PutObject" not in [operation for _, operation, _ in services.calls]
 
 
+async def test_how_far_a_deployment_to_a_bucket_is(monkeypatch):
+    monkeypatch.setattr(s3_deploy, "_AT_ONCE", 1)
+    said = []
+
+    async def report(running):
+        said.append(running)
+
+    for pause, expected in ((0, [Running(percent=60), Running(percent=100)]), (3600, [])):
+        monkeypatch.setattr(s3_deploy, "_SHOWN_S", pause)
+        said.clear()
+        provider = modules()["s3_deploy"]
+        outcome = await provider.start(an_action(provider, Services(**GOOD), configuration=DEPLOY, report=report))
+        assert isinstance(outcome, Succeeded)
+        assert said == expected
+
+
 async def test_a_deployment_names_an_object():
     provider = modules()["s3_deploy"]
     empty = {"BucketName": "b", "Extract": "false", "ObjectKey": ""}

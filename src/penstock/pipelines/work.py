@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -264,7 +265,7 @@ async def _observe(service: PipelineService, prepared: Prepared) -> Outcome:
 async def _action(service: PipelineService, prepared: Prepared, configuration: Mapping[str, str]) -> Action:
     invoke = await as_role(service.app, prepared)
     secrets = await opened(service.app, prepared)
-    return action_of(
+    action = action_of(
         prepared,
         {**configuration, **secrets},
         invoke,
@@ -272,6 +273,7 @@ async def _action(service: PipelineService, prepared: Prepared, configuration: M
         site=service.app.public_url,
         scratch=str(service.app.settings.data_dir),
     )
+    return replace(action, report=partial(_progress, service, prepared, cause=""))
 
 
 # --- writing ----------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar
@@ -105,6 +105,7 @@ class Action:
     started: int = 0  # ms
     now: int = 0  # ms, when it is started or observed
     scratch: str = ""  # a folder for files without a name; "" is the system's
+    report: Callable[[Running], Awaitable[None]] | None = None  # shows how far a start is that takes long
     brought: tuple[Revision, ...] = ()  # what its run brings to the stage, for a provider that `shows_revisions`
 
     @property

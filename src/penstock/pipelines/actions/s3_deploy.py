@@ -6,6 +6,7 @@ import asyncio
 import os
 import stat
 import tempfile
+import time
 from base64 import b64encode
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing
@@ -17,7 +18,7 @@ from mimetypes import MimeTypes
 from typing import IO, Any, ClassVar
 from urllib.parse import quote
 
-from penstock.pipelines.actions.provider import Action, Failed, Outcome, Provider, Succeeded
+from penstock.pipelines.actions.provider import Action, Failed, Outcome, Provider, Running, Succeeded
 from penstock.pipelines.model import MINUTE, ActionType, ActionTypeId, Property
 from penstock.pools import FILES
 from penstock.wire.call import Output
@@ -34,6 +35,7 @@ _LARGEST_FILE = 5 * 1024**3  # bytes that PutObject takes
 _LONGEST_KEY = 1024  # bytes
 _AT_ONCE = 8  # files
 _WHOLE = 1 << 20  # bytes up to which a file is read in one piece
+_SHOWN_S = 5  # between two times that a deployment says how far it is
 _LOOKED_AT = 200  # entries between two turns of the event loop
 _ACLS = (
     "private",
@@ -181,14 +183,16 @@ async def _put_files(action: Action, folder: str) -> None:
     with tempfile.TemporaryFile(dir=action.scratch or None) as file:
         size = await _fetch(action, file)
         try:
+            progress = _Progress(action)
             readers = [await FILES.run(ZipReader, _Place(file)) for _ in range(_AT_ONCE)]
-            await _check(readers[0], folder, size)
+            total = await _check(readers[0], folder, size)
             windows = _windows(readers, folder)
             while bodies := await FILES.run(next, windows, None):
                 puts = [_put(action, key, body) for key, body in bodies.items()]
                 for result in await asyncio.gather(*puts, return_exceptions=True):
                     if isinstance(result, BaseException):
                         raise result
+                await progress.add(sum(_size(body) for body in bodies.values()), total)
         except BadZip as error:
             raise _NotDeployed(
                 "ConfigurationError",
@@ -277,6 +281,26 @@ class _Content:
             yield chunk
 
 
+def _size(body: bytes | _Content) -> int:
+    return len(body) if isinstance(body, bytes) else body.entry.size
+
+
+class _Progress:
+    """Shows now and then how far a deployment is."""
+
+    def __init__(self, action: Action) -> None:
+        self._action = action
+        self._done = 0
+        self._shown = time.monotonic()
+
+    async def add(self, done: int, total: int) -> None:
+        """So many bytes more lie in the bucket."""
+        self._done += done
+        if self._action.report is not None and total and time.monotonic() - self._shown >= _SHOWN_S:
+            self._shown = time.monotonic()
+            await self._action.report(Running(percent=100 * self._done // total))
+
+
 def _windows(readers: Sequence[ZipReader], folder: str) -> Iterator[dict[str, bytes | _Content]]:
     """The contents of the files that are put at a time, by their keys. Of entries with one name the last counts. Raises BadZip."""
     window: dict[str, Entry] = {}
@@ -301,8 +325,8 @@ def _files(reader: ZipReader, folder: str) -> Iterator[tuple[str, Entry]]:
     return ((_object_key(folder, entry), entry) for entry in reader.entries() if not entry.folder)
 
 
-async def _check(reader: ZipReader, folder: str, packed: int) -> None:
-    """Look at everything before anything is put. Raises BadZip."""
+async def _check(reader: ZipReader, folder: str, packed: int) -> int:
+    """Look at everything before anything is put; how many bytes it is. Raises BadZip."""
     if reader.count > _FILES:
         raise BadZip(f"it has more than {_FILES} entries")
     total = 0
@@ -319,6 +343,7 @@ async def _check(reader: ZipReader, folder: str, packed: int) -> None:
             raise BadZip(f"it unpacks to more than {_UNPACKED // 1024**3} GiB")
         if total > _PLAUSIBLE and total > packed * _RATIO:
             raise BadZip(f"it unpacks to more than {_RATIO} times its size, which is not plausible")
+    return total
 
 
 def _object_key(folder: str, entry: Entry) -> str:
