@@ -7,6 +7,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import httpx
@@ -83,8 +84,8 @@ def decide(live, status):
     )
 
 
-def follow(live, *options: str):
-    return penstock("follow", "followed", *options, env=live.environment())
+def follow(live, *options: str, run: str = "followed"):
+    return penstock("follow", run, *options, env=live.environment())
 
 
 def test_follow_says_how_a_run_goes_and_exits_as_it_ended(live, pipeline):
@@ -104,11 +105,9 @@ def test_follow_says_how_a_run_goes_and_exits_as_it_ended(live, pipeline):
     assert failed.returncode == Exit.FAILED
     assert "said" in failed.stdout
     execution = live.client("codepipeline").start_pipeline_execution(name="followed")["pipelineExecutionId"]
-    assert follow(live, "--execution", execution).returncode == Exit.WAITS
+    assert follow(live, run=execution).returncode == Exit.WAITS
     behind = live.client("codepipeline").start_pipeline_execution(name="followed")["pipelineExecutionId"]
-    queued = start(
-        PENSTOCK, "follow", "followed", "--execution", behind, env=live.environment(), stdout=subprocess.PIPE, text=True
-    )
+    queued = start(PENSTOCK, "follow", behind, env=live.environment(), stdout=subprocess.PIPE, text=True)
     with queued.stdout as said:
         assert any(f"waits in front; run {execution[:8]} is inside" in line for line in said)
         queued.kill()
@@ -116,9 +115,52 @@ def test_follow_says_how_a_run_goes_and_exits_as_it_ended(live, pipeline):
     live.client("codepipeline").stop_pipeline_execution(
         pipelineName="followed", pipelineExecutionId=execution, abandon=True, reason="enough"
     )
-    assert follow(live, "--wait-approval", "--timeout", "20", "--execution", execution).returncode == Exit.STOPPED
-    assert follow(live, "--execution", behind).returncode == Exit.WAITS
+    assert follow(live, "--wait-approval", "--timeout", "20", run=execution).returncode == Exit.STOPPED
+    assert follow(live, run=behind).returncode == Exit.WAITS
     decide(live, "Approved")
+
+
+def test_follow_tells_programs_in_json(live, pipeline):
+    execution = live.client("codepipeline").start_pipeline_execution(name="followed")["pipelineExecutionId"]
+    told = follow(live, "--json", run=execution)
+    assert told.returncode == Exit.WAITS, told.stderr
+    said = [json.loads(line) for line in told.stdout.splitlines()]
+    assert [(one["kind"], one.get("status")) for one in said] == [
+        ("action", "InProgress"),
+        ("action", "Succeeded"),
+        ("action", "InProgress"),
+        ("approval", None),
+    ]
+    assert (said[0]["stage"], said[0]["action"], said[0]["provider"]) == ("Source", "Bucket", "S3")
+    assert all(datetime.fromisoformat(one["at"]).tzinfo for one in said)
+    assert said[-1]["command"].startswith(
+        "aws codepipeline put-approval-result --pipeline-name followed --stage-name Ask"
+    )
+    decide(live, "Rejected")
+    told = follow(live, "--json", run=execution)
+    assert told.returncode == Exit.FAILED
+    *_, failed, end = [json.loads(line) for line in told.stdout.splitlines()]
+    assert (failed["status"], failed["message"], end) == ("Failed", "said", {**end, "kind": "end", "status": "Failed"})
+    gone = follow(live, run="00000000-0000-4000-8000-000000000000")
+    assert (gone.returncode, "does not have an execution" in gone.stderr) == (Exit.USAGE, True)
+
+
+def test_a_terminal_gets_a_bar(live, pipeline):
+    execution = live.client("codepipeline").start_pipeline_execution(name="followed")["pipelineExecutionId"]
+    assert follow(live, run=execution).returncode == Exit.WAITS
+    command = f"{sys.executable} -m penstock.cli.main follow {execution} --wait-approval --timeout 1"
+    drawn = subprocess.run(
+        ["script", "--quiet", "--return", "--command", command, "/dev/null"],
+        env=os.environ | live.environment() | {"TERM": "xterm", "COLUMNS": "100"},
+        capture_output=True,
+        timeout=60,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    assert drawn.returncode == Exit.TIMED_OUT, drawn.stdout
+    assert b"\r\x1b[K" in drawn.stdout
+    assert " Ask, 2 of 2: Question 0" in drawn.stdout.decode()
+    decide(live, "Rejected")
 
 
 def test_follow_refuses_with_a_reason(live, tmp_path):
@@ -184,7 +226,7 @@ def test_follow_says_when_things_happened_not_when_it_was_asked(live, pipeline, 
     clients = Clients.administrator(live.data_dir)
     follower = Follower(clients, "followed")
     execution = live.client("codepipeline").start_pipeline_execution(name="followed")["pipelineExecutionId"]
-    assert penstock("follow", "followed", "--execution", execution, env=live.environment()).returncode == Exit.WAITS
+    assert penstock("follow", execution, env=live.environment()).returncode == Exit.WAITS
     (action,) = [a for a in follower._actions(execution) if a["actionName"] == "Bucket"]
     earlier = timedelta(hours=-3, minutes=-7)
     times = [f"{(action[name] + earlier).astimezone():%H:%M:%S}" for name in ("startTime", "lastUpdateTime")]
@@ -202,19 +244,19 @@ def test_follow_ends_at_the_approval_of_a_parallel_run_and_prints_the_line_that_
     codepipeline.create_pipeline(pipeline=declared)
     executions = [codepipeline.start_pipeline_execution(name="side-by-side")["pipelineExecutionId"] for _ in range(2)]
     for execution in executions:
-        done = penstock("follow", "side-by-side", "--execution", execution, env=live.environment())
+        done = penstock("follow", execution, env=live.environment())
         assert done.returncode == Exit.WAITS, done.stdout
         line = next(line for line in done.stdout.splitlines() if "put-approval-result" in line)
         bash = line.strip().replace("TEXT", "fine").replace("aws ", f"{Path(sys.executable).with_name('aws')} ", 1)
         environment = os.environ | live.environment()
         subprocess.run(["bash", "-c", bash], check=True, capture_output=True, timeout=60, env=environment)
-        after = penstock("follow", "side-by-side", "--execution", execution, env=live.environment())
+        after = penstock("follow", execution, env=live.environment())
         assert after.returncode == Exit.DONE, after.stdout
 
 
 def test_status_says_what_waits_and_what_failed(live, pipeline):
     execution = live.client("codepipeline").start_pipeline_execution(name="followed")["pipelineExecutionId"]
-    assert follow(live, "--execution", execution).returncode == Exit.WAITS
+    assert follow(live, run=execution).returncode == Exit.WAITS
     done = penstock("status", env=live.environment())
     assert done.returncode == Exit.DONE, done.stderr
     assert "followed / Ask / Question for " in done.stdout
@@ -222,7 +264,7 @@ def test_status_says_what_waits_and_what_failed(live, pipeline):
     assert found["ready"] is True
     assert [one["pipeline"] for one in found["waiting"]] == ["followed"]
     decide(live, "Rejected")
-    follow(live, "--execution", execution)
+    follow(live, run=execution)
     found = json.loads(penstock("status", "--json", env=live.environment()).stdout)
     assert found["waiting"] == []
     assert {"pipeline": "followed", "stage": "Ask"} in found["failed"]
@@ -293,7 +335,7 @@ def test_every_command_explains_itself():
 def test_completion_completes_commands_and_options(shell):
     script = penstock("completion", shell).stdout.replace("autoload -U +X bashcompinit && bashcompinit\n", "")
     ask = "COMP_WORDS=({typed}); COMP_CWORD={at}; _penstock; echo ${{COMPREPLY[*]}}"
-    for sentence, at, expected in (("penstock fol", 1, "follow"), ("penstock follow --exe", 2, "--execution")):
+    for sentence, at, expected in (("penstock fol", 1, "follow"), ("penstock follow --wait", 2, "--wait-approval")):
         done = subprocess.run(
             ["bash", "-c", script + ask.format(typed=sentence, at=at)], capture_output=True, text=True, check=True
         )

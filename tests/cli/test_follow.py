@@ -11,9 +11,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 from penstock_commands import NOON, Service, Time, host, options, page, stage
 
-from penstock.cli import (
-    follow,
-)
+from penstock.cli import follow, telling
 from penstock.cli.exits import Exit
 
 pytestmark = pytest.mark.usefixtures("plain")
@@ -257,7 +255,7 @@ def test_follow_ends_at_an_approval_unless_told_to_wait(clock, monkeypatch, caps
     states = [stage("Gate", latestExecution={"pipelineExecutionId": "newest"}, actionStates=[waiting])]
     follower = following(["InProgress", "Succeeded"], states=states)
     monkeypatch.setattr(follow, "Clients", SimpleNamespace(found=lambda _dir: follower.clients))
-    given = options(pipeline="p", execution="", timeout=0, wait_approval=wait, no_log=False, all_lines=False)
+    given = options(run="p", timeout=0, wait_approval=wait, no_log=False, all_lines=False, json=False)
     assert follow.run(given) == code
     assert capsys.readouterr().out.startswith(said)
     assert follow.run(given) == Exit.USAGE
@@ -272,13 +270,13 @@ def test_whoever_interrupts_leaves_the_run_alone(monkeypatch, capsys):
 
     monkeypatch.setattr(follower, "until_end", interrupted)
     monkeypatch.setattr(follow, "Follower", lambda *_args, **_more: follower)
-    monkeypatch.setattr(follow.Clients, "found", lambda _dir: None)
+    monkeypatch.setattr(follow.Clients, "found", lambda _dir: follower.clients)
     parser = argparse.ArgumentParser()
     follow.add_arguments(parser, "follow")
     with pytest.raises(KeyboardInterrupt):
         follow.run(parser.parse_args(["p"]))
     assert capsys.readouterr().err == (
-        "penstock follow: nobody follows run newest any more, but it runs on. To follow it again: penstock follow p --execution newest\n"
+        "penstock follow: nobody follows run newest any more, but it runs on. To follow it again: penstock follow newest\n"
     )
 
 
@@ -296,3 +294,23 @@ def test_a_server_that_restarts_is_asked_again(clock, capsys):
     with pytest.raises(EndpointConnectionError):
         follower.until_end("12345678-9")
     assert 120 < clock.now - began < 121
+
+
+@pytest.mark.parametrize(
+    ("actions", "percent", "bar"),
+    [
+        ([], None, f"{'░' * 20} Source, 1 of 2: waits"),
+        ([action(stageName="Source", status="InProgress")], None, f"{'░' * 20} Source, 1 of 2: Make 12 s"),
+        ([action(stageName="Source", status="InProgress")], 50, f"{'█' * 5}{'░' * 15} Source, 1 of 2: Make 12 s, 50%"),
+        ([action(stageName="Source")], None, f"{'█' * 10}{'░' * 10} Source, 1 of 2: waits"),
+        ([action(stageName="Source"), action(status="InProgress"), action(actionExecutionId="b", actionName="Lint", status="InProgress")], None, f"{'█' * 10}{'░' * 10} Build, 2 of 2: Make 12 s; Lint 12 s"),
+        ([action(stageName="Gone", status="InProgress")], None, f"{'░' * 20} Gone, 1 of 2: Make 12 s"),
+    ],
+)  # fmt: skip
+def test_the_bar_of_a_run(actions, percent, bar):
+    shown = {"actionName": "Make", "latestExecution": {"actionExecutionId": "a1"} | ({} if percent is None else {"percentComplete": percent})}  # fmt: skip
+    state = {
+        "stageStates": [stage("Source", actionStates=[shown]), stage("Build", actionStates=[{"actionName": "Lint"}])]
+    }
+    assert telling.bar_of(state, actions, NOON + dt.timedelta(seconds=12)) == bar
+    assert telling.bar_of({"stageStates": []}, actions, NOON) == ""

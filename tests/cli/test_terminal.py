@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from penstock.cli import follow, logs, terminal
+from penstock.cli import logs, telling, terminal
 
 CLI = Path(terminal.__file__).parent
 # env prints shell lines for eval, docs writes pages, and serve prints its own sentences.
@@ -89,8 +89,9 @@ def test_a_pipe_gets_every_byte(written: str):
 
 def test_what_hosts_and_builds_say_is_one_row_of_follow(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("NO_COLOR", "1")
-    follower = follow.Follower(lambda _: None, "p")  # type: ignore[arg-type]
-    rows = answer("bad\x1b[2J news\n12:00:00  run succeeded", follower._detail).split("\n")
+    rows = answer("bad\x1b[2J news\n12:00:00  run succeeded", lambda text: telling.Lines().detail("log", text)).split(
+        "\n"
+    )
     assert rows == [r"          │ bad\x1b[2J news", "          │ 12:00:00  run succeeded", ""]
 
 

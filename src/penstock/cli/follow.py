@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import datetime as dt
 import shlex
 import time
 from collections.abc import Callable
@@ -15,8 +14,11 @@ import botocore.exceptions
 from penstock.cli.buildlogs import LogStream, notable, targets_of
 from penstock.cli.clients import Clients, add_data_dir, attempt
 from penstock.cli.exits import Exit
-from penstock.cli.terminal import complain, lasted, paint, say, step
+from penstock.cli.runs import meant
+from penstock.cli.telling import Documents, Lines
+from penstock.cli.terminal import complain, lasted, paint
 
+_EXAMPLES = "examples: penstock follow shop               the newest run of the pipeline shop\n          penstock follow 0b0c6f0e-0000-4000-8000-000000000002 --json"
 _PAUSE_SECONDS = 0.25
 _ROLLBACK_SECONDS = 600
 _SILENCE_SECONDS = 120  # for which a server may not answer once it has
@@ -57,8 +59,9 @@ class Approval:
 
 def add_arguments(parser: argparse.ArgumentParser, _command: str) -> None:
     """The options of `follow`."""
-    parser.add_argument("pipeline", help="name of the pipeline")
-    parser.add_argument("--execution", default="", metavar="ID", help="which run; default: the newest")
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = f"{_EXAMPLES}\n\n{parser.epilog}"
+    parser.add_argument("run", metavar="EXECUTION|PIPELINE", help="id of a run, or the pipeline whose newest is meant")
     parser.add_argument(
         "--timeout", type=float, default=0, metavar="S", help="give up after S seconds with exit code 4"
     )
@@ -67,6 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser, _command: str) -> None:
     )
     parser.add_argument("--no-log", action="store_true", help="leave out what builds print")
     parser.add_argument("--all-lines", action="store_true", help="print the build service's own log lines too")
+    parser.add_argument("--json", action="store_true", help="a JSON document in a line for each thing that happens")
     add_data_dir(parser)
 
 
@@ -77,25 +81,29 @@ def run(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     clients = Clients.found(options.data_dir.absolute())
-    follower = Follower(clients, options.pipeline, log=not options.no_log, all_lines=options.all_lines)
-    execution = options.execution or follower.newest()
+    pipeline, execution = meant(clients, options.run)
     if not execution:
-        complain(f"penstock follow: {options.pipeline} has not run yet")
+        complain(f"penstock follow: {pipeline} has not run yet")
         return Exit.USAGE
-    waits = None if options.wait_approval else _print_and_leave
+    teller = Documents() if options.json else Lines()
+    follower = Follower(
+        clients, pipeline, log=not options.no_log, all_lines=options.all_lines, teller=teller, announces=True
+    )
+    waits = None if options.wait_approval else _leave
     try:
         return follower.until_end(execution, timeout=options.timeout, approve=waits)
     except KeyboardInterrupt:
-        again = f"penstock follow {shlex.quote(options.pipeline)} --execution {execution}"
+        teller.idle()
         complain(
-            f"penstock follow: nobody follows run {execution[:8]} any more, but it runs on. To follow it again: {again}"
+            f"penstock follow: nobody follows run {execution[:8]} any more, but it runs on. To follow it again: "
+            f"penstock follow {execution}"
         )
         raise
+    finally:
+        teller.idle()
 
 
-def _print_and_leave(approval: Approval) -> bool:
-    say(paint(f"          {approval.stage} waits for an approval ({approval.action}). To approve:", "violet"))
-    say(f"          {approval.command('Approved')}")
+def _leave(_approval: Approval) -> bool:
     return False
 
 
@@ -107,6 +115,8 @@ class Follower:
     pipeline: str
     log: bool = True
     all_lines: bool = False
+    teller: Lines | Documents = field(default_factory=Lines)
+    announces: bool = False  # says itself what an approval asks for, before `approve` is asked
     _said: set[tuple[str, ...]] = field(default_factory=set)
     _logs: dict[str, LogStream] = field(default_factory=dict)
     _deploying: set[tuple[str, str]] = field(default_factory=set)  # stage and action
@@ -160,13 +170,18 @@ class Follower:
         self._rules(state, execution)
         open_approvals = self._parallel_approvals(actions) if mode == "PARALLEL" else self._approvals(state, execution)
         for approval in open_approvals:
-            if approve and self._once("approval", approval.token) and not approve(approval):
-                return Exit.WAITS
+            if approve and self._once("approval", approval.token):
+                if self.announces:
+                    self._announce(approval)
+                if not approve(approval):
+                    return Exit.WAITS
         if status in _ENDS:
             if self._once("end", execution, status):
-                say(f"          run {execution[:8]} {paint(status.lower(), _COLOURS.get(status, 'amber'))}")
+                word = paint(status.lower(), _COLOURS.get(status, "amber"))
+                self.teller.tell("end", f"          run {execution[:8]} {word}", status=status)
             self._rollbacks(ends)
             return _ENDS[status]
+        self.teller.progress(state, actions)
         return None
 
     def _actions_that_deploy(self, execution: str) -> set[tuple[str, str]]:
@@ -192,9 +207,11 @@ class Follower:
         result = action.get("output", {}).get("executionResult", {})
         external = result.get("externalExecutionId", "")
         if self._once(action["actionExecutionId"], "InProgress"):
-            step(
+            self.teller.tell(
+                "action",
                 f"{action['stageName']:<10} {action['actionName']} {paint('(' + provider + ')', 'dim')} started",
-                action["startTime"],
+                at=action["startTime"],
+                **self._named(action, "InProgress"),
             )
         if self.log and result.get("logStreamARN"):
             self._log(result["logStreamARN"])
@@ -204,17 +221,26 @@ class Follower:
         if status != "InProgress" and self._once(action["actionExecutionId"], status):
             took = (action["lastUpdateTime"] - action["startTime"]).total_seconds()
             word = paint(status.lower(), _COLOURS.get(status, "amber"))
-            step(
+            self.teller.tell(
+                "action",
                 f"{action['stageName']:<10} {action['actionName']} {word} in {lasted(took)}{_why(result)}",
-                action["lastUpdateTime"],
+                at=action["lastUpdateTime"],
+                **self._named(action, status),
+                message=_why(result).removeprefix(": "),
             )
+
+    @staticmethod
+    def _named(action: dict[str, Any], status: str) -> dict[str, Any]:
+        provider = action["input"]["actionTypeId"]["provider"]
+        named = {"stage": action["stageName"], "action": action["actionName"], "provider": provider}
+        return named | {"actionExecutionId": action["actionExecutionId"], "status": status}
 
     def _log(self, stream: str) -> None:
         log = self._logs.setdefault(stream, LogStream(self.clients, stream))
         for line in log.new_lines():
             printed = line if self.all_lines else notable(line)
             if printed is not None:
-                self._detail(printed)
+                self.teller.detail("log", printed, logStream=stream, message=printed)
 
     def _hosts(self, deployment: str) -> None:
         if deployment not in self._deployments:
@@ -224,17 +250,34 @@ class Follower:
                 self._host_event(deployment, host["targetId"], event)
             if host["status"] in _HOST_ENDS and self._once(deployment, host["targetId"], host["status"]):
                 word = paint(host["status"].lower(), _COLOURS.get(host["status"], "amber"))
-                self._detail(f"{host['targetId']} {word}", host.get("lastUpdatedAt"))
+                self.teller.detail(
+                    "host",
+                    f"{host['targetId']} {word}",
+                    at=host.get("lastUpdatedAt"),
+                    deployment=deployment,
+                    host=host["targetId"],
+                    status=host["status"],
+                )
 
     def _host_event(self, deployment: str, host: str, event: dict[str, Any]) -> None:
         name, status = event["lifecycleEventName"], event["status"]
         if status == "Failed" and self._once(deployment, host, name, status):
             diagnostics = event.get("diagnostics", {})
-            self._detail(
-                f"{host} {name} {paint('failed', 'red')}: {diagnostics.get('message', '')}", event.get("endTime")
+            tail = diagnostics.get("logTail", "").splitlines()[-8:]
+            lines = [
+                f"{host} {name} {paint('failed', 'red')}: {diagnostics.get('message', '')}",
+                *(f"  {line}" for line in tail),
+            ]
+            self.teller.detail(
+                "hook",
+                "\n".join(lines),
+                at=event.get("endTime"),
+                deployment=deployment,
+                host=host,
+                hook=name,
+                status=status,
+                message=diagnostics.get("message", ""),
             )
-            for line in diagnostics.get("logTail", "").splitlines()[-8:]:
-                self._detail(f"  {line}")
 
     def _rollbacks(self, ends: float | None) -> None:
         """Say how the rollbacks of the run's failed deployments end: what is live afterwards is what matters."""
@@ -251,10 +294,16 @@ class Follower:
                     break
                 time.sleep(_PAUSE_SECONDS)
             word = paint(info["status"].lower(), _COLOURS.get(info["status"], "amber"))
-            if info["status"] == "Succeeded":
-                step(f"rolled back: deployment {rollback} put the earlier revision back", info.get("completeTime"))
-            else:
-                step(f"rollback {rollback} {word}: {info.get('errorInformation', {}).get('message', '')}")
+            message = info.get("errorInformation", {}).get("message", "")
+            text = (
+                f"rolled back: deployment {rollback} put the earlier revision back"
+                if info["status"] == "Succeeded"
+                else f"rollback {rollback} {word}: {message}"
+            )
+            at = info.get("completeTime") if info["status"] == "Succeeded" else None
+            self.teller.tell(
+                "rollback", text, at=at, now=True, deployment=rollback, status=info["status"], message=message
+            )
 
     def _waits_in_front(self, state: dict[str, Any], execution: str) -> None:
         """Say in front of which stage the run waits, and for what."""
@@ -269,7 +318,8 @@ class Follower:
                 inside = stage.get("latestExecution", {}).get("pipelineExecutionId", "")
                 why = f"run {inside[:8]} is inside"
             if self._once("transition", stage["stageName"], why):
-                step(f"{stage['stageName']:<10} waits in front; {why}")
+                text = f"{stage['stageName']:<10} waits in front; {why}"
+                self.teller.tell("waits", text, now=True, stage=stage["stageName"], message=why)
 
     def _rules(self, state: dict[str, Any], execution: str) -> None:
         """Say what the rules of conditions wait for, and how they end."""
@@ -287,7 +337,10 @@ class Follower:
         if status and self._once(latest["ruleExecutionId"], status, latest.get("summary", "")):
             word = "is checked" if status == "InProgress" else paint(status.lower(), _COLOURS.get(status, "amber"))
             why = latest.get("errorDetails", {}).get("message", "") or latest.get("summary", "")
-            step(f"{stage:<10} {rule['ruleName']} {paint(f'({when})', 'dim')} {word}{f': {why}' if why else ''}")
+            text = f"{stage:<10} {rule['ruleName']} {paint(f'({when})', 'dim')} {word}{f': {why}' if why else ''}"
+            self.teller.tell(
+                "rule", text, now=True, stage=stage, rule=rule["ruleName"], condition=when, status=status, message=why
+            )
 
     def _approvals(self, state: dict[str, Any], execution: str) -> list[Approval]:
         return [
@@ -314,10 +367,16 @@ class Follower:
             and action.get("output", {}).get("executionResult", {}).get("externalExecutionId")
         ]
 
-    def _detail(self, text: str, at: dt.datetime | None = None) -> None:
-        when = f"{at.astimezone():%H:%M:%S}" if at else " " * 8
-        bar = paint("│", "dim")
-        say(f"{paint(when, 'dim')}  {bar} {text}".replace("\n", f"\n{' ' * 8}  {bar} "))
+    def _announce(self, approval: Approval) -> None:
+        said = paint(f"          {approval.stage} waits for an approval ({approval.action}). To approve:", "violet")
+        command = approval.command("Approved")
+        named: dict[str, Any] = {
+            "stage": approval.stage,
+            "action": approval.action,
+            "token": approval.token,
+            "command": command,
+        }
+        self.teller.tell("approval", f"{said}\n          {command}", **named)
 
     def _once(self, *what: str) -> bool:
         if what in self._said:

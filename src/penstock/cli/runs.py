@@ -16,3 +16,13 @@ def explained(clients: Clients, run: str) -> dict[str, Any]:
     found: dict[str, Any] = clients("penstock").explain_execution(**which)
     found.pop("ResponseMetadata", None)
     return found
+
+
+def meant(clients: Clients, run: str) -> tuple[str, str]:
+    """The pipeline and the id of a run; "" for a pipeline that has not run yet."""
+    if _ID.fullmatch(run):
+        found = explained(clients, run)
+        return found["pipelineName"], run
+    listed = clients("codepipeline").list_pipeline_executions(pipelineName=run, maxResults=1)
+    summaries = listed["pipelineExecutionSummaries"]
+    return run, summaries[0]["pipelineExecutionId"] if summaries else ""
