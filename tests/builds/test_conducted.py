@@ -16,7 +16,7 @@ from penstock.builds.errors import PhaseFailed
 from penstock.builds.following import Outcome
 from penstock.builds.logship import LogsDenied
 from penstock.builds.model import BuildState, Phase
-from penstock.builds.phases import PhaseType, Status, next_phase
+from penstock.builds.phases import ENDING, PhaseType, Status, next_phase
 from penstock.builds.uploads import Packed
 from penstock.wire.errors import AccessDenied
 
@@ -242,6 +242,27 @@ async def test_a_build_whose_supervisor_lives_is_adopted(monkeypatch: pytest.Mon
     assert without(steps, "clear")[:7] == [
         "clear orphan", "assume", ("claimed", "here"), "resume log", "make wakeup", ("halt", Status.STOPPED), "follow",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("ending", "status", "code", "message"),
+    [
+        (None, "FAILED", "CLIENT_ERROR", "CodeBuild is not authorized to perform: sts:AssumeRole on arn:role: no"),
+        (Status.STOPPED, "STOPPED", "", ENDING[Status.STOPPED]),
+    ],
+)
+async def test_a_build_that_lost_its_role_meanwhile_ends_with_what_it_runs(
+    monkeypatch: pytest.MonkeyPatch, ending: Status | None, status: str, code: str, message: str
+):
+    stage = Stage(monkeypatch, PhaseType.BUILD)
+    stage.under_way = True
+    stage.fails["assume"] = AccessDenied("no")
+    stage.conductor._state = with_(stage.conductor._state, ending=ending, runs_until=5000)
+    stage.conductor._workspace.supervisor = iter([7, None]).__next__
+    steps = await stage.run()
+    assert ("halt", Status.STOPPED) in steps
+    assert ended("BUILD", status, code, message, last=True) in steps[steps.index(("halt", Status.STOPPED)) :]
+    assert "start" not in steps
 
 
 PROVISION_FAILED = (

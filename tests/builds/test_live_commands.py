@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import io
 import json
 import uuid
@@ -14,7 +13,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from penstock_builder import Builder, commands
+from penstock_builder import Builder, commands, sleeping
 from penstock_console import Visitor, allow, user
 from penstock_pipeline_commands import Pipeline, result, run_commands, stage, store_of, zipped
 from penstock_waiting import until
@@ -216,16 +215,6 @@ def test_the_role_of_the_action_is_what_its_commands_have(builder: Builder, buck
     silent = result(pipeline.ended("Silent"))["errorDetails"]
     assert silent["code"] == "JobFailed"
     assert "logs:CreateLogStream" in silent["message"]
-
-
-def sleeping(seconds: str) -> int:
-    """How many processes of this machine sleep for so long."""
-    asked = f"sleep\0{seconds}\0".encode()
-    found = 0
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):
-            found += path.read_bytes() == asked
-    return found
 
 
 @pytest.mark.parametrize("how", ["abandon", "delete", "stop-build", "rule"])

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 import boto3
 import botocore.config
 import pytest
-from penstock_builder import Builder, commands
+from penstock_builder import Builder, commands, sleeping
 from penstock_pipeline_commands import Pipeline, result, run_commands, stage, store_of
 from penstock_ports import reserved_port
 from penstock_starter import PENSTOCK, Started, start
@@ -152,6 +153,23 @@ def test_a_build_whose_supervisor_was_killed_is_a_fault_with_a_reason(server: Pr
     context = next(p for p in build["phases"] if p["phaseType"] == "BUILD")["contexts"][0]
     assert "supervisor was killed while commands were running" in context["message"]
     assert effects.read_text() == "one\n"
+
+
+def test_a_build_whose_role_is_gone_when_its_worker_comes_back_ends_with_what_it_runs(server: Process, effects: Path):
+    builder = Builder(server.start())
+    seconds = str(uuid.uuid4().int % 10**9 + 10**9)
+    id_ = builder.start(builder.project(commands(f"sleep {seconds} & sleep {seconds}")))
+    until(lambda: sleeping(seconds) == 2)
+    iam, name = server.client("iam"), builder.role.rpartition("/")[2]
+    iam.delete_role_policy(RoleName=name, PolicyName="p")
+    iam.delete_role(RoleName=name)
+    server.kill()
+    builder = Builder(server.start())
+    build = builder.ended(id_)
+    assert build["buildStatus"] == "FAILED"
+    context = next(p for p in build["phases"] if p["phaseType"] == "BUILD")["contexts"][0]
+    assert "is not authorized to perform: sts:AssumeRole" in context["message"]
+    assert sleeping(seconds) == 0
 
 
 BUILDS = [name for name in points() if name.startswith("builds.")]

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from penstock.builds import sources, starting, work
+from penstock.builds import following, sources, starting, work
 from penstock.builds.engine import Lost, TimePassed
 from penstock.builds.errors import AccountLimitExceededException, PhaseFailed
 from penstock.builds.phases import Status
@@ -480,7 +480,7 @@ async def test_a_build_that_fails_over_and_over_is_ended(monkeypatch, supervisor
     async def sleep(seconds: float) -> None:
         pauses.append(seconds)
 
-    monkeypatch.setattr(work, "asyncio", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr(following, "asyncio", SimpleNamespace(sleep=sleep))
     await work.give_up(worker.builds, worker.job, "why")
     said = "The service failed over and over while it ran the build: the log of the server says why"
     assert worker.written == [(work.apply, [Lost(message=said)], worker.job)]

@@ -111,7 +111,7 @@ def installation(empty: str, tmp_path: Path) -> Iterator[Callable[..., Installat
 
 
 def make_pipeline(installed: Installation, *commands: str) -> None:
-    """Role, bucket, project and a pipeline of three stages; the source object is there."""
+    """Role, bucket, project and a pipeline of three stages, which builds and runs commands; the source object is there."""
     iam = installed.client("iam")
     services = ["codepipeline.amazonaws.com", "codebuild.amazonaws.com"]
     trust = {"Effect": "Allow", "Principal": {"Service": services}, "Action": "sts:AssumeRole"}
@@ -136,13 +136,21 @@ def make_pipeline(installed: Installation, *commands: str) -> None:
         "outputArtifacts": [{"name": "Code"}]
     }
     build = action("Build", "CodeBuild", {"ProjectName": "scale-out"}) | {"inputArtifacts": [{"name": "Code"}]}
-    stages = [("Source", source), ("Build", build), ("Approve", action("Approval", "Manual", {}))]
+    look = action("Compute", "Commands", {}) | {
+        "inputArtifacts": [{"name": "Code"}], "commands": ["test -e buildspec.yml && export SEEN=yes"],
+        "outputVariables": ["SEEN"], "namespace": "look",
+    }  # fmt: skip
+    use = action("Compute", "Commands", {}) | {
+        "name": "Use", "runOrder": 2, "inputArtifacts": [{"name": "Code"}], "commands": ["test #{look.SEEN} = yes"],
+    }  # fmt: skip
+    stages = [("Source", [source]), ("Build", [build, look, use]), ("Approve", [action("Approval", "Manual", {})])]
     installed.client("codepipeline").create_pipeline(
         pipeline={
             "name": "scale-out",
             "roleArn": ROLE,
             "artifactStore": {"type": "S3", "location": "scale-out"},
-            "stages": [{"name": name, "actions": [stage]} for name, stage in stages],
+            "pipelineType": "V2",
+            "stages": [{"name": name, "actions": actions} for name, actions in stages],
         }
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import uuid
 from collections.abc import Callable
@@ -108,3 +109,13 @@ def failure(build: dict[str, Any], phase: str) -> tuple[str, str]:
 
 def commands(*lines: str, **more: Any) -> dict[str, Any]:
     return {"version": "0.2", "phases": {"build": {"commands": list(lines)}}} | more
+
+
+def sleeping(seconds: str) -> int:
+    """How many processes of this machine sleep for so long."""
+    asked = f"sleep\0{seconds}\0".encode()
+    found = 0
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            found += path.read_bytes() == asked
+    return found

@@ -17,7 +17,7 @@ from penstock.builds.aggregate import apply
 from penstock.builds.download import Download
 from penstock.builds.engine import Claimed, Described, Input, Lost, PhaseEnded, TimePassed
 from penstock.builds.errors import PhaseFailed
-from penstock.builds.following import Outcome, follow, unless
+from penstock.builds.following import Outcome, end_supervisor, follow, unless
 from penstock.builds.job import Job as SupervisorJob
 from penstock.builds.job import check
 from penstock.builds.layout import layout_of
@@ -126,8 +126,13 @@ class Conductor:
         try:
             self._role = await assume(self._app, self._request)
         except Refused as error:
-            message = f"CodeBuild is not authorized to perform: sts:AssumeRole on {role}: {error.message}"
-            await self._fail(PhaseFailed(message))
+            if self._state.phase != PhaseType.QUEUED and await FILES.run(self._workspace.supervisor) is not None:
+                await end_supervisor(self._workspace)  # what runs already must not outlive its build
+            if self._state.ending:
+                await self._end_early()
+            else:
+                message = f"CodeBuild is not authorized to perform: sts:AssumeRole on {role}: {error.message}"
+                await self._fail(PhaseFailed(message))
             return None
         if self._state.phase == PhaseType.QUEUED:
             try:
@@ -289,7 +294,9 @@ class Conductor:
         await REMOVALS.run(self._workspace.clear)
         if self._workspace.path.exists():
             self._say_end(self._state.phase, status, code=failed.code, message=failed.message)
-        await self._end_phase(self._state.phase, status, code=failed.code, message=failed.message, last=True)
+        await self._end_phase(
+            self._state.phase, status, code=failed.code, message=failed.message, on_failure="ABORT", last=True
+        )
         await self._end()
 
     async def _end_early(self) -> None:
@@ -346,11 +353,13 @@ class Conductor:
         *,
         code: str = "",
         message: str = "",
+        on_failure: str = "",
         last: bool = False,
     ) -> None:
         """Record that a phase ended now."""
         now = self._app.clock.now()
-        await self._record(PhaseEnded(phase=phase, status=status, at=now, code=code, message=message), last=last)
+        ended = PhaseEnded(phase=phase, status=status, at=now, code=code, message=message, on_failure=on_failure)
+        await self._record(ended, last=last)
 
     def _say_end(self, phase: PhaseType, status: Status, *, code: str = "", message: str = "") -> None:
         self._logs.say(f"Phase complete: {phase} State: {status}")

@@ -18,6 +18,7 @@ from penstock.store.failpoints import failpoint
 
 T = TypeVar("T")
 
+_HALTED_TRIES, _HALTED_S = 100, 0.1  # looks at a supervisor that has to end
 _CHECK_S = 1.0  # between looks at a run whose supervisor writes nothing
 KILLED = (
     "The build's supervisor was killed while commands were running (or the machine went down): "
@@ -67,6 +68,16 @@ async def follow(
                 return _outcome(workspace, reported, Status.FAULT, KILLED)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(changed[0].wait(), _CHECK_S)
+
+
+async def end_supervisor(workspace: Workspace) -> bool:
+    """Have the supervisor end with all that it runs, and wait for that; False when it has not in time."""
+    await FILES.run(workspace.halt, Status.STOPPED)
+    for _ in range(_HALTED_TRIES):
+        if await FILES.run(workspace.supervisor) is None:
+            return True
+        await asyncio.sleep(_HALTED_S)
+    return False
 
 
 async def unless(ends: Callable[[], bool], work: Coroutine[Any, Any, T], *, changed: asyncio.Event) -> T | None:

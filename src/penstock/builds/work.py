@@ -14,10 +14,10 @@ from penstock.builds.aggregate import apply
 from penstock.builds.conductor import Conductor
 from penstock.builds.engine import Lost, StopRequested, TimePassed
 from penstock.builds.errors import AccountLimitExceededException
+from penstock.builds.following import end_supervisor
 from penstock.builds.layout import layout_of
 from penstock.builds.machine import node_of
 from penstock.builds.model import Key
-from penstock.builds.phases import Status
 from penstock.builds.request import BuildRequest
 from penstock.builds.settings import BuildSettings
 from penstock.builds.workspace import OWN_TREES, Workspace, leftovers
@@ -35,7 +35,6 @@ ELSEWHERE = "its run is on another worker's disk"
 
 _ELSEWHERE_MS = 5_000
 _DRAINED_MS = 500  # longer than this process still takes jobs
-_HALTED_TRIES = 100  # looks, each 0.1 s, at a supervisor that has to end
 _GIVEN_UP = ("ABANDONED", "CANCELED", "FAILED")
 ATTEMPTS = 15  # failures of our own in the way of one build: with the back-off, half an hour
 
@@ -129,12 +128,8 @@ async def _end(workspace: Workspace) -> None:
     """Have a run end, and delete its directory; one whose supervisor does not end is deleted at the next start."""
     if not workspace.path.exists():
         return
-    await FILES.run(workspace.halt, Status.STOPPED)
-    for _ in range(_HALTED_TRIES):
-        if await FILES.run(workspace.supervisor) is None:
-            await REMOVALS.run(workspace.remove)
-            return
-        await asyncio.sleep(0.1)
+    if await end_supervisor(workspace):
+        await REMOVALS.run(workspace.remove)
 
 
 async def run(builds: Builds, job: Job) -> None:
