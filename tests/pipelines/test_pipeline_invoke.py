@@ -238,3 +238,61 @@ def test_who_started_the_first_run_may_not_approve_the_other(live: Any, role: st
     with pytest.raises(ada.exceptions.ClientError, match="whoever started the run"):
         ada.put_approval_result(**asked)
     clients["bob"].put_approval_result(**asked)
+
+
+def test_the_name_of_a_session_alone_is_nobodys_action(live: Any, role: str) -> None:
+    """A target of a rule may have any name; only the role of the action that is at work stands for who started its run."""
+    iam, sts, codepipeline = live.client("iam"), live.client("sts"), live.client("codepipeline")
+    may = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+    iam.create_user(UserName="eve")
+    iam.put_user_policy(UserName="eve", PolicyName="all", PolicyDocument=json.dumps({"Statement": [may]}))
+    key = iam.create_access_key(UserName="eve")["AccessKey"]
+    keys = {"aws_access_key_id": key["AccessKeyId"], "aws_secret_access_key": key["SecretAccessKey"]}
+    eve = live.client("codepipeline", keys=keys)
+    trust = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, "Action": "sts:AssumeRole"}
+    other = iam.create_role(RoleName="other", AssumeRolePolicyDocument=json.dumps({"Statement": [trust]}))["Role"]
+    iam.put_role_policy(RoleName="other", PolicyName="all", PolicyDocument=json.dumps({"Statement": [may]}))
+    both = {"Effect": "Allow", "Principal": {"Service": "codepipeline.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    iam.update_assume_role_policy(RoleName="pipeline", PolicyDocument=json.dumps({"Statement": [trust, both]}))
+    create(live, role, "guarded", approval(AllowSelfApproval="false"))
+    create(live, role, "held", approval("Wait"))
+    (created,) = runs(live, "held")
+    eve.stop_pipeline_execution(pipelineName="held", pipelineExecutionId=created["pipelineExecutionId"], abandon=True)
+    run = eve.start_pipeline_execution(name="held")["pipelineExecutionId"]
+
+    def waiting(pipeline: str, run: str) -> dict[str, Any] | None:
+        stage = codepipeline.get_pipeline_state(name=pipeline)["stageStates"][1]
+        if stage.get("latestExecution", {}).get("pipelineExecutionId") != run:
+            return None
+        found = stage["actionStates"][0].get("latestExecution", {})
+        return found if found.get("token") else None
+
+    action = until(lambda: waiting("held", run))["actionExecutionId"]
+
+    def start(arn: str) -> str:
+        credentials = sts.assume_role(RoleArn=arn, RoleSessionName=action)["Credentials"]
+
+        async def in_process() -> dict[str, Any]:
+            found = await live.app.identity.credential(credentials["AccessKeyId"], credentials["SessionToken"])
+            asked = {"name": "guarded"}
+            return await live.app.invoke(
+                found.session, "codepipeline", "StartPipelineExecution", asked, region="us-east-1"
+            )
+
+        return live.run(in_process())["pipelineExecutionId"]
+
+    for arn, refused in ((other["Arn"], False), (role, True)):
+        for earlier in runs(live, "guarded"):
+            if earlier["status"] == "InProgress":
+                codepipeline.stop_pipeline_execution(
+                    pipelineName="guarded", pipelineExecutionId=earlier["pipelineExecutionId"], abandon=True
+                )
+        child = start(arn)
+        token = until(lambda child=child: waiting("guarded", child))["token"]
+        asked = {"pipelineName": "guarded", "stageName": "Stage1", "actionName": "Ask", "token": token}
+        asked["result"] = {"summary": "", "status": "Approved"}
+        if refused:
+            with pytest.raises(eve.exceptions.ClientError, match="whoever started the run"):
+                eve.put_approval_result(**asked)
+        else:
+            eve.put_approval_result(**asked)

@@ -10,13 +10,15 @@ from penstock.application import Call
 from penstock.pipelines import records
 from penstock.pipelines.approval_rules import person_of
 from penstock.pipelines.errors import ValidationException
-from penstock.pipelines.model import TriggerType
+from penstock.pipelines.model import ActionStatus, TriggerType
+from penstock.pipelines.preparation import declared_as
+from penstock.pipelines.versions import Versions
 from penstock.wire.call import PrincipalKind
 
 LONGEST = 10  # executions, each started by an action of the one before
 
 
-def starter_within(conn: sa.Connection, call: Call) -> str:
+def starter_within(conn: sa.Connection, versions: Versions, call: Call) -> str:
     """What stands for the person who starts an execution: who started the one whose action calls, if one does.
 
     Raises ValidationException when the chain is as long as it may be: pipelines that start each other would never end.
@@ -24,8 +26,10 @@ def starter_within(conn: sa.Connection, call: Call) -> str:
     person = person_of(call.session)
     if call.via != "invoke" or call.session.kind is not PrincipalKind.ROLE:
         return person
-    # Sessions of actions are named after them, and those in process by nobody else.
-    parent = _execution_of(conn, call.session.principal_id.partition(":")[2])
+    caller = records.ACTION.first(conn, {"x": call.session.principal_id.partition(":")[2]})
+    if caller is None or not _acts(conn, versions, caller, call.session.role_arn):
+        return person
+    parent = records.EXECUTION.first(conn, {"x": caller.execution_id, "i": caller.pipeline_id})
     if parent is None:
         return person
     first: Any = parent
@@ -42,6 +46,14 @@ def starter_within(conn: sa.Connection, call: Call) -> str:
             "Let no pipeline start itself by way of others."
         )
     return records.EXECUTION_STATE.load(parent.state).starter or person
+
+
+def _acts(conn: sa.Connection, versions: Versions, row: Any, role: str) -> bool:
+    """Whether an action execution (its row) is at work under a role: a session's name alone proves nothing."""
+    declaration = versions.declaration(conn, row.pipeline_id, row.version)
+    if declaration is None or row.status != ActionStatus.IN_PROGRESS:
+        return False
+    return role == (declared_as(declaration, row).get("roleArn") or declaration["roleArn"])
 
 
 def _execution_of(conn: sa.Connection, action: str) -> Any:

@@ -63,7 +63,7 @@ def _start(conn: sa.Connection, service: PipelineService, call: Call, key: Key, 
     declaration = declaration_of(service, conn, key, pipeline.key.id, pipeline.state.version)
     asked = StartRequested(
         trigger=Trigger(type=TriggerType.START, detail=call.session.arn),
-        starter=starter_within(conn, call),
+        starter=starter_within(conn, service.versions, call),
         variables=check_started_variables(declaration, input.get("variables", [])),
         overrides=source_overrides(declaration, input.get("sourceRevisions", []), service.providers),
     )

@@ -170,7 +170,7 @@ def _action(links: Links, find: Find, declared: Mapping[str, Any], run: Any) -> 
             "lastUpdatedBy": run.updated_by,
             "externalExecutionId": None if approval else run.external_id,
             "externalExecutionUrl": links.execution(find, run),
-            "percentComplete": run.percent,
+            "percentComplete": 100 if run.percent and run.status == ActionStatus.SUCCEEDED else run.percent,
             "errorDetails": {"code": run.error_code, "message": run.error_message} if run.error_code else None,
             "logStreamARN": run.log_stream,
         }
