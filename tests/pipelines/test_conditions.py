@@ -217,6 +217,17 @@ def test_what_cannot_be_overridden():
         d.override(run, "Deploy", SUCCESS)
 
 
+def test_what_was_checked_in_one_stage_is_not_overridden_in_front_of_the_next():
+    gated = stage("Check", "probe", conditions={SUCCESS.value: condition(Result.FAIL, "b")})
+    d = Driver(plan(gated, stage("Deploy", "roll")))
+    d.shut("Deploy")
+    run = d.start()
+    d.succeed(run, "probe", "ON_SUCCESS/b")
+    assert d.execution_of(run).waits
+    with pytest.raises(ConditionNotOverridableException, match="it is not what keeps the execution"):
+        d.override(run, "Deploy", SUCCESS)
+
+
 @pytest.mark.parametrize("how", ["stop", "abandon", "update", "delete"])
 def test_rules_do_not_hold_up_the_end_of_an_execution(how):
     d = Driver(staged(before_entry=condition(Result.FAIL, "a")))

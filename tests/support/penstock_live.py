@@ -181,6 +181,22 @@ def live_server(data_dir: Path, **settings: Any) -> Iterator[Live]:
         assert not left, f"of the server go on: {left}"
         if "error" in state:
             raise state["error"]
+    histories_hold(data_dir, chosen.database)
+
+
+def histories_hold(data_dir: Path, database: str = "") -> None:
+    """What the pipelines of a database went through keeps to the rules of the engine (`penstock doctor --histories`)."""
+    from penstock.cli.checks.findings import Installation, Verdict
+    from penstock.cli.checks.histories import histories
+    from penstock.cli.doctor import database_of
+
+    engine = database_of(data_dir, database)
+    try:
+        looked_at = Installation(data_dir=data_dir, database=database, master_key_file=data_dir, engine=engine)
+        broken = [found.message for found in histories(looked_at) if found.verdict is Verdict.FAIL]
+    finally:
+        engine.dispose()
+    assert not broken, broken
 
 
 @pytest.fixture(scope="module")

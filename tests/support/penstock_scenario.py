@@ -75,7 +75,7 @@ class Scenario:
     def __init__(self, folder: Path, *, database: str = "", restart_database: Callable[[], None] | None = None) -> None:
         """With the address of a PostgreSQL database every third kill is `restart_database`, which crashes it and starts it again."""
         self.folder = folder
-        self._database = database
+        self.database = database
         self._restart_database = restart_database
         self.data_dir = folder / "data"
         self.work = folder / "work"
@@ -152,9 +152,9 @@ class Scenario:
             "--data-dir", str(self.data_dir), "--port", str(self.port), "--master-key-file", str(self.folder / "master.key"),
             "--build-runtime", "process", "--allow-unisolated-builds",
         ]  # fmt: skip
-        if self._database:
+        if self.database:
             # Leases of a killed process run out soon: on PostgreSQL nobody can know that it was alone.
-            options += ["--database", self._database, "--lease", "3"]
+            options += ["--database", self.database, "--lease", "3"]
         with (self.folder / "server.log").open("ab") as log:
             log.write(b"--- start\n")
             self._server = start(PENSTOCK, "up", *options, stdout=subprocess.PIPE, stderr=log, env=environment)

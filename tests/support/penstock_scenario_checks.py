@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from penstock_live import histories_hold
 from penstock_scenario import LINES, NAME, Scenario
 
 
@@ -43,6 +44,7 @@ def everything_has_ended(scenario: Scenario, application: str) -> None:
     for start in range(0, len(deployments), 25):
         for info in codedeploy.batch_get_deployments(deploymentIds=deployments[start : start + 25])["deploymentsInfo"]:
             assert info["status"] in ("Succeeded", "Failed", "Stopped"), info
+    histories_hold(scenario.data_dir, scenario.database)
 
 
 def every_log_line_is_there_once(scenario: Scenario, project: str) -> None:

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 import sqlalchemy.exc
 
 from penstock.cli import arguments
-from penstock.cli.checks import activity, ends, machine, people, server, stores
+from penstock.cli.checks import activity, ends, histories, machine, people, server, stores
 from penstock.cli.checks.findings import Check, Finding, Installation, Verdict
 from penstock.cli.exits import Exit
 from penstock.cli.installation import never_started
@@ -62,6 +62,12 @@ def add_arguments(parser: argparse.ArgumentParser, _command: str) -> None:
         metavar="[ACCOUNT:]NAME=COMMAND",
         help="a command that rotates secrets, as the server has it; may be repeated",
     )
+    parser.add_argument(
+        "--histories",
+        action="store_true",
+        help="instead of the other checks, replay the journal of every pipeline: no run lost or run twice, one in a stage, first come "
+        "first served, no condition skipped, and what is stored follows from it",
+    )
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
 
 
@@ -80,7 +86,8 @@ def run(options: argparse.Namespace) -> int:
         rotation_commands=tuple(options.rotation_command),
     )
     # A database that does not answer is the same finding to every check that asks it.
-    findings = list(dict.fromkeys(finding for check in CHECKS for finding in _guarded(check, examined)))
+    checks = (histories.histories,) if options.histories else CHECKS
+    findings = list(dict.fromkeys(finding for check in checks for finding in _guarded(check, examined)))
     examined.engine.dispose()
     if options.json:
         say(orjson.dumps([asdict(finding) for finding in findings], option=orjson.OPT_INDENT_2).decode())

@@ -234,7 +234,12 @@ def override(working: WorkingCopy, wanted: OverrideRequested) -> None:
         why = "the pipeline was updated after the execution started"
     elif execution.mode is not ExecutionMode.PARALLEL and slot is not None and slot.latest not in (None, execution.id):
         raise NotLatestPipelineExecutionException(execution=execution.id, stage=wanted.stage)
-    elif execution.stage != wanted.stage or condition is None or condition.type is not wanted.condition:
+    elif (
+        execution.waits  # the condition is of the stage before
+        or execution.stage != wanted.stage
+        or condition is None
+        or condition.type is not wanted.condition
+    ):
         why = "it is not what keeps the execution"
     elif condition.type is ConditionType.ON_FAILURE:
         why = "the stage has failed"

@@ -139,7 +139,8 @@ def bind_invoke(app: Any) -> None:
             raise
         else:
             status, code = 200, ""
-            return output
+            # As on the wire, where members without a value are left out.
+            return {name: value for name, value in output.items() if value is not None}
         finally:
             recorded = app.records.call(
                 call,
