@@ -217,13 +217,13 @@ def test_the_role_of_the_action_is_what_its_commands_have(builder: Builder, buck
     assert "logs:CreateLogStream" in silent["message"]
 
 
-@pytest.mark.parametrize("how", ["abandon", "delete", "stop-build", "rule"])
+@pytest.mark.parametrize("how", ["abandon", "delete", "stop-build", "rule", "delete-rule"])
 def test_an_action_that_is_given_up_takes_its_processes_with_it(builder: Builder, bucket: str, how: str):
     seconds = str(uuid.uuid4().int % 10**9 + 10**9)
     line = f"(trap '' TERM HUP; sleep {seconds} & sleep {seconds}) & sleep {seconds}"
     kind = {"category": "Rule", "owner": "AWS", "provider": "Commands", "version": "1"}
     rules = [{"name": "Slow", "ruleTypeId": kind, "commands": [line]}]
-    gate = {"beforeEntry": {"conditions": [{"result": "FAIL", "rules": rules}]}} if how == "rule" else {}
+    gate = {"beforeEntry": {"conditions": [{"result": "FAIL", "rules": rules}]}} if how.endswith("rule") else {}
     pipeline = Pipeline(builder, bucket, stage("Build", run_commands("Slow", line), **gate))
     id_ = pipeline.started_rule() if gate else pipeline.started("Slow")
     builder.until(id_, lambda build: build["currentPhase"] == "BUILD")
@@ -233,7 +233,7 @@ def test_an_action_that_is_given_up_takes_its_processes_with_it(builder: Builder
         pipeline.client.stop_pipeline_execution(
             pipelineName=pipeline.name, pipelineExecutionId=run, abandon=how == "abandon"
         )
-    elif how == "delete":
+    elif how.startswith("delete"):
         pipeline.client.delete_pipeline(name=pipeline.name)
     else:
         builder.codebuild.stop_build(id=id_)

@@ -59,7 +59,7 @@ def component(app: App) -> Component[Builds]:
         subscriptions=(
             Subscription(
                 name="builds.ended_actions",
-                types=("codepipeline.action.state_changed",),
+                types=("codepipeline.action.state_changed", "codepipeline.execution.state_changed"),
                 handle=work.end_commands,
                 concerns=work.concerns,
             ),

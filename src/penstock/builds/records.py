@@ -192,6 +192,17 @@ def running_builds(conn: sa.Connection, account: str, region: str, project: str)
     return conn.execute(query).scalar_one()
 
 
+def running_of(conn: sa.Connection, account: str, region: str, project: str, execution: str) -> list[str]:
+    """The ids of a project's builds that are not complete and belong to an execution of a pipeline."""
+    query = sa.select(builds.c.id, builds.c.private).where(
+        builds.c.account == account,
+        builds.c.region == region,
+        builds.c.project == project,
+        builds.c.complete.is_(False),
+    )
+    return [id_ for id_, private in conn.execute(query) if private["pipelineContext"]["executionId"] == execution]
+
+
 def newest_number(conn: sa.Connection, account: str, region: str, project: str) -> int:
     """The number of the newest build of a name that stands for a project; 0 before the first."""
     query = sa.select(sa.func.max(builds.c.number)).where(

@@ -170,18 +170,28 @@ async def end_waiting(builds: Builds, job: Job) -> None:
 
 
 def concerns(_conn: sa.Connection, event: Event) -> bool:
-    """Whether an action ended that may have left commands behind."""
+    """Whether an action ended that may have left commands behind, or an execution whose rules may have."""
     detail = event.payload
-    return detail["state"] in _GIVEN_UP and detail["type"]["provider"] == "Commands"
+    if "action" in detail:
+        return detail["state"] in _GIVEN_UP and detail["type"]["provider"] == "Commands"
+    return detail["state"] == "STOPPED"
 
 
 async def end_commands(builds: Builds, event: Event) -> None:
-    """End the commands of an action that nobody waits for any more: it was abandoned, or its pipeline is gone."""
-    id_ = f"{commands.name_for(event.payload['pipeline'])}:{event.payload['action-execution-id']}"
-    key = Key(event.account, event.payload["region"], id_)
-    row = await builds.app.store.read(records.find_build, key.account, key.region, key.id)
-    if row is not None and not row.complete:
-        await builds.app.store.write(apply, builds.app, key, [StopRequested()], cause=event.id)
+    """End commands that nobody waits for any more: their action was abandoned, or their pipeline is gone."""
+    detail = event.payload
+    name = commands.name_for(detail["pipeline"])
+    if "action" in detail:
+        ids = [f"{name}:{detail['action-execution-id']}"]
+    else:
+        # Rules have no events. Those of a pipeline that was deleted are nobody's any more.
+        execution = detail["execution-id"]
+        ids = await builds.app.store.read(records.running_of, event.account, event.region, name, execution)
+    for id_ in ids:
+        key = Key(event.account, event.region, id_)
+        row = await builds.app.store.read(records.find_build, key.account, key.region, key.id)
+        if row is not None and not row.complete:
+            await builds.app.store.write(apply, builds.app, key, [StopRequested()], cause=event.id)
 
 
 async def retry(builds: Builds, job: Job) -> None:
