@@ -134,6 +134,41 @@ def test_a_retry_counts_against_the_limit():
     assert d.running(runs[0]) == ["pull"]
 
 
+def test_a_parallel_run_has_five_actions_at_a_time():
+    seven = "a b c d e f g"
+    d = Driver(plan(stage("Source", "pull"), stage("Many", seven, "last"), mode=ExecutionMode.PARALLEL))
+    run = d.start()
+    d.succeed(run, "pull")
+    assert d.running(run) == [*"abcde"]
+    d.succeed(run, "c")
+    assert d.running(run) == [*"abdef"]
+    d.succeed(run, "a", "b")
+    assert d.running(run) == [*"defg"]
+    d.fail(run, "d")
+    d.succeed(run, "e", "f", "g")
+    d.retry(run, "Many")
+    assert d.running(run) == ["d"]
+    d.succeed(run, "d")
+    assert d.running(run) == ["last"]
+    other = Driver(plan(stage("Source", "pull"), stage("Many", seven), mode=ExecutionMode.QUEUED))
+    run = other.start()
+    other.succeed(run, "pull")
+    assert other.running(run) == [*"abcdefg"]
+
+
+def test_after_a_failure_no_more_of_seven_actions_start():
+    d = Driver(plan(stage("Source", "pull"), stage("Many", "a b c d e f g"), mode=ExecutionMode.PARALLEL))
+    run = d.start()
+    d.succeed(run, "pull")
+    d.fail(run, "a")
+    d.succeed(run, "b", "c", "d", "e")
+    assert (d.status(run), d.running(run)) == ("Failed", [])
+    d.retry(run, "Many")
+    assert d.running(run) == ["a", "f", "g"]
+    d.succeed(run, "a", "f", "g")
+    assert d.status(run) == "Succeeded"
+
+
 def test_parallel_runs_know_nothing_of_each_other():
     d = Driver(plan(*THREE, mode=ExecutionMode.PARALLEL))
     first, second = d.start(), d.start()

@@ -63,7 +63,7 @@ def random_plan(chance: random.Random, version: int, mode: ExecutionMode) -> Pla
                     type=_APPROVAL if number and chance.random() < 0.2 else _WORK,
                     run_order=order + 1,
                 )
-                for i in range(chance.randint(1, 2))
+                for i in range(chance.choice((1, 2, 2, 7) if mode is ExecutionMode.PARALLEL else (1, 2)))
             )
             for order in range(chance.randint(1, 2))
         )

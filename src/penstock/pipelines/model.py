@@ -17,6 +17,7 @@ DAY = 24 * HOUR
 APPROVAL_TIMEOUT = 7 * DAY  # AWS: limits; `timeoutInMinutes` overrides it
 CUSTOM_TIMEOUT = DAY  # AWS: limits; of custom actions
 CONCURRENT_EXECUTIONS = 50  # AWS: limits; of QUEUED and PARALLEL pipelines
+PARALLEL_ACTIONS = 5  # AWS: limits; of an execution in PARALLEL mode, at a time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,7 @@ from penstock.pipelines.effects import (
 )
 from penstock.pipelines.model import (
     NO_DETAILS,
+    PARALLEL_ACTIONS,
     ActionPlan,
     ActionStatus,
     ConditionStatus,
@@ -163,13 +164,20 @@ def advance(working: WorkingCopy, execution: Execution) -> None:
         runs = [execution.actions.get(action.name) for action in group]
         if any(run is None or run.status is not ActionStatus.SUCCEEDED for run in runs):
             missing = [action for action, run in zip(group, runs, strict=True) if run is None]
-            if missing:
+            if missing := missing[: _places(execution)]:
                 _start_actions(working, execution, missing)
             return
     if ConditionType.ON_SUCCESS in stage.conditions:
         _check(working, execution, ConditionType.ON_SUCCESS)
     else:
         _complete(working, execution)
+
+
+def _places(execution: Execution) -> int | None:
+    """How many more actions of an execution may run; None for any number."""
+    if execution.mode is not ExecutionMode.PARALLEL:
+        return None
+    return max(0, PARALLEL_ACTIONS - sum(run.status is ActionStatus.IN_PROGRESS for run in execution.actions.values()))
 
 
 def _check(working: WorkingCopy, execution: Execution, type: ConditionType) -> None:
@@ -319,9 +327,24 @@ def _retries_by_itself(stage: StagePlan, execution: Execution) -> bool:
     return stage.automatic_retry is not None and execution.automatic_retries == 0
 
 
+def _is_short_of_places(execution: Execution) -> bool:
+    """Whether actions may be left that wait for others of their run order to end."""
+    return (
+        execution.mode is ExecutionMode.PARALLEL
+        and execution.status is ExecutionStatus.IN_PROGRESS
+        and not execution.cancelled
+        and not execution.checking
+        and not any(
+            run.status is ActionStatus.FAILED for name, run in execution.actions.items() if not rule_named(name)[0]
+        )
+    )
+
+
 def settle(working: WorkingCopy, execution: Execution) -> None:
     """Go on once nothing in the stage is in progress: stop, cancel, retry, next run order, next stage."""
     if execution.running:
+        if _is_short_of_places(execution):
+            advance(working, execution)
         return
     if execution.condition is not None and execution.checking:
         _conclude(working, execution, execution.condition)
