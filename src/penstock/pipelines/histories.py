@@ -95,6 +95,7 @@ class History:
     def __init__(self) -> None:
         self._plan: Plan | None = None
         self._runs: dict[str, _Run] = {}
+        self._live: set[str] = set()  # runs that have not ended, or of which something still runs
         self._deleted = False
         self._entries: dict[
             str, list[int]
@@ -126,7 +127,11 @@ class History:
                     yield from self._ended(effect)
                 case _:
                     pass
-        yield from self._lost()
+        touched = {getattr(effect, "execution", "") for effect in effects}
+        for id in sorted(touched & self._runs.keys()):
+            run = self._runs[id]
+            (self._live.discard if run.ended and not run.open else self._live.add)(id)
+            yield from self._lost(id, run)
 
     def _prepare(self, input: Input) -> None:
         match input:
@@ -188,7 +193,7 @@ class History:
                     execution=effect.execution,
                 )
         if effect.state is EventState.SUPERSEDED:
-            newer = any(other.number > run.number for other in self._runs.values())
+            newer = len(self._runs) > run.number
             if run.plan.mode is not ExecutionMode.SUPERSEDED or run.inside or not newer:
                 yield Broken(
                     rule="superseded-between-stages-only",
@@ -204,15 +209,12 @@ class History:
                     execution=effect.execution,
                 )
 
-    def _lost(self) -> Iterator[Broken]:
+    def _lost(self, id: str, run: _Run) -> Iterator[Broken]:
         """A run inside a stage has something that runs there; it would wait for ever otherwise."""
-        for id, run in self._runs.items():
-            if run.ended or self._deleted or not run.stage or run.open:
-                continue
-            if run.stage_state in _BEGINS and not self._kept(run):
-                yield Broken(
-                    rule="no-run-is-lost", text=f"nothing runs in {run.stage}, and it has not ended", execution=id
-                )
+        if run.ended or self._deleted or not run.stage or run.open:
+            return
+        if run.stage_state in _BEGINS and not self._kept(run):
+            yield Broken(rule="no-run-is-lost", text=f"nothing runs in {run.stage}, and it has not ended", execution=id)
 
     @staticmethod
     def _kept(run: _Run) -> bool:
@@ -242,7 +244,7 @@ class History:
         if run.plan.mode is not ExecutionMode.PARALLEL:
             others = [
                 other.number
-                for id, other in self._runs.items()
+                for id, other in ((one, self._runs[one]) for one in sorted(self._live))
                 if id != effect.execution
                 and other.stage == name
                 and other.inside
