@@ -79,6 +79,15 @@ def parse(kind: str, path: Path) -> Parse:
     return Parse(_digest(content), summary, _digest(json.dumps(_plain(value), sort_keys=True).encode()))
 
 
+def plans_of(kind: str, path: Path) -> list[Plan]:
+    """The plans of a file's pipelines; none of one that is refused."""
+    try:
+        made = _READERS[kind](path, path.read_bytes())[0]
+    except ServiceError:
+        return []
+    return made if isinstance(made, list) else [made]
+
+
 def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
 

@@ -93,9 +93,15 @@ def random_plan(chance: random.Random, version: int, mode: ExecutionMode) -> Pla
 class Life:
     """One pipeline, and what the checker says of it. `tamper` may change the effects that the checker is shown."""
 
-    def __init__(self, seed: int, tamper: Callable[[Input, Sequence[Effect]], Sequence[Effect]] | None = None) -> None:
+    def __init__(
+        self,
+        seed: int,
+        tamper: Callable[[Input, Sequence[Effect]], Sequence[Effect]] | None = None,
+        *,
+        first: Plan | None = None,
+    ) -> None:
         self.chance = random.Random(seed)
-        self.mode = self.chance.choice(list(ExecutionMode))
+        self.mode = self.chance.choice(list(ExecutionMode)) if first is None else first.mode
         self.replay, self.history = Replay(), History()
         self.tamper = tamper
         self.broken: list[Broken] = []
@@ -105,7 +111,7 @@ class Life:
         self.reports: list[Input] = []
         self.now = 0
         self.entries: list[tuple[Input, int, int, tuple[Effect, ...]]] = []
-        self.apply(PipelineCreated(plan=random_plan(self.chance, 1, self.mode)))
+        self.apply(PipelineCreated(plan=first or random_plan(self.chance, 1, self.mode)))
 
     def live(self, steps: int) -> Life:
         """Let things happen, and then let everything come to an end."""
@@ -144,13 +150,18 @@ class Life:
         shown = effects if self.tamper is None else self.tamper(input, effects)
         self.broken += self.history.step(input, shown)
 
+    def start(self) -> None:
+        """Begin a run, with what variables it needs."""
+        variables = dict.fromkeys(self.replay.state.plan.required, "given")
+        self.apply(StartRequested(trigger=Trigger(type=TriggerType.START, detail="me"), variables=variables))
+
     def _something(self) -> None:
         chance, state = self.chance, self.replay.state
         stage = chance.choice(state.plan.stages).name
         run = chance.choice(self.runs) if self.runs else ""
         choice = chance.random()
         if choice < 0.15 or not run:
-            self.apply(StartRequested(trigger=Trigger(type=TriggerType.START, detail="me")))
+            self.start()
         elif choice < 0.75 and self.open:
             self._report()
         elif choice < 0.79:
