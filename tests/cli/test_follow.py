@@ -129,12 +129,29 @@ def test_what_rules_wait_for_and_how_they_end(capsys):
         checked("Failed", errorDetails={"message": "Too late."}, summary="The window opens at nine."),
         checked("Failed", "f", summary="of another run"),
     ):
-        follower._rules(state, "e")
+        for rule in follower._rules(state, "e"):
+            follower._rule(rule)
     assert [line[10:] for line in capsys.readouterr().out.splitlines()] == [
         "A          hours (before entry) is checked",
         "A          hours (before entry) is checked: The window opens at nine.",
         "A          hours (before entry) failed: Too late.",
     ]
+
+
+def test_a_rule_is_told_before_the_action_that_it_lets_begin(capsys):
+    def checked(gate, name, seconds):
+        latest = {
+            "ruleExecutionId": name,
+            "status": "Succeeded",
+            "lastStatusChange": NOON + dt.timedelta(seconds=seconds),
+        }
+        return {f"{gate}ConditionState": {"conditionStates": [{"ruleStates": [{"ruleName": name, "latestExecution": latest}]}]}}  # fmt: skip
+
+    one = stage("Build", latestExecution={"pipelineExecutionId": "e"}, **checked("beforeEntry", "hours", 0), **checked("onSuccess", "load", 80))  # fmt: skip
+    follower = following(["InProgress"], actions=[action()], states=[one])
+    follower._look("e", None, None)
+    told = [line[21:] for line in capsys.readouterr().out.splitlines()]
+    assert [line.split()[0] for line in told] == ["hours", "Make", "Make", "load"]
 
 
 def test_what_keeps_a_run_in_front_of_a_stage(capsys):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import botocore.exceptions
 
@@ -107,6 +109,12 @@ def _leave(_approval: Approval) -> bool:
     return False
 
 
+class _Rule(NamedTuple):
+    stage: str
+    when: str  # its condition is checked
+    state: dict[str, Any]  # the shape RuleState
+
+
 @dataclass
 class Follower:
     """Follows the runs of one pipeline through the public operations."""
@@ -164,10 +172,8 @@ class Follower:
         status, mode = found["pipelineExecution"]["status"], found["pipelineExecution"].get("executionMode")
         state = self._codepipeline.get_pipeline_state(name=self.pipeline)
         actions = self._actions(execution)
-        for action in actions:
-            self._action(action)
         self._waits_in_front(state, execution)
-        self._rules(state, execution)
+        self._in_order(actions, list(self._rules(state, execution)))
         open_approvals = self._parallel_approvals(actions) if mode == "PARALLEL" else self._approvals(state, execution)
         for approval in open_approvals:
             if approve and self._once("approval", approval.token):
@@ -321,17 +327,29 @@ class Follower:
                 text = f"{stage['stageName']:<10} waits in front; {why}"
                 self.teller.tell("waits", text, now=True, stage=stage["stageName"], message=why)
 
-    def _rules(self, state: dict[str, Any], execution: str) -> None:
-        """Say what the rules of conditions wait for, and how they end."""
+    def _in_order(self, actions: list[dict[str, Any]], rules: list[_Rule]) -> None:
+        """Say what became of actions and rules in the order of time: a rule before the action that it lets begin."""
+        first = dt.datetime.min.replace(tzinfo=dt.UTC)
+        said: list[tuple[dt.datetime, int, Callable[[], None]]] = [
+            (rule.state.get("latestExecution", {}).get("lastStatusChange", first), 0, partial(self._rule, rule))
+            for rule in rules
+        ]
+        said += [(action["startTime"], 1, partial(self._action, action)) for action in actions]
+        for _, _, say in sorted(said, key=lambda one: one[:2]):
+            say()
+
+    def _rules(self, state: dict[str, Any], execution: str) -> Iterator[_Rule]:
+        """The rules of the conditions of the stages that the run is in, or was in last."""
         for stage in state["stageStates"]:
             if stage.get("latestExecution", {}).get("pipelineExecutionId") != execution:
                 continue
             for gate, when in _GATES.items():
                 conditions = stage.get(f"{gate}ConditionState", {}).get("conditionStates", [])
                 for rule in (rule for condition in conditions for rule in condition["ruleStates"]):
-                    self._rule(stage["stageName"], when, rule)
+                    yield _Rule(stage["stageName"], when, rule)
 
-    def _rule(self, stage: str, when: str, rule: dict[str, Any]) -> None:
+    def _rule(self, found: _Rule) -> None:
+        stage, when, rule = found
         latest = rule.get("latestExecution", {})
         status = latest.get("status", "")
         if status and self._once(latest["ruleExecutionId"], status, latest.get("summary", "")):
