@@ -32,6 +32,7 @@ SLOW = {
     "logs.segment_kept",
     "logs.segments_dropped",
     "logs.sent",  # a subscription filter: tests/logs/test_crashes.py
+    "replication.copied",  # an action in another region: tests/pipelines/test_regions.py
     "keys.rotating",  # a key that is 90 days old
     "keys.rotated",
     "secrets.rotation_committed",  # a secret that a command rotates

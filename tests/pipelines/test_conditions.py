@@ -307,7 +307,6 @@ def test_what_is_refused_of_conditions():
         (gated("beforeEntry", "FAIL", rule(configuration={"Variable": "a", "Value": "b", "Operator": "IS"})), "Rule configuration for rule 'r' contains an invalid value for 'Operator': it must be one of EQ, NE, CONTAINS, MATCHES"),
         (gated("beforeEntry", "FAIL", rule(configuration={"Variable": "a", "Value": "(", "Operator": "MATCHES"})), "The Value of rule 'r' is no regular expression: missing ): ("),
         (gated("beforeEntry", "FAIL", rule(commands=["true"])), "Rule 'r' declares 'commands', which rules of provider 'VariableCheck' do not have"),
-        (gated("beforeEntry", "FAIL", rule(region="eu-west-1")), "Penstock does not run rules in other regions yet: rule 'r' names eu-west-1, the pipeline is in us-east-1."),
         (gated("beforeEntry", "FAIL", rule(inputArtifacts=[{"name": "App"}])), "Rule r declares 1 input artifacts: rules of its type have 0 to 0"),
         (gated("beforeEntry", "FAIL", rule(provider="CodeBuild", configuration={"ProjectName": "p"}, inputArtifacts=[{"name": "Built"}])), "Input Artifact Bundle Built in rule r is not declared as the output of any preceding actions"),
         (gated("beforeEntry", "FAIL", rule(provider="Commands", commands=["a", "b #{nobody.x}"])), "The following pipeline execution variables are referencing a namespace that does not exist.\nStageName=[Build], RuleName=[r], RuleConfigurationKey=[commands], VariableReferenceText=[nobody.x]"),

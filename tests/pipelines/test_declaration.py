@@ -11,6 +11,7 @@ from pipeline_harness import BUILD, SOURCE, Scripted, action, approval, declared
 from penstock.pipelines.actions import Providers, built_in
 from penstock.pipelines.declaration import check, faults, normalise, refusal_of_resolved
 from penstock.pipelines.plan import plan_of
+from penstock.pipelines.plan import type_of as plan_type
 from penstock.wire.errors import ServiceError
 
 TYPES_OF_AWS = built_in().types()
@@ -600,13 +601,47 @@ def test_codecommit_clone_references_refused_with_a_reason():
     assert "Use OutputArtifactFormat CODE_ZIP" in message
 
 
-def test_other_regions_refused_with_a_reason():
+def test_actions_and_rules_name_regions_that_are_served_and_have_a_store():
     stores = {region: {"type": "S3", "location": "bbb"} for region in ("us-east-1", "eu-west-1")}
-    code, message = refused(
-        declared(SOURCE, stage("Build", action("b", region="eu-west-1")), artifactStore=None, artifactStores=stores)
-    )
-    assert code == ACTION
-    assert "does not run actions in other regions yet" in message
+    ruled = {**BUILD, "beforeEntry": {"conditions": [{"result": "FAIL", "rules": [RULE]}]}}
+    for last, code, where in (
+        (stage("Build", action("b", region="eu-west-1")), ACTION, "Action 'b'"),
+        (ruled, STAGE, "Rule 'r' of stage 'Build'"),
+    ):
+        there = declared(SOURCE, last, artifactStore=None, artifactStores=stores, pipelineType="V2")
+        check(there, TYPES, region="us-east-1")
+        check(there, TYPES, region="us-east-1", served=("us-east-1", "eu-west-1"))
+        with pytest.raises(ServiceError) as error:
+            check(there, TYPES, region="us-east-1", served=("us-east-1", "eu-north-1"))
+        assert (error.value.wire_code, error.value.message) == (
+            code,
+            f"{where} names the region eu-west-1, which this installation does not serve. It serves us-east-1, eu-north-1: name one "
+            "of them, or start it with --also-region eu-west-1.",
+        )
+        code, message = refused(declared(SOURCE, last, pipelineType="V2"))
+        assert code == "ValidationException"
+        assert message.startswith("Your pipeline contains actions in more than one region.")
+
+
+@pytest.mark.parametrize("owner", ["Custom", "ThirdParty"])
+def test_actions_of_others_stay_in_the_region_of_the_pipeline(owner):
+    one = action("b", region="eu-west-1")
+    one["actionTypeId"] = {**one["actionTypeId"], "owner": owner}
+    known = TYPES(plan_type(action("b")))
+    stores = {region: {"type": "S3", "location": "bbb"} for region in ("us-east-1", "eu-west-1")}
+    whole = declared(SOURCE, stage("Build", one), artifactStore=None, artifactStores=stores)
+    with pytest.raises(ServiceError) as error:
+        check(whole, lambda id: known if id.owner == owner else TYPES(id), region="us-east-1")
+    assert error.value.wire_code == ACTION
+    assert "run in the region of the pipeline: leave 'region' out." in error.value.message
+
+
+RULE = {
+    "name": "r",
+    "region": "eu-west-1",
+    "ruleTypeId": {"category": "Rule", "owner": "AWS", "provider": "VariableCheck", "version": "1"},
+    "configuration": {"Variable": "a", "Value": "b", "Operator": "EQ"},
+}
 
 
 def build(**configuration):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from penstock.pipelines.actions.provider import Invoke
-from penstock.pipelines.roles import SERVICE, Acting, action_session
+from penstock.pipelines.roles import SERVICE, Acting, action_session, pipeline_session
 from penstock.wire.call import Input, Origin, Output, Session
 
 if TYPE_CHECKING:
@@ -42,4 +42,10 @@ async def as_role(app: App, prepared: Prepared) -> Invoke:
         action_role=prepared.declared.get("roleArn"),
         name=prepared.row.id,
     )
-    return AsRole(app, session, prepared.key.region)
+    return AsRole(app, session, prepared.region)
+
+
+async def as_pipeline(app: App, prepared: Prepared) -> Invoke:
+    """Calls under the pipeline's role in the region of an action, whatever role the action names. Raises RoleRefused."""
+    session = await pipeline_session(app, acting_for(prepared), role=prepared.role, name=prepared.row.id)
+    return AsRole(app, session, prepared.region)

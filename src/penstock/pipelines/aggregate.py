@@ -205,7 +205,8 @@ class PipelineAggregate(Aggregate[Pipeline, Input, Effect]):
 
     def _start_action(self, effect: effects.ActionStarted) -> None:
         execution = self.state.executions[effect.execution]
-        kind = self._plan_of(execution, effect.stage, effect.name).type
+        plan = self._plan_of(execution, effect.stage, effect.name)
+        kind = plan.type
         self._started += 1
         condition, name = rule_named(effect.name)
         columns = {
@@ -238,13 +239,14 @@ class PipelineAggregate(Aggregate[Pipeline, Input, Effect]):
         if condition:  # AWS documents no events of rules
             return
         detail = event_details.action_detail(
-            self.key.name, execution, effect, type=kind, region=self.region, started=self.now, row={}
+            self.key.name, execution, effect, type=kind, region=plan.region or self.region, started=self.now, row={}
         )
         self._emit(ACTION_CHANGED, detail, execution)
 
     def _end_action(self, effect: effects.ActionEnded) -> None:
         execution = self.state.executions[effect.execution]
-        kind = self._plan_of(execution, effect.stage, effect.name).type
+        plan = self._plan_of(execution, effect.stage, effect.name)
+        kind = plan.type
         columns = records.columns_of(effect.details)
         columns |= {"status": str(effect.status), "updated": self.now}
         if effect.code:
@@ -263,7 +265,7 @@ class PipelineAggregate(Aggregate[Pipeline, Input, Effect]):
             execution,
             effect,
             type=kind,
-            region=self.region,
+            region=plan.region or self.region,
             started=row["started"],
             row=row,
         )

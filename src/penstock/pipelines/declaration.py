@@ -20,7 +20,7 @@ from penstock.pipelines.errors import (
     InvalidStructureException,
     ValidationException,
 )
-from penstock.pipelines.gates import condition_tests
+from penstock.pipelines.gates import condition_tests, refusal_of_region, rules_of
 from penstock.pipelines.model import ActionType, Category, ExecutionMode, PipelineType, Property
 from penstock.pipelines.plan import ActionTypes, type_of
 from penstock.pipelines.variables import variable_tests
@@ -44,15 +44,22 @@ class Fault:
     error: ServiceError
 
 
-def check(declaration: Mapping[str, Any], types: ActionTypes, *, region: str) -> None:
+def check(
+    declaration: Mapping[str, Any], types: ActionTypes, *, region: str, served: Sequence[str] | None = None
+) -> None:
     """Raises the error that AWS answers to the first fault of a declaration."""
-    for fault in faults(declaration, types, region=region):
+    for fault in faults(declaration, types, region=region, served=served):
         raise fault.error
 
 
-def faults(declaration: Mapping[str, Any], types: ActionTypes, *, region: str) -> Iterator[Fault]:
-    """What is wrong with a declaration, one fault of each of its parts, the first as AWS finds it."""
-    for path, test in _tests(declaration, types, region):
+def faults(
+    declaration: Mapping[str, Any], types: ActionTypes, *, region: str, served: Sequence[str] | None = None
+) -> Iterator[Fault]:
+    """What is wrong with a declaration, one fault of each of its parts, the first as AWS finds it.
+
+    `region` is the pipeline's; `served` are those of the installation, None where they are not known.
+    """
+    for path, test in _tests(declaration, types, region, served):
         try:
             test()
         except ServiceError as error:
@@ -60,7 +67,7 @@ def faults(declaration: Mapping[str, Any], types: ActionTypes, *, region: str) -
 
 
 def _tests(
-    declaration: Mapping[str, Any], types: ActionTypes, region: str
+    declaration: Mapping[str, Any], types: ActionTypes, region: str, served: Sequence[str] | None
 ) -> Iterator[tuple[Path, Callable[[], None]]]:
     stages = declaration["stages"]
     generation = generation_of(declaration)
@@ -95,11 +102,11 @@ def _tests(
             partial(test, action, made),
         )
     yield from variable_tests(declaration)
-    yield from condition_tests(declaration, types, mode=_mode(declaration), region=region)
+    yield from condition_tests(declaration, types, mode=_mode(declaration), region=region, served=served)
     yield (), partial(_check_stores, declaration, region)
     for i, stage in enumerate(stages):
         for j, action in enumerate(stage["actions"]):
-            yield ("stages", i, "actions", j), partial(_check_region, action, region)
+            yield ("stages", i, "actions", j), partial(_check_region, action, region, served)
 
 
 def generation_of(declaration: Mapping[str, Any]) -> PipelineType:
@@ -372,8 +379,10 @@ def _check_stores(declaration: Mapping[str, Any], region: str) -> None:
     single, several = declaration.get("artifactStore"), declaration.get("artifactStores")
     if bool(single) == bool(several):
         raise InvalidStructureException("A pipeline must have exactly one of 'artifactStore' and 'artifactStores'")
-    actions = [action for stage in declaration["stages"] for action in stage["actions"]]
-    elsewhere = sorted({action["region"] for action in actions if action.get("region", region) != region})
+    stages = declaration["stages"]
+    actions = [action for stage in stages for action in stage["actions"]]
+    rules = [rule for stage in stages for _, rule in rules_of(stage)]
+    elsewhere = sorted({one["region"] for one in (*actions, *rules) if one.get("region", region) != region})
     if single and elsewhere:
         raise ValidationException(
             "Your pipeline contains actions in more than one region. Use 'pipeline.artifactStores' instead of "
@@ -388,12 +397,19 @@ def _check_stores(declaration: Mapping[str, Any], region: str) -> None:
             )
 
 
-def _check_region(action: Mapping[str, Any], region: str) -> None:
-    if action.get("region", region) != region:
+def _check_region(action: Mapping[str, Any], region: str, served: Sequence[str] | None) -> None:
+    """AWS: actions-create-cross-region."""
+    there = action.get("region", region)
+    if there == region:
+        return
+    if _is_source(action) or action["actionTypeId"]["owner"] != "AWS":
         raise InvalidActionDeclarationException(
-            f"Penstock does not run actions in other regions yet: action '{action['name']}' names {action['region']}, "
-            f"the pipeline is in {region}."
+            f"Action '{action['name']}' names the region {there}, and the pipeline is in {region}. Source actions, and actions "
+            "of the owners Custom and ThirdParty, run in the region of the pipeline: leave 'region' out."
         )
+    why = refusal_of_region(there, served)
+    if why:
+        raise InvalidActionDeclarationException(f"Action '{action['name']}' names {why}")
 
 
 def store_of(declaration: Mapping[str, Any], region: str) -> Mapping[str, Any]:

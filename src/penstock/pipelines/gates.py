@@ -6,7 +6,7 @@ are AWS's where they are known.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import Any
@@ -43,7 +43,12 @@ def declared_rule(declaration: Mapping[str, Any], stage: str, condition: str, na
 
 
 def condition_tests(
-    declaration: Mapping[str, Any], types: ActionTypes, *, mode: ExecutionMode, region: str
+    declaration: Mapping[str, Any],
+    types: ActionTypes,
+    *,
+    mode: ExecutionMode,
+    region: str,
+    served: Sequence[str] | None,
 ) -> Iterator[tuple[tuple[str | int, ...], Callable[[], None]]]:
     """What has to hold of conditions and their rules, each with its place: a test raises the error that AWS answers."""
     made: set[str] = set()
@@ -60,7 +65,13 @@ def condition_tests(
                 known = before if type is ConditionType.BEFORE_ENTRY else (frozenset(made), frozenset(namespaces))
                 for r, rule in enumerate(condition.get("rules", ())):
                     check = partial(
-                        _check_rule, stage["name"], rule, types, result=condition.get("result"), region=region
+                        _check_rule,
+                        stage["name"],
+                        rule,
+                        types,
+                        result=condition.get("result"),
+                        region=region,
+                        served=served,
                     )
                     yield (*path, "rules", r), check
                     yield (*path, "rules", r), partial(_check_uses, stage["name"], rule, *known)
@@ -97,7 +108,25 @@ def _check_condition(
             )
 
 
-def _check_rule(stage: str, rule: Mapping[str, Any], types: ActionTypes, *, result: str | None, region: str) -> None:
+def refusal_of_region(region: str, served: Sequence[str] | None) -> str | None:
+    """Why nothing runs in a region, to follow "names"; None when it does. `served` are the regions of the installation, if they are known."""
+    if served is None or region in served:
+        return None
+    return (
+        f"the region {region}, which this installation does not serve. It serves {', '.join(served)}: name one of them, or start "
+        f"it with --also-region {region}."
+    )
+
+
+def _check_rule(
+    stage: str,
+    rule: Mapping[str, Any],
+    types: ActionTypes,
+    *,
+    result: str | None,
+    region: str,
+    served: Sequence[str] | None,
+) -> None:
     name, id = rule["name"], type_of_rule(rule)
     known = types(id)
     if known is None:
@@ -120,11 +149,9 @@ def _check_rule(stage: str, rule: Mapping[str, Any], types: ActionTypes, *, resu
         raise InvalidStageDeclarationException(
             f"Rule '{name}' declares 'commands', which rules of provider '{id.provider}' do not have"
         )
-    if rule.get("region", region) != region:
-        raise InvalidStageDeclarationException(
-            f"Penstock does not run rules in other regions yet: rule '{name}' names {rule['region']}, the pipeline is in "
-            f"{region}."
-        )
+    why = refusal_of_region(rule["region"], served) if rule.get("region", region) != region else None
+    if why:
+        raise InvalidStageDeclarationException(f"Rule '{name}' of stage '{stage}' names {why}")
     _check_configuration(rule, known)
     count, (least, most) = len(rule.get("inputArtifacts", ())), known.inputs
     if not least <= count <= most:

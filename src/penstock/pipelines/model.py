@@ -274,6 +274,7 @@ class ActionPlan:
     run_order: int = 1
     timeout: int = HOUR
     answered_by: ApprovalRule = field(default_factory=ApprovalRule)  # of an approval
+    region: str = ""  # where it runs; "" is the pipeline's
 
     @property
     def approval(self) -> bool:

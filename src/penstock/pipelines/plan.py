@@ -106,9 +106,9 @@ def _action(action: Mapping[str, Any], types: ActionTypes) -> ActionPlan:
         timeout = known.time_for(action.get("configuration", {}))
     if "timeoutInMinutes" in action:
         timeout = action["timeoutInMinutes"] * MINUTE
-    more = (
-        {"answered_by": known.answered_by(action.get("configuration", {}))}
-        if known is not None and known.answered_by is not None
-        else {}
-    )
+    more: dict[str, Any] = {}
+    if known is not None and known.answered_by is not None:
+        more["answered_by"] = known.answered_by(action.get("configuration", {}))
+    if "region" in action:
+        more["region"] = action["region"]
     return ActionPlan(name=action["name"], type=type_id, run_order=action.get("runOrder", 1), timeout=timeout, **more)

@@ -38,7 +38,9 @@ class Prepared:
     row: Any  # of the action execution
     declared: Mapping[str, Any]  # the action as declared
     role: str  # of the pipeline
-    store: Mapping[str, Any]  # the shape ArtifactStore
+    region: str  # where it runs
+    store: Mapping[str, Any]  # the shape ArtifactStore, of that region
+    replicates: bool  # whether its inputs may lie in the store of another region
     inputs: tuple[ArtifactLocation, ...]
     outputs: tuple[ArtifactLocation, ...]
     scope: Mapping[str, Mapping[str, str]]  # namespace → variables
@@ -70,7 +72,9 @@ def prepare_row(conn: sa.Connection, versions: Versions, row: Any) -> Prepared |
         if declaration.get("variables"):
             scope[PIPELINE] = execution.variables
         scope[RESERVED] = {"PipelineExecutionId": row.execution_id}
-    inputs = tuple(ArtifactLocation(**made[name]) for name in names if name in made)
+    # What was written down is what it started with: copies of them, where it runs in another region.
+    found = row.inputs if row.inputs is not None else [made[name] for name in names if name in made]
+    inputs = tuple(ArtifactLocation(**artifact) for artifact in found)
     return _put_together(row, declaration, declared, inputs=inputs, scope=scope, overrides=overrides)
 
 
@@ -108,13 +112,16 @@ def _put_together(
     scope: Mapping[str, Mapping[str, str]],
     overrides: Mapping[str, str],
 ) -> Prepared:
-    store = store_of(declaration, row.region)
+    region = declared.get("region", row.region)
+    store = store_of(declaration, region)
     return Prepared(
         key=Key(account=row.account, region=row.region, name=row.pipeline, id=row.pipeline_id),
         row=row,
         declared=declared,
         role=declaration["roleArn"],
+        region=region,
         store=store,
+        replicates=len(declaration.get("artifactStores", ())) > 1,
         inputs=inputs,
         outputs=tuple(
             ArtifactLocation(
@@ -207,8 +214,8 @@ def action_of(
     return Action(
         id=row.id,
         account=row.account,
-        region=row.region,
-        partition=partition_of(row.region),
+        region=prepared.region,
+        partition=partition_of(prepared.region),
         pipeline=row.pipeline,
         execution=row.execution_id,
         stage=row.stage,

@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from penstock.pipelines import offers, records, worker_records
-from penstock.pipelines.acting import as_role
+from penstock.pipelines.acting import as_pipeline, as_role
 from penstock.pipelines.actions.provider import (
     Action,
     Failed,
@@ -26,6 +26,7 @@ from penstock.pipelines.actions.provider import (
 from penstock.pipelines.aggregate import OBSERVE_JOB, START_JOB, apply
 from penstock.pipelines.custom_types import CUSTOM
 from penstock.pipelines.declaration import refusal_of_resolved
+from penstock.pipelines.gates import refusal_of_region
 from penstock.pipelines.inputs import (
     ActionAccepted,
     ActionFailed,
@@ -38,6 +39,7 @@ from penstock.pipelines.model import NO_DETAILS, ActionStatus, ActionType, Detai
 from penstock.pipelines.pinning import changed_input
 from penstock.pipelines.preparation import Prepared, action_of, brought, prepare, prepare_row, prepare_unread
 from penstock.pipelines.records import type_of
+from penstock.pipelines.replication import lies_elsewhere, replicated
 from penstock.pipelines.roles import RoleRefused
 from penstock.pipelines.secrets import opened
 from penstock.pipelines.service import PipelineService
@@ -68,7 +70,7 @@ async def start(service: PipelineService, job: Job) -> None:
     if prepared is None:
         return
     found = await _found(service, prepared)
-    if job.kind == START_JOB and found is not None and found[0].takes_long:
+    if job.kind == START_JOB and found is not None and (found[0].takes_long or lies_elsewhere(prepared)):
         await service.app.store.write(_start_beside, job)
         return
     outcome, details = await _start(service, prepared, found)
@@ -159,7 +161,8 @@ async def on_report(service: PipelineService, event: Event) -> None:
         if (name := provider.reports.get(event.type)) is not None:
             reporting.setdefault(name(event.payload), []).append(provider)
     for external_id, providers in reporting.items():
-        running = await service.app.store.read(_running, event.account, event.region, external_id)
+        regions = service.app.settings.all_regions()
+        running = await service.app.store.read(_running, event.account, regions, external_id)
         for action in running:
             prepared = await _prepared(service, action)
             found = None if prepared is None else await _found(service, prepared)
@@ -233,7 +236,16 @@ async def _start(service: PipelineService, prepared: Prepared, found: Found | No
         )
     if refused is not None:
         return Failed(code="ConfigurationError", message=refused), details
+    why = refusal_of_region(prepared.region, service.app.settings.all_regions())
+    if why is not None:
+        return Failed(code="ConfigurationError", message=f"The action names {why}"), details
     try:
+        if lies_elsewhere(prepared):
+            copies = await replicated(await as_pipeline(service.app, prepared), prepared)
+            if isinstance(copies, Failed):
+                return copies, details
+            prepared, details = replace(prepared, inputs=copies), replace(details, inputs=copies)
+            await _note(service, prepared, Details(inputs=copies))
         action = await _action(service, prepared, resolved)
         if provider.shows_revisions:
             action = replace(action, brought=await service.app.store.read(brought, prepared.row))
@@ -285,7 +297,13 @@ async def _progress(service: PipelineService, prepared: Prepared, outcome: Runni
     row = prepared.row
     if all(getattr(row, name) == value for name, value in records.columns_of(answer).items()):
         return
-    input = ActionReported(execution=row.execution_id, action=row.id, details=answer)
+    await _note(service, prepared, answer, cause=cause)
+
+
+async def _note(service: PipelineService, prepared: Prepared, details: Details, *, cause: str = "") -> None:
+    """Write down what is new of an action that goes on."""
+    row = prepared.row
+    input = ActionReported(execution=row.execution_id, action=row.id, details=details)
     now, seed = service.app.clock.now(), service.app.ids.seed()
     await service.app.store.write_together(
         prepared.key.lock, apply, service.versions, prepared.key, input, now=now, seed=seed, cause=cause
@@ -387,14 +405,18 @@ def _input(row: Any, outcome: Outcome, details: Details) -> Input:
             return ActionReported(execution=execution, action=action, details=details)
 
 
-def _running(conn: sa.Connection, account: str, region: str, external_id: str) -> list[str]:
+def _running(conn: sa.Connection, account: str, regions: Sequence[str], external_id: str) -> list[str]:
     """The actions that wait for what an account reports. Where its own do not, those of pipelines of other accounts may: they have its role.
+
+    `regions` are those of the pipelines, whose actions may run in another one than they themselves.
 
     A report only makes them look, under that role, so that no account can say anything of what is not its own.
     """
     table, others = records.actions, sa.select(records.pipelines.c.account).distinct()
     waiting = sa.select(table.c.id).where(
-        table.c.region == region, table.c.external_id == external_id, table.c.status == ActionStatus.IN_PROGRESS.value
+        table.c.region.in_(regions),
+        table.c.external_id == external_id,
+        table.c.status == ActionStatus.IN_PROGRESS.value,
     )
     found = list(conn.execute(waiting.where(table.c.account == account)).scalars())
     return found or list(conn.execute(waiting.where(table.c.account.in_(others))).scalars())

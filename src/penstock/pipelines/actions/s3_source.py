@@ -110,7 +110,7 @@ class S3Source(Provider):
         summary = head.get("Metadata", {}).get(_SUMMARY, "")
         artifact = replace(
             target,
-            version_id=written.get("VersionId", ""),
+            version_id=written.get("VersionId") or "",
             etag=result["ETag"].strip('"'),
             sha256=b64decode(result["ChecksumSHA256"]).hex(),
             revision=version,

@@ -35,7 +35,7 @@ async def get_action_job(service: PipelineService, call: Call, input: Input) -> 
         raise JobNotFoundException(action=id_, service=session.service)
     # An action works in the account of its role, which may be another one than the pipeline's.
     role = prepared.declared.get("roleArn") or prepared.role
-    if (role.split(":")[4], prepared.row.region) != (call.account, call.region):
+    if (role.split(":")[4], prepared.region) != (call.account, call.region):
         raise JobNotFoundException(action=id_, service=session.service)
     known = service.providers.type(type_of(prepared.row))
     if known is None or session.service != f"{known.works_on.partition(':')[0]}.amazonaws.com":

@@ -71,7 +71,7 @@ class _Checked:
 
 async def _checked(service: PipelineService, call: Call, declared: Declaration, version: int) -> _Checked:
     types = await call.app.store.read(service.types.declarable, call.account, call.region, declared)
-    check(declared, types, region=call.region)
+    check(declared, types, region=call.region, served=call.app.settings.all_regions())
     declaration = normalise(declared, version)
     acting = Acting(call.account, call.region, declared["name"])
     await call.app.identity.pass_role(call, declared["roleArn"], source_arn=acting.arn)
