@@ -426,6 +426,13 @@ def test_another_region_is_chosen_and_kept(live_factory):
         assert wrong.status == 400
         assert "It serves us-east-1, eu-west-1." in wrong.visible_text
         assert "111111111111 · eu-west-1" in visitor.get("pipelines").visible_text
+        # An address may name one, which then stays: what such a page leads to lies there as well.
+        assert "111111111111 · us-east-1" in visitor.get("builds?region=us-east-1").visible_text
+        assert "111111111111 · us-east-1" in visitor.get("pipelines?region=mars-1").visible_text
+        missing = visitor.get("pipelines/nobody?region=eu-west-1")
+        assert missing.status == 404
+        assert "This is the region eu-west-1: choose another one above, if it is there." in missing.visible_text
+        assert "111111111111 · us-east-1" in visitor.get("pipelines").visible_text
         elsewhere = visitor.post("region", {"region": "us-east-1", "section": "//bad.example"})
         assert elsewhere.url == f"{server.url}/console/pipelines"
 

@@ -180,6 +180,16 @@ BUSY = answers(
 )  # fmt: skip
 
 
+async def test_an_action_says_in_which_other_region_it_runs():
+    """And nobody looks for the hosts of its deployment group in this one."""
+    group = {"summary": "CodeDeploy, web", "entityType": "codedeploy:deploymentgroup", "subject": "shop", "part": "web"}
+    described = [{"stageName": "A", "actionName": "x", "region": "eu-west-1", **group}]
+    states = [stage(name, "Succeeded", 1, action("x", "Succeeded")) for name in ("S", "A", "B")]
+    look = Looking(answers(*states, runs=[summary(1, "Succeeded")], described=described), path={"name": "p"})
+    text = await look.shown(pipeline.PAGE)
+    assert re.findall(r'<span class="tile__meta">([^<]+)</span>', text) == ["CodeDeploy, web · in eu-west-1"]
+
+
 @pytest.mark.parametrize(
     ("may", "offered"),
     [

@@ -6,6 +6,7 @@ import contextlib
 import json
 import shlex
 import zipfile
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from penstock_crashing import Crashing
 from penstock_live import Live, live_server
 from penstock_waiting import until
 from penstock_zips import zip_archive, zip_entry
+
+from penstock.store import events
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "cross-region"
 HOME, AWAY = "us-east-1", "eu-west-1"
@@ -98,10 +101,44 @@ def test_the_example_builds_in_one_region_and_deploys_to_both(live: Live) -> Non
     bucket, key = place(done["Build"], "in")
     assert s3.head_object(Bucket=bucket, Key=key)["SSEKMSKeyId"].startswith(f"arn:aws:kms:{AWAY}:")
     assert [len(part) for part in key.split("/")] == [len("pages"), len("Source"), 7]
-    # The build is of that region, and of no other.
+    changes = live.run(live.app.store.read(lambda conn: list(events.after(conn, 0))))
+    said = {
+        (change.payload["action"], change.payload["region"])
+        for change in changes
+        if change.type == "codepipeline.action.state_changed" and change.payload["pipeline"] == "pages"
+    }
+    assert said == {(name, one["input"]["region"]) for name, one in done.items()}
+    # Copies have the digests of what they are copies of.
+    (run,) = live.client("codepipeline").list_pipeline_executions(pipelineName="pages")["pipelineExecutionSummaries"]
+    described = {
+        one["actionName"]: one
+        for one in live.client("penstock").describe_pipeline_actions(
+            pipelineName="pages", pipelineExecutionId=run["pipelineExecutionId"]
+        )["actions"]
+    }
+    assert {name: one["region"] for name, one in described.items()} == {
+        name: one["input"]["region"] for name, one in done.items()
+    }
+
+    def written(name: str, side: str) -> dict[str, str]:
+        return described[name][f"{side}Artifacts"][0]["location"]["s3Location"]
+
+    for made, *read in (("Source", "Build"), ("Build", "Europe", "America")):
+        lies = written(made, "output")
+        body = s3.get_object(Bucket=lies["bucketName"], Key=lies["objectKey"], VersionId=lies["versionId"])[
+            "Body"
+        ].read()
+        assert {lies["sha256"], *(written(name, "input")["sha256"] for name in read)} == {sha256(body).hexdigest()}
+    assert written("Build", "input")["versionId"] != written("Source", "output")["versionId"]
+    # The build is of that region, and of no other; links lead there.
     build = done["Build"]["output"]["executionResult"]["externalExecutionId"]
     assert live.client("codebuild", region=AWAY).batch_get_builds(ids=[build])["builds"]
     assert live.client("codebuild").batch_get_builds(ids=[build])["buildsNotFound"] == [build]
+    assert done["Build"]["output"]["executionResult"]["externalExecutionUrl"].endswith(f"?region={AWAY}")
+    states = live.client("codepipeline").get_pipeline_state(name="pages")["stageStates"]
+    entities = [one["entityUrl"] for state in states for one in state["actionStates"] if "entityUrl" in one]
+    assert [f"region={AWAY}" in one for one in entities if "builds?project=pages" in one] == [True]
+    assert described["Source"].get("entityUrl", "").count("region=") == 0
 
 
 def test_actions_of_a_region_share_one_copy(live: Live) -> None:
@@ -202,6 +239,64 @@ def test_what_is_refused(live: Live) -> None:
     assert code == "InvalidActionDeclarationException"
     assert message.startswith(
         "Action 'Source' names the region eu-west-1, and the pipeline is in us-east-1. Source actions, "
+    )
+
+
+def test_an_action_of_another_account_and_region_reads_the_copy_alone(live: Live) -> None:
+    """The pipeline's role copies; the role in the other account needs the store of its own region and that store's key, and nothing at home."""
+    other = "222222222222"
+    made = live.client("penstock").create_account(accountId=other)
+    keys = {"aws_access_key_id": made["accessKeyId"], "aws_secret_access_key": made["secretAccessKey"]}
+    iam, s3 = live.client("iam", keys=keys), live.client("s3", keys=keys)
+    s3.create_bucket(Bucket="theirs")
+    trust = {"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::111111111111:root"}, "Action": "sts:AssumeRole"}
+    role = iam.create_role(RoleName="deploy", AssumeRolePolicyDocument=json.dumps({"Statement": [trust]}))["Role"][
+        "Arn"
+    ]
+    iam.put_role_policy(RoleName="deploy", PolicyName="all", PolicyDocument=json.dumps({"Statement": EVERYTHING}))
+    declared = declaration("across")
+    deploy = declared["stages"][2]["actions"][0]
+    declared["stages"][1:] = [
+        {
+            "name": "Deploy",
+            "actions": [
+                {
+                    **deploy,
+                    "name": "Build",
+                    "roleArn": role,
+                    "configuration": {"BucketName": "theirs", "Extract": "true"},
+                    "inputArtifacts": [{"name": "Source"}],
+                }
+            ],
+        }
+    ]
+    create(live, declared)
+    code, message = failure(live, "across")
+    assert (code, "read the artifact (s3://pages-artifacts-eu)" in message) == ("PermissionError", True), message
+
+    reader = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{other}:root"}}
+    objects = {**reader, "Action": "s3:GetObject*", "Resource": "arn:aws:s3:::pages-artifacts-eu/*"}
+    live.client("s3").put_bucket_policy(Bucket="pages-artifacts-eu", Policy=json.dumps({"Statement": [objects]}))
+    retried(live, "across")
+    code, message = failure(live, "across")
+    assert (code, "The ciphertext refers to a customer master key" in message) == ("PermissionError", True), message
+
+    kms = live.client("kms", region=AWAY)
+    key = kms.describe_key(KeyId="alias/pages-artifacts")["KeyMetadata"]["KeyId"]
+    policy = json.loads(kms.get_key_policy(KeyId=key, PolicyName="default")["Policy"])
+    policy["Statement"].append({**reader, "Action": "kms:Decrypt", "Resource": "*"})
+    kms.put_key_policy(KeyId=key, PolicyName="default", Policy=json.dumps(policy))
+    retried(live, "across")
+    status, done = ended(live, "across")
+    assert status == "Succeeded", done["Build"]
+    assert s3.get_object(Bucket="theirs", Key="index.html")["Body"].read() == b"<h1>Built in REGION</h1>\n"
+
+
+def retried(live: Live, name: str) -> None:
+    pipelines = live.client("codepipeline")
+    run = pipelines.list_pipeline_executions(pipelineName=name)["pipelineExecutionSummaries"][0]["pipelineExecutionId"]
+    pipelines.retry_stage_execution(
+        pipelineName=name, stageName="Deploy", pipelineExecutionId=run, retryMode="FAILED_ACTIONS"
     )
 
 

@@ -155,9 +155,9 @@ class Console:
         cookies.leave(self.app, request, response)
 
     def region_of(self, request: Request) -> str:
-        """The region that the visitor has chosen."""
-        chosen = request.cookies.get(REGION_COOKIE, "")
-        settings = self.app.settings
+        """The region that the address names, or that the visitor has chosen."""
+        settings, named = self.app.settings, request.query_params.get("region", "")
+        chosen = named if named in settings.all_regions() else request.cookies.get(REGION_COOKIE, "")
         return chosen if chosen in settings.all_regions() else settings.region
 
     def theme_of(self, request: Request) -> str:
@@ -169,7 +169,9 @@ class Console:
         async def answer(request: Request) -> Response:
             visitor = await self.visitor_of(request)
             if visitor is None:
-                wanted = request.url.path if request.method == "GET" else "/console/"
+                region = request.query_params.get("region", "")
+                asked = f"{request.url.path}?region={quote(region)}" if region else request.url.path
+                wanted = asked if request.method == "GET" else "/console/"
                 return RedirectResponse(f"/console/login?next={quote(wanted)}", status_code=303, headers=HEADERS)
             form = await read_form(request) if request.method == "POST" else {}
             token = form.pop("token", "")
@@ -180,7 +182,7 @@ class Console:
                 )
             try:
                 await view.see_sections()
-                return await page(view)
+                return _shown_from_now_on(view, await page(view))
             except AccessDenied as refused:
                 return problem(
                     view,
@@ -192,7 +194,13 @@ class Console:
             except ServiceError as error:
                 missing = error.status == 404 or "NotFound" in error.wire_code or "DoesNotExist" in error.wire_code
                 if missing:
-                    return problem(view, 404, "Not found", error.message)
+                    several = len(view.regions) > 1
+                    here = (
+                        f" This is the region {view.region}: choose another one above, if it is there."
+                        if several
+                        else ""
+                    )
+                    return problem(view, 404, "Not found", error.message + here)
                 return problem(view, error.status, "The request was refused", error.message)
             except Refused as refused:
                 return problem(view, 400, "The request was refused", refused.message)
@@ -245,6 +253,13 @@ async def _list_now(view: View, page: Page) -> Snapshot:
             "lede": view.block("lede", listing.lede),
         }
     )
+
+
+def _shown_from_now_on(view: View, response: Response) -> Response:
+    """The answer; where the address names a region, what the page leads to, and its stream, are of that one too."""
+    if view.request.method == "GET" and view.query.get("region") == view.region:
+        view.keep_region(response)
+    return response
 
 
 def problem(view: View, status: int, title: str, message: str, *, authorization: str = "") -> Response:

@@ -38,6 +38,7 @@ HEADERS = {
 NO_SCRIPT = "A browser shows passkeys by JavaScript only. Turn it on for this page, or do this in another way."
 """What is said where a form comes without what its script would have asked the browser for."""
 REGION_COOKIE = "penstock-region"
+_YEAR_SECONDS = 365 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +114,13 @@ class View:
     def query(self) -> dict[str, str]:
         """The query's parameters, the last of each name."""
         return dict(self.request.query_params)
+
+    def keep_region(self, response: Response) -> None:
+        """Let an answer have the browser show this region from now on."""
+        response.set_cookie(
+            REGION_COOKIE, self.region, path="/console/", max_age=_YEAR_SECONDS, samesite="lax", httponly=True,
+            secure=self.request.url.scheme == "https",
+        )  # fmt: skip
 
     async def see_sections(self) -> None:
         """Find out which lists the visitor may see: the others are not offered."""

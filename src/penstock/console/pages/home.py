@@ -5,10 +5,8 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from penstock.webpages.page import Page
-from penstock.webpages.view import REGION_COOKIE, View
+from penstock.webpages.view import View
 from penstock.wire.errors import Refused
-
-_YEAR_SECONDS = 365 * 86_400
 
 
 async def home(view: View) -> Response:
@@ -26,10 +24,8 @@ async def choose_region(view: View) -> Response:
     # What another page shows may not be there in this region, so the way leads to the list of its section.
     section = view.form.get("section", "")
     answer = view.back(section if section in {one.path for one in view.sections} else "")
-    answer.set_cookie(
-        REGION_COOKIE, region, path="/console/", max_age=_YEAR_SECONDS, samesite="lax", httponly=True,
-        secure=view.request.url.scheme == "https",
-    )  # fmt: skip
+    view.region = region
+    view.keep_region(answer)
     return answer
 
 

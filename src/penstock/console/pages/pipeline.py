@@ -87,7 +87,9 @@ async def _describe(view: View, stages: list[dict[str, Any]], described: Describ
         for tile in (tile for group in stage["groups"] if not group["label"] for tile in group["tiles"]):
             about = described.get((stage["name"], tile["name"]), {})
             tile["meta"] = tile["meta"] or about.get("summary", "")
-            if about.get("entityType") == _DEPLOYMENT_GROUP:
+            if about.get("region", view.region) != view.region:
+                tile["meta"] = f"{tile['meta']} · in {about['region']}"
+            elif about.get("entityType") == _DEPLOYMENT_GROUP:
                 application, name = about.get("subject", ""), about.get("part", "")
                 tile["warning"] = silence(await silent_hosts(view, application, name), where=name)
 

@@ -118,7 +118,9 @@ def _rule_detail(service: PipelineService, conn: sa.Connection, find: Find, row:
         "region": declared.get("region", row.region),
         "inputArtifacts": [_artifact(artifact) for artifact in row.inputs or ()],
     }
-    result = {name: value for name, value in _result(service.links, find, row).items() if name != "logStreamARN"}
+    result = {
+        name: value for name, value in _result(service.links, find, row, declared).items() if name != "logStreamARN"
+    }
     return without_nones(
         {
             "pipelineExecutionId": row.execution_id,
@@ -152,12 +154,12 @@ def _detail(service: PipelineService, conn: sa.Connection, find: Find, row: Any)
             "updatedBy": row.updated_by,
             "status": row.status,
             "input": _input(row, declared),
-            "output": _output(service.links, find, row),
+            "output": _output(service.links, find, row, declared),
         }
     )
 
 
-def _result(links: Links, find: Find, row: Any) -> Output:
+def _result(links: Links, find: Find, row: Any, declared: Mapping[str, Any]) -> Output:
     error = None
     if row.error_code:
         error = {"code": row.error_code, "message": row.error_message}
@@ -165,17 +167,17 @@ def _result(links: Links, find: Find, row: Any) -> Output:
         {
             "externalExecutionId": row.external_id,
             "externalExecutionSummary": row.summary,
-            "externalExecutionUrl": links.execution(find, row),
+            "externalExecutionUrl": links.execution(find, row, region=declared.get("region", "")),
             "errorDetails": error,
             "logStreamARN": row.log_stream,
         }
     )
 
 
-def _output(links: Links, find: Find, row: Any) -> Output:
+def _output(links: Links, find: Find, row: Any, declared: Mapping[str, Any]) -> Output:
     return {
         "outputArtifacts": [_artifact(artifact) for artifact in row.outputs or ()],
-        "executionResult": _result(links, find, row),
+        "executionResult": _result(links, find, row, declared),
         "outputVariables": row.variables or {},
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -12,7 +12,7 @@ from penstock.pipelines import records
 from penstock.pipelines.actions.provider import Display
 from penstock.pipelines.approval_rules import approved_by, person_of, refusal
 from penstock.pipelines.errors import PipelineExecutionNotFoundException
-from penstock.pipelines.model import ActionStatus, Key, Plan
+from penstock.pipelines.model import ActionStatus, ArtifactLocation, Key, Plan
 from penstock.pipelines.operations import ours
 from penstock.pipelines.operations.addressing import (
     declaration_of,
@@ -21,6 +21,7 @@ from penstock.pipelines.operations.addressing import (
     pipeline_row,
     without_nones,
 )
+from penstock.pipelines.operations.jobs import artifact_to_api
 from penstock.pipelines.plan import type_of
 from penstock.pipelines.service import PipelineService
 from penstock.pipelines.state import Execution
@@ -60,7 +61,7 @@ def _describe(
 ) -> Output:
     pipeline = pipeline_row(conn, key)
     version: int = pipeline.version
-    resolved: dict[tuple[str, str], Mapping[str, str]] = {}
+    latest: Mapping[tuple[str, str], Any] = {}
     refused: Mapping[tuple[str, str], Output] = {}
     if execution is not None and visitor is not None:
         row = records.EXECUTION.first(conn, {"x": execution, "i": pipeline.id})
@@ -68,13 +69,14 @@ def _describe(
             raise PipelineExecutionNotFoundException(name=key.name, execution=execution)
         state = records.EXECUTION_STATE.load(row.state)
         version = state.version
-        resolved = _resolved(conn, execution)
+        latest = _latest(conn, execution)
         refused = _refused(state, service.versions.plan(conn, pipeline.id, version), visitor)
     declaration = declaration_of(service, conn, key, pipeline.id, version)
     find = service.types.at(conn, key.account, key.region)
     return {
         "actions": [
-            _action(service, find, stage["name"], action, resolved.get((stage["name"], action["name"])))
+            _action(service, find, stage["name"], action, latest.get((stage["name"], action["name"])))
+            | {"region": action.get("region", key.region)}
             | refused.get((stage["name"], action["name"]), {})
             for stage in declaration["stages"]
             for action in stage["actions"]
@@ -82,10 +84,9 @@ def _describe(
     }
 
 
-def _action(
-    service: PipelineService, find: Find, stage: str, declared: Mapping[str, Any], resolved: Mapping[str, str] | None
-) -> Output:
-    configuration = declared["configuration"] if resolved is None else resolved
+def _action(service: PipelineService, find: Find, stage: str, declared: Mapping[str, Any], run: Any) -> Output:
+    """`run` is the row of its latest attempt; None without one, or where no execution is named."""
+    configuration = declared["configuration"] if run is None or run.resolved is None else run.resolved
     type_id = type_of(declared)
     found = find(type_id)
     display = found[0].shows(found[1], configuration) if found else Display(line=type_id.provider)
@@ -98,11 +99,18 @@ def _action(
             "part": display.part or None,
             "question": display.question or None,
             "needs": display.needs or None,
-            "entityUrl": service.links.entity(find, type_id, configuration),
+            "entityUrl": service.links.entity(find, type_id, configuration, region=declared.get("region", "")),
             "entityType": (found[1].works_on if found else "") or None,
             "executionType": (found[1].starts if found else "") or None,
+            "inputArtifacts": _artifacts(run and run.inputs),
+            "outputArtifacts": _artifacts(run and run.outputs),
         }
     )
+
+
+def _artifacts(written: Sequence[Mapping[str, Any]] | None) -> list[Output] | None:
+    """Those of a row, each with its version and digest; None when it has none."""
+    return [artifact_to_api(ArtifactLocation(**one), pinned=True) for one in written or ()] or None
 
 
 def _refused(execution: Execution, plan: Plan, visitor: _Visitor) -> Mapping[tuple[str, str], Output]:
@@ -121,12 +129,12 @@ def _refused(execution: Execution, plan: Plan, visitor: _Visitor) -> Mapping[tup
     return found
 
 
-def _resolved(conn: sa.Connection, execution: str) -> dict[tuple[str, str], Mapping[str, str]]:
-    """Stage and action → the configuration with which the latest attempt ran."""
-    actions = records.actions
+def _latest(conn: sa.Connection, execution: str) -> dict[tuple[str, str], Any]:
+    """Stage and action → what the latest attempt ran with, and made."""
+    a = records.actions.c
     rows = conn.execute(
-        sa.select(actions.c.stage, actions.c.action, actions.c.resolved)
-        .where(actions.c.execution_id == execution, actions.c.resolved.is_not(None), actions.c.condition.is_(None))
-        .order_by(actions.c.ordinal)
+        sa.select(a.stage, a.action, a.resolved, a.inputs, a.outputs)
+        .where(a.execution_id == execution, a.resolved.is_not(None), a.condition.is_(None))
+        .order_by(a.ordinal)
     )
-    return {(row.stage, row.action): row.resolved for row in rows}
+    return {(row.stage, row.action): row for row in rows}

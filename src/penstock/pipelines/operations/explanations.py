@@ -39,11 +39,13 @@ def _explain(conn: sa.Connection, service: PipelineService, call: Call, input: I
     ids = [one.id for one in execution.actions.values()]
     rows = {row.id: row for row in conn.execute(sa.select(table).where(table.c.id.in_(ids)))} if ids else {}
     find = service.types.at(conn, call.account, call.region)
+    plan = service.versions.plan(conn, pipeline.id, execution.version)
+    regions = {(stage.name, one.name): one.region for stage in plan.stages for group in stage.groups for one in group}
     found = reasons(
         Situation(
             pipeline=pipeline.name,
             execution=execution,
-            plan=service.versions.plan(conn, pipeline.id, execution.version),
+            plan=plan,
             newest=pipeline.version,
             slots=slots,
             numbers=_numbers(conn, pipeline.id, slots.get(execution.stage)),
@@ -51,7 +53,10 @@ def _explain(conn: sa.Connection, service: PipelineService, call: Call, input: I
             site=call.app.public_url,
             rows=rows,
             jobs=_jobs(conn, ids),
-            urls={row.id: service.links.execution(find, row) or "" for row in rows.values()},
+            urls={
+                row.id: service.links.execution(find, row, region=regions.get((row.stage, row.action), "")) or ""
+                for row in rows.values()
+            },
         )
     )
     return {

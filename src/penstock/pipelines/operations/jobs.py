@@ -77,13 +77,14 @@ def job_data(prepared: Prepared, configuration: Mapping[str, str], *, pinned: bo
         "actionTypeId": prepared.declared["actionTypeId"],
         "actionConfiguration": {"configuration": configuration},
         "pipelineContext": context,
-        "inputArtifacts": [_artifact(artifact, pinned=pinned) for artifact in prepared.inputs],
-        "outputArtifacts": [_artifact(artifact, pinned=pinned) for artifact in prepared.outputs],
+        "inputArtifacts": [artifact_to_api(artifact, pinned=pinned) for artifact in prepared.inputs],
+        "outputArtifacts": [artifact_to_api(artifact, pinned=pinned) for artifact in prepared.outputs],
     }
     return data | {"encryptionKey": key} if key else data
 
 
-def _artifact(artifact: ArtifactLocation, *, pinned: bool) -> dict[str, Any]:
+def artifact_to_api(artifact: ArtifactLocation, *, pinned: bool) -> dict[str, Any]:
+    """The shape `Artifact` of a job. `pinned` adds what it was when it was written: our shape `ActionArtifact`."""
     place = {"bucketName": artifact.bucket, "objectKey": artifact.key}
     if pinned:
         written = {"versionId": artifact.version_id, "eTag": artifact.etag, "sha256": artifact.sha256}

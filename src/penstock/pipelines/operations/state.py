@@ -121,7 +121,7 @@ def _rule(links: Links, find: Find, declared: Mapping[str, Any], run: Any) -> Ou
     answer = without_nones(
         {
             "ruleName": declared["name"],
-            "entityUrl": links.entity(find, type_of_rule(declared), configuration),
+            "entityUrl": links.entity(find, type_of_rule(declared), configuration, region=declared.get("region", "")),
         }
     )
     if run is not None:
@@ -132,7 +132,7 @@ def _rule(links: Links, find: Find, declared: Mapping[str, Any], run: Any) -> Ou
                 "summary": run.summary,
                 "lastStatusChange": run.updated,
                 "externalExecutionId": run.external_id,
-                "externalExecutionUrl": links.execution(find, run),
+                "externalExecutionUrl": links.execution(find, run, region=declared.get("region", "")),
                 "errorDetails": {"code": run.error_code, "message": run.error_message} if run.error_code else None,
             }
         )
@@ -142,7 +142,7 @@ def _rule(links: Links, find: Find, declared: Mapping[str, Any], run: Any) -> Ou
 def _action(links: Links, find: Find, declared: Mapping[str, Any], run: Any) -> Output:
     answer: Output = {"actionName": declared["name"]}
     configuration = declared["configuration"] if run is None or run.resolved is None else run.resolved
-    entity = links.entity(find, type_of(declared), configuration)
+    entity = links.entity(find, type_of(declared), configuration, region=declared.get("region", ""))
     if entity is not None:
         answer["entityUrl"] = entity
     if run is None:
@@ -169,7 +169,7 @@ def _action(links: Links, find: Find, declared: Mapping[str, Any], run: Any) -> 
             "token": run.token if asked else None,
             "lastUpdatedBy": run.updated_by,
             "externalExecutionId": None if approval else run.external_id,
-            "externalExecutionUrl": links.execution(find, run),
+            "externalExecutionUrl": links.execution(find, run, region=declared.get("region", "")),
             "percentComplete": 100 if run.percent and run.status == ActionStatus.SUCCEEDED else run.percent,
             "errorDetails": {"code": run.error_code, "message": run.error_message} if run.error_code else None,
             "logStreamARN": run.log_stream,
