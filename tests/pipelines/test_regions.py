@@ -361,3 +361,21 @@ def furnish(server: Crashing) -> None:
     with contextlib.suppress(botocore.exceptions.HTTPClientError):  # it may die before it answers
         s3.put_object(Bucket="the-in", Key="site.zip", Body=SITE)
         server.client("codepipeline").create_pipeline(pipeline=declared)
+
+
+def test_a_region_that_is_no_longer_served_fails_its_actions(tmp_path: Path) -> None:
+    with live_server(tmp_path / "data", regions=(AWAY,)) as live:
+        s3 = live.client("s3")
+        for bucket in ("pages-source", "pages-artifacts-us", "pages-artifacts-eu"):
+            s3.create_bucket(Bucket=bucket)
+        s3.put_bucket_versioning(Bucket="pages-source", VersioningConfiguration={"Status": "Enabled"})
+        create(live, declaration("later"))
+        assert ended(live, "later")[0] == "Failed"  # there is no source yet
+        put(live, SITE)
+    with live_server(tmp_path / "data") as live:
+        live.client("codepipeline").start_pipeline_execution(name="later")
+        assert failure(live, "later") == (
+            "ConfigurationError",
+            "The action names the region eu-west-1, which this installation does not serve. It serves us-east-1: name one of them, "
+            "or start it with --also-region eu-west-1.",
+        )
