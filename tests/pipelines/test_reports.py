@@ -45,6 +45,7 @@ class Service:
         self.app = SimpleNamespace(
             clock=SimpleNamespace(now=lambda: 1000), ids=SimpleNamespace(seed=lambda: 7),
             store=SimpleNamespace(read=self.read, write_together=self.write),
+            settings=SimpleNamespace(all_regions=lambda: ("r",)),
         )  # fmt: skip
         self.versions = "versions"
         monkeypatch.setattr(work, "apply", self.apply)
@@ -287,7 +288,7 @@ def test_actions_are_numbered_in_the_order_of_their_starts(monkeypatch):
     made.account, made.region, made.conn = "1", "r", None
     made.key = Key(account="1", region="r", name="demo", id="p")
     kind = ActionTypeId(category="Build", owner="AWS", provider="P", version="1")
-    monkeypatch.setattr(made, "_plan_of", lambda *_: SimpleNamespace(type=kind))
+    monkeypatch.setattr(made, "_plan_of", lambda *_: SimpleNamespace(type=kind, region=""))
     monkeypatch.setattr(made, "_job", lambda *_, **__: None)
     monkeypatch.setattr(made, "_emit", lambda *_: None)
     monkeypatch.setattr(
