@@ -171,6 +171,7 @@ def test_a_run_is_described_with_its_variables_to_those_who_may_see_them(live):
         if action["actionName"] == "Go"
     ]
     assert question == {
+        "region": "us-east-1",
         "stageName": "Ask",
         "actionName": "Go",
         "summary": "A person decides",
@@ -277,6 +278,7 @@ def test_one_file_works_from_trigger_to_page(live):
             "part": "in box",
             "entityUrl": "https://drop.example.com/drops/in%20box",
             "entityType": "drop:folder",
+            "region": "us-east-1",
         },
         {
             "stageName": "Check",
@@ -284,6 +286,7 @@ def test_one_file_works_from_trigger_to_page(live):
             "summary": "Checks smoke",
             "subject": "smoke",
             "executionType": "drop:check",
+            "region": "us-east-1",
         },
     ]
     user(live, "jonas.lind", allow("*"))
