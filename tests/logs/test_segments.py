@@ -195,6 +195,29 @@ async def test_bytes_that_are_not_those_that_were_written(stream: Stream, where:
         await stream.read()
 
 
+@pytest.mark.parametrize("how", ["changed", "gone"])
+async def test_who_writes_is_told_to_come_again_when_an_index_cannot_be_made_anew(stream: Stream, how: str):
+    """The index is lost, and so is a segment that would give it back: what is written must not begin a new stream over the old one."""
+    await stream.write(25)
+    await stream.logs.pack(FILE)
+    row = (await stream.rows())[0]
+    blob = segments_of(stream.folder) / row.blob[:2] / row.blob
+    content = blob.read_bytes()
+    if how == "gone":
+        blob.unlink()
+    else:
+        blob.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    await stream.again()
+    stream.path.with_suffix(".index").unlink()
+    before = list(stream.written)
+    with pytest.raises(Unavailable, match="cannot be read"):
+        await stream.write(1)
+    stream.written = before
+    blob.write_bytes(content)  # it is put back
+    await stream.write(2)
+    assert await stream.read() == stream.written
+
+
 async def test_a_segment_goes_with_its_time_and_with_its_stream(any_store: Store, clock: ManualClock, tmp_path: Path):
     await any_store.write(fill, days=1)
     stream = Stream(tmp_path, any_store)

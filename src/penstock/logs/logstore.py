@@ -18,11 +18,12 @@ import sqlalchemy as sa
 
 from penstock.logfiles.restoring import Incomplete
 from penstock.logfiles.sealed import DataKey
+from penstock.logfiles.segments import Unreadable
 from penstock.logfiles.streams import StreamFiles, Unindexed
 from penstock.logs import filter_rows, records, segment_records, subscription_rows
 from penstock.logs.group_keys import OpenedKeys
 from penstock.logs.packing import SEGMENT, Packer
-from penstock.logs.readers import Readers
+from penstock.logs.readers import Readers, unreadable
 from penstock.loops import Loop
 from penstock.pools import LOGS
 from penstock.store.database import Store
@@ -132,7 +133,11 @@ class LogStore:
         if not await self._store.read(segment_records.packed, [file]):
             held.files.never_packed = True
             return
-        await LOGS.run(held.files.reindex, *await self._packer.entries(file))
+        try:
+            entries, end = await self._packer.entries(file)
+        except Unreadable as error:
+            raise unreadable(str(error)) from None
+        await LOGS.run(held.files.reindex, entries, end)
         log.warning("logs.index_made_anew", extra={"stream": file})
 
     async def pack(self, file: str) -> None:

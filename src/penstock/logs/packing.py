@@ -39,6 +39,9 @@ SEGMENT = 4 << 20  # bytes of a stream; a page of it costs no more than reading 
 _HELD = 16 << 20  # bytes of segments as they are kept, in memory
 _BATCH = 100  # segments that are given up in a transaction
 
+_LOST = (DamagedBlob, SealError, FileNotFoundError, StoreUnavailable, Unreadable)
+"""What a segment that cannot be had raises."""
+
 
 class Packer:
     """The segments of all streams."""
@@ -118,12 +121,16 @@ class Packer:
             return await self._gone(file, offset)
         try:
             return KEPT + await self._packed(row)
-        except (DamagedBlob, SealError, FileNotFoundError, StoreUnavailable) as error:
+        except _LOST as error:
             again = await self._store.read(rows.holding, file, offset)
             if again is None or again.dropped is not None:  # meanwhile
                 return await self._gone(file, offset)
-            log.error("logs.segment_unreadable", extra={"stream": file, "error": str(error)})  # noqa: TRY400 - whoever reads the log of the server knows enough
-            return LOST + f"the segment at the place {row.offset} of the stream {file}: {error}".encode()
+            return LOST + self._lost(row, error).encode()
+
+    @staticmethod
+    def _lost(row: Any, error: Exception) -> str:
+        log.error("logs.segment_unreadable", extra={"stream": row.file, "error": str(error)})
+        return f"the segment at the place {row.offset} of the stream {row.file}: {error}"
 
     async def _gone(self, file: str, offset: int) -> bytes:
         """The answer for a place whose time is over: where the stream continues."""
@@ -142,7 +149,13 @@ class Packer:
         stream = await self._store.read(records.stream_of, file)
         if stream is None or not stream.packed:
             raise Unreadable(f"the stream {file} has no segments")
-        return [(await SEGMENTS.run(unpack, await self._packed(row))).entries for row in kept], stream.packed
+        found: list[bytes] = []
+        for row in kept:
+            try:
+                found.append((await SEGMENTS.run(unpack, await self._packed(row))).entries)
+            except _LOST as error:
+                raise Unreadable(self._lost(row, error)) from error
+        return found, stream.packed
 
     async def ask(self) -> None:
         """Have streams packed that nobody has written to for long."""

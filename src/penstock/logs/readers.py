@@ -153,7 +153,7 @@ def _checked(found: dict[str, Any]) -> dict[str, Any]:
     if "locked" in found:
         raise Locked
     if "unreadable" in found:
-        raise Unavailable(f"Part of the log cannot be read: {found['unreadable']}. The server's own log says more.")
+        raise unreadable(found["unreadable"])
     if "failed" in found:
         raise RuntimeError(found["failed"])
     return found
@@ -174,6 +174,11 @@ async def _received(connection: socket.socket, length: int) -> bytes:
             raise ConnectionResetError
         at += size
     return bytes(content)
+
+
+def unreadable(why: str) -> Unavailable:
+    """The answer where a segment cannot be had: later perhaps, when its bytes have been put back."""
+    return Unavailable(f"Part of the log cannot be read: {why}. The server's own log says more.")
 
 
 def _gone() -> Unavailable:
