@@ -183,6 +183,39 @@ def failure(live: Live, name: str) -> tuple[str, str]:
     return why["code"], why["message"]
 
 
+def test_a_rule_looks_into_the_region_that_it_names(live: Live) -> None:
+    """An alarm of one name rings in the pipeline's region and not in the other: only the rule about that one lets a run in."""
+    for region, value in ((HOME, "ALARM"), (AWAY, "OK")):
+        cloudwatch = live.client("cloudwatch", region=region)
+        cloudwatch.put_metric_alarm(
+            AlarmName="late",
+            Namespace="Pages",
+            MetricName="Age",
+            Statistic="Maximum",
+            Period=86_400,
+            EvaluationPeriods=1,
+            Threshold=1,
+            ComparisonOperator="GreaterThanThreshold",
+            TreatMissingData="ignore",
+        )
+        cloudwatch.set_alarm_state(AlarmName="late", StateValue=value, StateReason="test")
+    for name, region, status in (("rule-away", {"region": AWAY}, "Succeeded"), ("rule-home", {}, "Failed")):
+        declared = declaration(name)
+        rule = {
+            "name": "Quiet",
+            "ruleTypeId": {"category": "Rule", "owner": "AWS", "provider": "CloudWatchAlarm", "version": "1"},
+            "configuration": {"AlarmName": "late"},
+            **region,
+        }
+        deploy = declared["stages"][2]["actions"][0] | {"inputArtifacts": [{"name": "Source"}]}
+        gate = {"conditions": [{"result": "FAIL", "rules": [rule]}]}
+        declared["stages"][1:] = [{"name": "Deploy", "actions": [deploy], "beforeEntry": gate}]
+        create(live, declared)
+        assert ended(live, name)[0] == status
+        (seen,) = live.client("codepipeline").list_rule_executions(pipelineName=name)["ruleExecutionDetails"]
+        assert (seen["input"]["region"], seen["status"]) == (region.get("region", HOME), status)
+
+
 def test_a_store_that_is_gone_fails_the_action(live: Live) -> None:
     declared = declaration("gone")
     declared["artifactStores"][AWAY] = {"type": "S3", "location": "pages-gone"}
