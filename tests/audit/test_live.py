@@ -263,6 +263,7 @@ OF_AN_ACCOUNT = {  # what they change is the account itself
 BY_THEMSELVES = {  # policies are asked about `*`, and the record names what was made, or what was shown
     *(("codepipeline", name) for name in ("AcknowledgeJob", "AcknowledgeThirdPartyJob", "PutJobFailureResult", "PutJobSuccessResult", "PutThirdPartyJobFailureResult", "PutThirdPartyJobSuccessResult")),
     ("codestar-notifications", "DeleteTarget"), ("kms", "CreateKey"), ("organizations", "CreateAccount"), ("penstock", "CreateAccount"), ("penstock", "CreateHostAuthority"),
+    ("penstock", "StartActionCommands"), ("penstock", "StopActionCommands"),
     *(("logs", name) for name in ("DeleteQueryDefinition", "DeleteResourcePolicy", "PutQueryDefinition", "PutResourcePolicy", "StopQuery")),
     ("penstock", "RotateHostAuthority"), ("penstock", "JoinHost"), ("penstock", "RenewHostCertificate"), ("rolesanywhere", "CreateProfile"),
     ("rolesanywhere", "CreateTrustAnchor"), ("rolesanywhere", "ImportCrl"), ("rolesanywhere-sessions", "CreateSession"), ("sns", "ConfirmSubscription"),

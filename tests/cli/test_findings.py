@@ -181,12 +181,16 @@ def test_doctor_exits_as_it_found(tmp_path, monkeypatch, capsys, verdicts, code)
         yield
 
     monkeypatch.setattr(doctor, "CHECKS", (check, check))
-    given = options(data_dir=tmp_path, database="", master_key_file=None, rotation_command=[])
+    given = options(data_dir=tmp_path, database="", master_key_file=None, rotation_command=[], histories=False)
     assert doctor.run(given) == code
     lines = capsys.readouterr().out.splitlines()
     assert lines == ["ok    thing     message 0", f"{verdicts[1]:<4}  thing     message 1", "                → mend it"]
     assert (
-        doctor.run(options(data_dir=tmp_path, database="", master_key_file=None, rotation_command=[], json=True))
+        doctor.run(
+            options(
+                data_dir=tmp_path, database="", master_key_file=None, rotation_command=[], histories=False, json=True
+            )
+        )
         == code
     )
     assert [one["message"] for one in json.loads(capsys.readouterr().out)] == ["message 0", "message 1"]
@@ -194,6 +198,8 @@ def test_doctor_exits_as_it_found(tmp_path, monkeypatch, capsys, verdicts, code)
     assert doctor.run(given) == Exit.FAILED
     assert capsys.readouterr().out.splitlines()[0] == "FAIL  store     the database cannot be read: no route"
     assert (
-        doctor.run(options(data_dir=tmp_path / "none", database="", master_key_file=None, rotation_command=[]))
+        doctor.run(
+            options(data_dir=tmp_path / "none", database="", master_key_file=None, rotation_command=[], histories=False)
+        )
         == Exit.USAGE
     )

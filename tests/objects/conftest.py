@@ -58,6 +58,13 @@ class Everyone:
         self.asked += [(action.removeprefix("s3:"), one.removeprefix("arn:aws:s3:::")) for one in resources]
 
 
+class Output(dict[str, Any]):
+    """What an operation answers: a member that is left out reads as None."""
+
+    def __missing__(self, member: str) -> None:
+        return None
+
+
 @dataclass
 class Harness:
     """The component alone, in process."""
@@ -73,7 +80,7 @@ class Harness:
         return list(identity.asked)
 
     async def __call__(self, operation: str, **input: Any) -> dict[str, Any]:
-        return await self.app.invoke(ROOT, "s3", operation, input, region="us-east-1")
+        return Output(await self.app.invoke(ROOT, "s3", operation, input, region="us-east-1"))
 
     async def read(self, bucket: str, key: str, **more: Any) -> bytes:
         return await (await self("GetObject", Bucket=bucket, Key=key, **more))["Body"].read()
